@@ -1,0 +1,3 @@
+//! aggregate
+
+fn main() {}

@@ -1,0 +1,92 @@
+//! Flags that mean the same in every program.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use layout::{Hour, HourRange, Tree};
+
+/// Flags of every program.
+#[derive(Debug, Clone, clap::Args)]
+pub struct CommonArgs {
+    /// The data directory
+    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    pub data_dir: PathBuf,
+
+    /// Say what is done (twice: in detail)
+    #[arg(short, long, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+}
+
+impl CommonArgs {
+    /// The tree in the data directory.
+    pub fn tree(&self) -> Tree {
+        Tree::new(&self.data_dir)
+    }
+}
+
+/// Which hours, where hours apply.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct RangeArgs {
+    /// Only hours from this one on, UTC: 2025-09-02T10, 2025-09-02, 2025-09 or 2025
+    #[arg(long, value_name = "TIME")]
+    pub from: Option<Hour>,
+
+    /// Only hours before this one, UTC
+    #[arg(long, value_name = "TIME")]
+    pub to: Option<Hour>,
+}
+
+impl RangeArgs {
+    /// The hours.
+    pub fn range(self) -> HourRange {
+        HourRange { from: self.from, to: self.to }
+    }
+}
+
+/// A number of bytes, written as `64KiB`, `1GiB`, `500MB` or plain.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Size(pub u64);
+
+const UNITS: [(&str, u64); 8] = [
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("TiB", 1 << 40),
+    ("kB", 1000),
+    ("KB", 1000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+];
+
+impl FromStr for Size {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
+        let unit = text.get(digits.len()..).unwrap_or_default().trim();
+        let factor = match unit {
+            "" | "B" => Some(1),
+            _ => UNITS.iter().find(|(name, _)| *name == unit).map(|(_, factor)| *factor),
+        };
+        digits
+            .parse::<u64>()
+            .ok()
+            .zip(factor)
+            .and_then(|(number, factor)| number.checked_mul(factor))
+            .map(Self)
+            .ok_or_else(|| format!("{text:?} is not a size: write 4096, 64KiB, 500MB or 1GiB"))
+    }
+}
+
+impl fmt::Display for Size {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (unit, factor) = UNITS
+            .iter()
+            .take(4)
+            .rev()
+            .find(|(_, factor)| self.0 >= *factor && self.0.is_multiple_of(*factor))
+            .unwrap_or(&("", 1));
+        f.pad(&format!("{}{unit}", self.0 / factor))
+    }
+}

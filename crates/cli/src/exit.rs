@@ -1,0 +1,68 @@
+//! From arguments to exit status.
+
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser;
+use log::LevelFilter;
+
+use crate::CommonArgs;
+
+/// How a run ended that did not fail outright.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is done, or there was nothing to do.
+    Done,
+    /// Some of it is done; what failed was named on stderr.
+    Partial,
+}
+
+/// An error that goes away by itself: exit status 75.
+#[derive(Debug)]
+pub struct TryAgain(pub String);
+
+impl std::fmt::Display for TryAgain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for TryAgain {}
+
+/// Runs a program: reads its arguments, sets up the log (`level`, unless `-v` or `RUST_LOG` ask for more), and turns
+/// what `program` returns into an exit status.
+pub fn run<A: Parser + AsRef<CommonArgs>>(
+    level: LevelFilter,
+    program: impl FnOnce(A) -> anyhow::Result<Outcome>,
+) -> ExitCode {
+    let args = A::parse();
+    let level = match args.as_ref().verbose {
+        0 => level,
+        1 => level.max(LevelFilter::Info),
+        _ => LevelFilter::Debug,
+    };
+    env_logger::Builder::new()
+        .filter_level(level)
+        .parse_default_env()
+        .format(|out, record| {
+            let name = A::command().get_name().to_owned();
+            let time = out.timestamp_seconds();
+            writeln!(out, "{time} {name}: {}: {}", record.level().as_str().to_lowercase(), record.args())
+        })
+        .init();
+    match program(args) {
+        Ok(Outcome::Done) => ExitCode::SUCCESS,
+        Ok(Outcome::Partial) => ExitCode::from(3),
+        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            log::error!("{error:#}");
+            ExitCode::from(if error.chain().any(<dyn std::error::Error>::is::<TryAgain>) { 75 } else { 1 })
+        }
+    }
+}
+
+fn is_broken_pipe(error: &anyhow::Error) -> bool {
+    error
+        .chain()
+        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+}

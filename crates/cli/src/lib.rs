@@ -1,0 +1,19 @@
+//! Command-line conventions that all programs share.
+//!
+//! Data goes to stdout, messages to stderr. A program is silent on success unless `-v` is given. Exit statuses:
+//! 0 done (or nothing to do), 1 failed, 2 usage, 3 done in part (what failed is named, the rest is done),
+//! 75 try again later (a lock is held, the warehouse is down); a program that is interrupted dies of the signal, which a
+//! shell shows as 130. A reader of stdout that goes away is not a failure.
+
+mod args;
+mod exit;
+mod progress;
+mod table;
+
+pub use args::{CommonArgs, RangeArgs, Size};
+pub use exit::{Outcome, TryAgain, run};
+pub use progress::progress;
+pub use table::{Format, Table};
+
+/// The version that `--version` prints: the packages' version, with the commit where there is one.
+pub const VERSION: &str = env!("PIPELINE_VERSION");

@@ -1,0 +1,3 @@
+//! compact
+
+fn main() {}

@@ -1,0 +1,15 @@
+//! A configured DuckDB session.
+//!
+//! Memory, threads and the folder for spilling are set explicitly, because cron's surroundings vary; no extension is
+//! fetched or loaded unless a program asks for it by name; text from outside becomes SQL only through [`identifier`] and
+//! [`literal`], or as a prepared parameter.
+
+mod output;
+mod parquet;
+mod session;
+mod sql;
+
+pub use output::print_query;
+pub use parquet::{copy_to_draft, read_parquet};
+pub use session::{SessionArgs, open};
+pub use sql::{identifier, literal};

@@ -1,0 +1,29 @@
+//! Parquet files of the tree, read and written by DuckDB.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use duckdb::Connection;
+use layout::{Commit, Draft};
+
+use crate::sql::literal;
+
+/// A table expression over Parquet files, which must exist and have the same columns by name.
+pub fn read_parquet<'p>(paths: impl IntoIterator<Item = &'p Path>) -> String {
+    let paths: Vec<_> = paths.into_iter().map(|path| literal(&path.to_string_lossy())).collect();
+    // Without these two, `hour=10` in a folder's name would become a column, and a column in one file only an error.
+    format!("read_parquet([{}], hive_partitioning = false, union_by_name = true)", paths.join(", "))
+}
+
+/// Writes the rows of the query `select` with `commit` in the footer to a draft, which is left to be published.
+/// Returns the number of rows. COPY syncs nothing and would use a temporary name of its own: publishing is `layout`'s.
+pub fn copy_to_draft(connection: &Connection, select: &str, draft: &Draft, commit: &Commit) -> anyhow::Result<u64> {
+    let sql = format!(
+        "COPY ({select}) TO {} (FORMAT parquet, COMPRESSION zstd, USE_TMP_FILE false, KV_METADATA {{{}: {}}})",
+        literal(&draft.path().to_string_lossy()),
+        Commit::KEY,
+        literal(&commit.to_json()),
+    );
+    let rows = connection.execute(&sql, []).with_context(|| format!("{}: cannot be made", draft.target().display()))?;
+    Ok(rows as u64)
+}

@@ -1,0 +1,46 @@
+//! Opening a session.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use cli::Size;
+use duckdb::{Config, Connection};
+
+/// Flags for DuckDB's share of the machine.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SessionArgs {
+    /// How many processors DuckDB uses [default: all]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
+    pub threads: Option<u16>,
+
+    /// How much memory DuckDB uses before it spills to disk [default: half of the machine's]
+    #[arg(long, value_name = "SIZE")]
+    pub memory_limit: Option<Size>,
+
+    /// Where DuckDB spills to [default: the system's folder for temporary files]
+    #[arg(long, value_name = "DIR")]
+    pub temp_dir: Option<PathBuf>,
+}
+
+impl SessionArgs {
+    /// How many processors to use.
+    pub fn threads(&self) -> usize {
+        self.threads.map_or_else(|| std::thread::available_parallelism().map_or(1, usize::from), usize::from)
+    }
+}
+
+/// Opens an in-memory session.
+pub fn open(args: &SessionArgs) -> anyhow::Result<Connection> {
+    let spill = args.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
+    let spill = spill.join(format!("duckdb-{}", std::process::id()));
+    let memory = args.memory_limit.map_or_else(|| "50%".to_owned(), |size| format!("{}B", size.0));
+    let config = Config::default()
+        .with("threads", args.threads().to_string())?
+        .with("memory_limit", memory)?
+        .with("temp_directory", spill.to_string_lossy())?
+        .with("autoinstall_known_extensions", "false")?
+        .with("autoload_known_extensions", "false")?
+        .with("preserve_insertion_order", "false")?;
+    let connection = Connection::open_in_memory_with_flags(config).context("cannot start DuckDB")?;
+    Ok(connection)
+}

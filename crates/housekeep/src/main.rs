@@ -1,0 +1,3 @@
+//! housekeep
+
+fn main() {}

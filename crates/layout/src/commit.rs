@@ -1,0 +1,155 @@
+//! The commit record: what a Parquet file was made of, in its own footer.
+//!
+//! One rename publishes rows and record together, so there is no manifest that could disagree with the data. The record is
+//! JSON under the key [`Commit::KEY`] of the footer's key-value metadata.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::Path;
+
+use parquet::file::metadata::ParquetMetaDataReader;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::name::Name;
+use crate::segment::SegmentName;
+
+/// 128 bits that stand for a lineage: equal lineages have equal fingerprints, others in practice never.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Fingerprint(String);
+
+impl Fingerprint {
+    /// The fingerprint of some bytes: 32 hexadecimal digits of BLAKE3.
+    pub fn of(bytes: &[u8]) -> Self {
+        let mut hex = blake3::hash(bytes).to_hex().to_string();
+        hex.truncate(32);
+        Self(hex)
+    }
+
+    /// A fingerprint that was written down somewhere.
+    pub fn from_text(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The fingerprint as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A raw segment that went into a Parquet file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentCount {
+    /// The segment.
+    pub name: SegmentName,
+    /// Its lines.
+    pub lines: u64,
+    /// How many of them went to quarantine.
+    pub damaged: u64,
+}
+
+/// What a Parquet file was made of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Lineage {
+    /// An hour of a stream: the raw segments, in order of name.
+    Segments(Vec<SegmentCount>),
+    /// An hour of an aggregate.
+    Query {
+        /// The query's text.
+        query: Fingerprint,
+        /// The data sets it read, with the fingerprints of this hour's files.
+        inputs: BTreeMap<Name, Fingerprint>,
+        /// The reference tables it read, with the fingerprints of their content.
+        tables: BTreeMap<String, Fingerprint>,
+    },
+}
+
+impl Lineage {
+    /// The fingerprint of this lineage.
+    pub fn fingerprint(&self) -> Fingerprint {
+        // Maps with text keys, lists and numbers always have a JSON form.
+        Fingerprint::of(&serde_json::to_vec(self).unwrap_or_default())
+    }
+}
+
+/// The commit record of one Parquet file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Commit {
+    /// The fingerprint of the lineage.
+    pub fingerprint: Fingerprint,
+    /// The lineage.
+    pub lineage: Lineage,
+    /// Rows in the file; not stored in the record but taken from the footer.
+    #[serde(skip)]
+    pub rows: u64,
+}
+
+impl Commit {
+    /// The key of the record in the footer's metadata.
+    pub const KEY: &str = "commit";
+
+    /// The record for a file that is about to be written.
+    pub fn new(lineage: Lineage) -> Self {
+        Self { fingerprint: lineage.fingerprint(), lineage, rows: 0 }
+    }
+
+    /// The record as it stands in the footer.
+    pub fn to_json(&self) -> String {
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Reads the record of a Parquet file.
+    pub fn read(path: &Path) -> Result<Self> {
+        let file = File::open(path).map_err(Error::at("open", path))?;
+        let footer = footer(&file).map_err(Error::at("read the footer", path))?;
+        let metadata = ParquetMetaDataReader::decode_metadata(&footer)
+            .map_err(|error| Error::invalid(path, format!("its Parquet footer cannot be read: {error}")))?;
+        let metadata = metadata.file_metadata();
+        let record = metadata
+            .key_value_metadata()
+            .and_then(|pairs| pairs.iter().find(|pair| pair.key == Self::KEY)?.value.as_deref())
+            .ok_or_else(|| {
+                Error::invalid(path, "has no commit record: it was not made by these programs; move it out of the tree")
+            })?;
+        let mut commit: Self = serde_json::from_str(record)
+            .map_err(|error| Error::invalid(path, format!("its commit record cannot be read: {error}")))?;
+        commit.rows = u64::try_from(metadata.num_rows()).unwrap_or_default();
+        Ok(commit)
+    }
+}
+
+/// The Thrift bytes of a Parquet file's footer: it ends with them, their length in four bytes and `PAR1`.
+fn footer(file: &File) -> io::Result<Vec<u8>> {
+    // One read does for all but the files with very many row groups.
+    const GUESS: u64 = 16 * 1024;
+    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not a Parquet file, or a damaged one");
+    let len = file.metadata()?.len();
+    let tail_at = |size: u64| -> io::Result<Vec<u8>> {
+        let mut tail = vec![0; usize::try_from(size).map_err(|_| invalid())?];
+        file.read_exact_at(&mut tail, len - size)?;
+        Ok(tail)
+    };
+    let mut tail = tail_at(len.min(GUESS))?;
+    let Some((_, [a, b, c, d, b'P', b'A', b'R', b'1'])) = tail.split_last_chunk::<8>() else { return Err(invalid()) };
+    let size = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
+    if size + 8 > len {
+        return Err(invalid());
+    }
+    if size + 8 > tail.len() as u64 {
+        tail = tail_at(size + 8)?;
+    }
+    let end = tail.len() - 8;
+    let start = end - usize::try_from(size).map_err(|_| invalid())?;
+    tail.truncate(end);
+    Ok(tail.split_off(start))
+}

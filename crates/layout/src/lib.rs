@@ -1,0 +1,40 @@
+//! The directory tree: the only code that names, publishes, locks, seals or deletes a file of it.
+//!
+//! | path | what it is |
+//! |---|---|
+//! | `raw/<stream>/YYYY/MM/DD/HH.<segment>.json.open` | a segment being written; its writer holds an exclusive lock on it |
+//! | `raw/<stream>/YYYY/MM/DD/HH.<segment>.json` | a sealed segment: complete lines only, immutable |
+//! | `quarantine/<stream>/YYYY/MM/DD/HH.<segment>.json` | rejected input by hour of arrival (`.open` while written) |
+//! | `parquet/<dataset>/YYYY/MM/DD/HH.parquet` | one hour of a data set; its footer is the [commit record](Commit) |
+//! | `warehouse.duckdb` | the embedded warehouse |
+//! | `.*.tmp` beside a target | a file not yet published |
+//!
+//! What the programs may rely on:
+//! - a published name never shows a half-written file ([`publish`]);
+//! - a sealed segment never changes, and its name is never used again ([`SegmentName`]);
+//! - one process at a time publishes or removes hours of a data set ([`DatasetLock`]);
+//! - a name that was not made here is not touched: foreign files are passed over by every listing.
+
+mod commit;
+mod dirs;
+mod error;
+pub mod fault;
+mod hour;
+mod lock;
+mod name;
+mod publish;
+mod quarantine;
+mod recover;
+mod segment;
+mod tree;
+
+pub use commit::{Commit, Fingerprint, Lineage, SegmentCount};
+pub use error::{Error, Result};
+pub use hour::{Hour, HourRange};
+pub use lock::DatasetLock;
+pub use name::Name;
+pub use publish::{Draft, publish};
+pub use quarantine::Rejected;
+pub use recover::{Recovered, recover};
+pub use segment::{OpenSegment, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
+pub use tree::{Area, OpenFile, Orphan, ParquetFile, Tree};

@@ -1,0 +1,52 @@
+//! The record of rejected input: nothing that arrived is dropped, what cannot be used is kept with the reason.
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD as BASE64;
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde::Serialize;
+
+/// A rejected line, as the quarantine keeps it.
+#[derive(Debug, Clone, Copy)]
+pub struct Rejected<'a> {
+    /// When it was rejected.
+    pub time: DateTime<Utc>,
+    /// Where it came from: a peer's address, `stdin`, or a file and line of raw/.
+    pub source: &'a str,
+    /// The class of the rejection.
+    pub reason: &'a str,
+    /// The field and what was found.
+    pub detail: &'a str,
+    /// The original bytes.
+    pub line: &'a [u8],
+}
+
+#[derive(Serialize)]
+struct Record<'a> {
+    time: String,
+    source: &'a str,
+    reason: &'a str,
+    detail: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    line_base64: Option<String>,
+}
+
+impl Rejected<'_> {
+    /// Appends the record to `out` as one line of JSON: `time`, `source`, `reason`, `detail` and the original bytes as
+    /// `line`, or as `line_base64` when they are not UTF-8.
+    pub fn write(&self, out: &mut Vec<u8>) {
+        let line = std::str::from_utf8(self.line).ok();
+        let record = Record {
+            time: self.time.to_rfc3339_opts(SecondsFormat::Micros, true),
+            source: self.source,
+            reason: self.reason,
+            detail: self.detail,
+            line,
+            line_base64: line.is_none().then(|| BASE64.encode(self.line)),
+        };
+        // Writing strings to memory cannot fail; an empty line would be the worst of it.
+        let _ = serde_json::to_writer(&mut *out, &record);
+        out.push(b'\n');
+    }
+}

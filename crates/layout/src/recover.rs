@@ -1,0 +1,100 @@
+//! Recovery of what a dead writer left: open segments that nobody holds the lock of are sealed.
+//!
+//! A writer that died inside a write may have left a torn last line. Its bytes go to quarantine first, under a name derived
+//! from the segment's, so that a recovery that dies itself is repeated without a trace; then the segment is cut and sealed.
+
+use std::fs::{self, File, OpenOptions};
+use std::io;
+use std::os::unix::fs::FileExt as _;
+use std::path::PathBuf;
+
+use chrono::{DateTime, Utc};
+
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::hour::Hour;
+use crate::name::Name;
+use crate::publish::{Draft, publish};
+use crate::quarantine::Rejected;
+use crate::segment::{OpenSegment, SealedSegment, seal, try_lock};
+use crate::tree::{Area, OpenFile, Tree};
+
+/// A segment that was recovered.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The segment, sealed now; none if it was empty and is gone.
+    pub sealed: Option<SealedSegment>,
+    /// How many bytes of a torn last line went to quarantine.
+    pub torn: usize,
+}
+
+/// Seals the open segments of `stream` in `area` that have no living writer.
+pub fn recover(tree: &Tree, area: Area, stream: &Name, now: DateTime<Utc>) -> Result<Vec<Recovered>> {
+    let mut recovered = Vec::new();
+    for OpenFile { hour, name, path } in tree.open_files(area, stream)? {
+        let open = tree.segment(area, stream, hour, name);
+        let file = match OpenOptions::new().read(true).append(true).open(&path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+            Err(error) => return Err(Error::at("open", &path)(error)),
+        };
+        if !try_lock(&file, &path)? {
+            continue;
+        }
+        let (len, tail) = torn_tail(&file).map_err(Error::at("read", &path))?;
+        let torn = tail.len();
+        if torn > 0 {
+            quarantine_tail(tree, stream, &open, &tail, now)?;
+            fault::point("recover.quarantined");
+        }
+        let mut segment = OpenSegment::resume(file, path, open, len);
+        if torn > 0 {
+            segment.rollback(len)?;
+        }
+        recovered.push(Recovered { sealed: seal(vec![segment])?.pop(), torn });
+    }
+    Ok(recovered)
+}
+
+/// The length up to the last complete line, and the bytes after it.
+fn torn_tail(file: &File) -> io::Result<(u64, Vec<u8>)> {
+    const STEP: u64 = 64 * 1024;
+    let len = file.metadata()?.len();
+    let mut start = len;
+    let mut tail = Vec::new();
+    while start > 0 {
+        let from = start.saturating_sub(STEP);
+        let mut piece = vec![0; usize::try_from(start - from).unwrap_or_default()];
+        file.read_exact_at(&mut piece, from)?;
+        let newline = piece.iter().rposition(|byte| *byte == b'\n');
+        let torn = piece.split_off(newline.map_or(0, |at| at + 1));
+        tail.splice(0..0, torn);
+        if newline.is_some() {
+            break;
+        }
+        start = from;
+    }
+    Ok((len - tail.len() as u64, tail))
+}
+
+fn quarantine_tail(tree: &Tree, stream: &Name, segment: &SealedSegment, tail: &[u8], now: DateTime<Utc>) -> Result<()> {
+    let source = tree.relative(&segment.path);
+    let mut record = Vec::new();
+    Rejected {
+        time: now,
+        source: &source,
+        reason: "torn",
+        detail: "the writer died inside this line; a source that sends again sends it whole",
+        line: tail,
+    }
+    .write(&mut record);
+    let draft = Draft::new(derived_quarantine(tree, stream, segment, "torn"))?;
+    fs::write(draft.path(), &record).map_err(Error::at("write", draft.path()))?;
+    publish(vec![draft])
+}
+
+/// The quarantine file for what is found wrong in `segment` later than at its arrival.
+pub(crate) fn derived_quarantine(tree: &Tree, stream: &Name, segment: &SealedSegment, what: &str) -> PathBuf {
+    let arrival = Hour::of(segment.name.created());
+    tree.segment(Area::Quarantine, stream, arrival, segment.name.derived(what)).path
+}

@@ -1,0 +1,311 @@
+//! Segments: append-only files of complete lines, open while written and sealed when done.
+//!
+//! An [`OpenSegment`] is held under an exclusive lock by its writer. [`seal`] syncs it and renames it to its sealed name,
+//! after which nobody changes it. A segment's name holds the time of its creation and 80 random bits: names sort by age and
+//! never come twice, which is what makes "listed in the commit record" mean "already in the Parquet file".
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, IoSlice, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use rustix::fs::{FlockOperation, flock};
+use serde::{Deserialize, Serialize};
+use ulid::Ulid;
+
+use crate::dirs;
+use crate::error::{Error, Result};
+use crate::fault;
+use crate::hour::Hour;
+use crate::name::Name;
+use crate::tree::{Area, Tree};
+
+/// The part of a segment's file name that is unique: a ULID, for a file derived from another segment with a suffix.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct SegmentName(String);
+
+impl SegmentName {
+    /// A name that never was and never will be again.
+    pub(crate) fn unique() -> Self {
+        Self(Ulid::generate().to_string())
+    }
+
+    /// The name of what is derived from this segment: the same each time, so that doing it again replaces it.
+    pub(crate) fn derived(&self, suffix: &str) -> Self {
+        Self(format!("{}-{suffix}", self.0))
+    }
+
+    /// The name as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// When the segment was created, by the clock of its writer.
+    pub fn created(&self) -> DateTime<Utc> {
+        self.0
+            .get(..ulid::ULID_LEN)
+            .and_then(|text| Ulid::from_string(text).ok())
+            .and_then(|ulid| DateTime::from_timestamp_millis(i64::try_from(ulid.timestamp_ms()).ok()?))
+            .unwrap_or_default()
+    }
+}
+
+impl FromStr for SegmentName {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let (ulid, suffix) = text.split_once('-').map_or((text, None), |(ulid, suffix)| (ulid, Some(suffix)));
+        let plain = suffix.is_none_or(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()));
+        match Ulid::from_string(ulid) {
+            Ok(parsed) if plain && parsed.to_string() == ulid => Ok(Self(text.to_owned())),
+            _ => Err(format!("{text:?} is not a segment's name")),
+        }
+    }
+}
+
+impl TryFrom<String> for SegmentName {
+    type Error = String;
+    fn try_from(text: String) -> std::result::Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<SegmentName> for String {
+    fn from(name: SegmentName) -> Self {
+        name.0
+    }
+}
+
+impl fmt::Display for SegmentName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0)
+    }
+}
+
+/// A sealed segment: complete lines, immutable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SealedSegment {
+    /// The hour its lines belong to.
+    pub hour: Hour,
+    /// Its name.
+    pub name: SegmentName,
+    /// Where it is.
+    pub path: PathBuf,
+}
+
+/// A segment that is being written, by the one process that holds its lock.
+#[derive(Debug)]
+pub struct OpenSegment {
+    file: Arc<File>,
+    path: PathBuf,
+    sealed: SealedSegment,
+    len: u64,
+    created: Instant,
+    unsynced: bool,
+    entry_synced: Arc<AtomicBool>,
+}
+
+impl OpenSegment {
+    /// Creates a segment for `hour` of `stream`, locked, in raw/ or quarantine/.
+    pub fn create(tree: &Tree, area: Area, stream: &Name, hour: Hour) -> Result<Self> {
+        loop {
+            let sealed = tree.segment(area, stream, hour, SegmentName::unique());
+            let path = open_path(&sealed.path);
+            dirs::create(path.parent().unwrap_or(&path))?;
+            let file = match OpenOptions::new().append(true).create_new(true).open(&path) {
+                Ok(file) => file,
+                // Somebody tidied the empty folder away in between.
+                Err(error) if error.kind() == io::ErrorKind::NotFound && tree.exists() => continue,
+                Err(error) => return Err(Error::at("create the segment", &path)(error)),
+            };
+            // Between creation and lock, a recovering process may have taken the file for a dead writer's.
+            if try_lock(&file, &path)? {
+                return Ok(Self::resume(file, path, sealed, 0));
+            }
+        }
+    }
+
+    /// Takes up a locked segment of `len` bytes.
+    pub(crate) fn resume(file: File, path: PathBuf, sealed: SealedSegment, len: u64) -> Self {
+        Self {
+            file: Arc::new(file),
+            path,
+            sealed,
+            len,
+            created: Instant::now(),
+            unsynced: true,
+            entry_synced: Arc::default(),
+        }
+    }
+
+    /// The hour its lines belong to.
+    pub fn hour(&self) -> Hour {
+        self.sealed.hour
+    }
+
+    /// Where it is, until it is sealed.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length in bytes.
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whether nothing was written to it.
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// When it was created, by the monotonic clock.
+    pub fn created(&self) -> Instant {
+        self.created
+    }
+
+    /// Appends `pieces`, complete lines in all. On an error the segment is as it was before; if even that cannot be
+    /// had, the error is [`Error::Invalid`] and the segment must not be written any more.
+    pub fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
+        let before = self.len;
+        let mut rest = pieces;
+        // The kernel takes so many pieces at a time (IOV_MAX).
+        while let Some(batch) = (!rest.is_empty()).then(|| rest.len().min(1024)) {
+            let (now, _) = rest.split_at(batch);
+            match (&*self.file).write_vectored(now) {
+                Ok(0) => return self.undo(before, io::ErrorKind::WriteZero.into()),
+                Ok(written) => {
+                    self.len += written as u64;
+                    self.unsynced = true;
+                    IoSlice::advance_slices(&mut rest, written);
+                    fault::point("segment.part");
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return self.undo(before, error),
+            }
+        }
+        Ok(())
+    }
+
+    fn undo(&mut self, len: u64, error: io::Error) -> Result<()> {
+        self.rollback(len)?;
+        Err(Error::at("write", &self.path)(error))
+    }
+
+    /// Cuts the segment back to `len`, a length that it had.
+    pub fn rollback(&mut self, len: u64) -> Result<()> {
+        // A write that failed may have left bytes that `self.len` does not count.
+        match self.file.set_len(len) {
+            Ok(()) => {
+                self.len = len;
+                Ok(())
+            }
+            Err(error) => Err(Error::invalid(
+                &self.path,
+                format!(
+                    "cannot be cut back to {len} bytes after a failed write ({error}); it must not be used any more"
+                ),
+            )),
+        }
+    }
+
+    /// What has to be synced, if anything was written since the last call; for another thread to do.
+    pub fn take_sync(&mut self) -> Option<SegmentSync> {
+        std::mem::take(&mut self.unsynced).then(|| SegmentSync {
+            file: Arc::clone(&self.file),
+            path: self.path.clone(),
+            entry_synced: Arc::clone(&self.entry_synced),
+        })
+    }
+}
+
+/// The duty to make what was written to a segment durable.
+#[derive(Debug)]
+pub struct SegmentSync {
+    file: Arc<File>,
+    path: PathBuf,
+    entry_synced: Arc<AtomicBool>,
+}
+
+impl SegmentSync {
+    /// Syncs the segment, and the first time its folder. After an error the kernel may have dropped what was written:
+    /// trying again proves nothing.
+    pub fn run(&self) -> Result<()> {
+        self.file.sync_data().map_err(Error::at("sync", &self.path))?;
+        if !self.entry_synced.load(Ordering::Relaxed) {
+            dirs::sync(self.path.parent().unwrap_or(&self.path))?;
+            self.entry_synced.store(true, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+/// Seals `segments`: syncs each, renames it to its sealed name, syncs the folders. Empty ones are removed.
+/// What could not be sealed stays as an open segment, which the next start of the writer recovers.
+pub fn seal(segments: Vec<OpenSegment>) -> Result<Vec<SealedSegment>> {
+    let mut sealed = Vec::new();
+    let mut folders = BTreeSet::new();
+    for segment in &segments {
+        if !segment.is_empty() {
+            segment.file.sync_all().map_err(Error::at("sync", &segment.path))?;
+        }
+    }
+    fault::point("seal.synced");
+    for segment in segments {
+        if segment.is_empty() {
+            fs::remove_file(&segment.path).map_err(Error::at("remove the empty segment", &segment.path))?;
+            continue;
+        }
+        let target = &segment.sealed.path;
+        fs::rename(&segment.path, target).map_err(Error::at("seal as", target))?;
+        fault::point("seal.renamed");
+        folders.extend(target.parent().map(Path::to_owned));
+        sealed.push(segment.sealed);
+    }
+    for folder in folders {
+        dirs::sync(&folder)?;
+    }
+    Ok(sealed)
+}
+
+/// Removes sealed segments that a durable Parquet file lists. One that is gone already is fine.
+pub fn remove_segments(segments: &[SealedSegment]) -> Result<()> {
+    for segment in segments {
+        match fs::remove_file(&segment.path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(Error::at("remove", &segment.path)(error));
+            }
+            _ => fault::point("segment.removed"),
+        }
+    }
+    Ok(())
+}
+
+/// Locks a segment's file, if no living writer has it and `path` still is that file.
+pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool> {
+    match flock(file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => {}
+        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
+        Err(error) => return Err(Error::at("lock", path)(error)),
+    }
+    let ours = file.metadata().map_err(Error::at("look at", path))?;
+    match fs::metadata(path) {
+        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::at("look at", path)(error)),
+    }
+}
+
+/// The name of a segment while it is written.
+fn open_path(sealed: &Path) -> PathBuf {
+    let mut path = sealed.as_os_str().to_owned();
+    path.push(".open");
+    path.into()
+}

@@ -1,0 +1,3 @@
+//! load-warehouse
+
+fn main() {}

@@ -1,0 +1,30 @@
+//! What a message is.
+//!
+//! A *message* is one line that a source sent, without its line terminator. A [`Model`] describes the messages of one
+//! stream: the fields they must have, the columns their values go to, and which field (if any) is the event time. Models
+//! are data, not code: one strict [`Decoder`] serves them all, so that what tcp-ingest accepts is by construction what
+//! compact reads.
+//!
+//! A *record* is the line that raw/ holds for a message. For a model with an event time it is the message itself, as
+//! sent. For a model without one it is an envelope, `{"arrival_time_us":<microseconds since 1970>,"message":<as sent>}`,
+//! because the time of arrival is then part of the row and is known only once.
+//!
+//! Adding a built-in model is one file beside [`telemetry`] and one line in [`BUILT_IN`].
+
+mod decode;
+mod measurement;
+mod rejection;
+mod schema;
+mod telemetry;
+
+pub use decode::{Decoder, Value};
+pub use rejection::{Reason, Rejection};
+pub use schema::{Column, ColumnType, Field, Kind, Model};
+
+/// The models that need no declaration, by stream name.
+pub static BUILT_IN: &[&Model] = &[&telemetry::MODEL, &measurement::MODEL];
+
+/// The model of the stream `name`, or none when there is no such built-in stream.
+pub fn model(name: &str) -> Option<&'static Model> {
+    BUILT_IN.iter().copied().find(|model| model.name == name)
+}

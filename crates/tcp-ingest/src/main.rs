@@ -1,0 +1,3 @@
+//! tcp-ingest
+
+fn main() {}

@@ -1,0 +1,129 @@
+//! What the tests share: the real binaries, a data directory of their own, and messages to send.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+pub use tempfile;
+
+/// A program of the workspace. Cargo builds it beside the test that runs.
+pub fn program(name: &str) -> Command {
+    let test = std::env::current_exe().unwrap();
+    let path = test.ancestors().nth(2).unwrap().join(name);
+    assert!(path.exists(), "{} is not built: run `cargo test --workspace`", path.display());
+    let mut command = Command::new(path);
+    command.env_remove("RUST_LOG").env_remove("DATA_DIR");
+    command
+}
+
+/// A data directory that goes when the test ends.
+#[derive(Debug)]
+pub struct House {
+    folder: tempfile::TempDir,
+}
+
+impl House {
+    #[allow(clippy::new_without_default)]
+    pub fn new() -> Self {
+        Self { folder: tempfile::tempdir().unwrap() }
+    }
+
+    /// The data directory.
+    pub fn path(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// A program over this data directory.
+    pub fn program(&self, name: &str) -> Command {
+        let mut command = program(name);
+        command.arg("--data-dir").arg(self.path());
+        command
+    }
+
+    /// Runs a program to its end; `arguments` are split at white space.
+    pub fn run(&self, name: &str, arguments: &str) -> Run {
+        Run::of(self.program(name).args(arguments.split_whitespace()))
+    }
+
+    /// Every file below the data directory, relative to it, in order.
+    pub fn files(&self) -> Vec<String> {
+        let mut files = Vec::new();
+        let mut folders = vec![self.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path);
+                } else {
+                    files.push(path.strip_prefix(self.path()).unwrap().to_str().unwrap().to_owned());
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// The files whose relative path begins with `prefix` and ends with `suffix`.
+    pub fn files_like(&self, prefix: &str, suffix: &str) -> Vec<PathBuf> {
+        let files = self.files().into_iter();
+        files
+            .filter(|file| file.starts_with(prefix) && file.ends_with(suffix))
+            .map(|file| self.path().join(file))
+            .collect()
+    }
+
+    /// Puts a sealed segment with `lines` in the tree, as tcp-ingest would have: `hour` is `2025-09-02T10`.
+    pub fn seal(&self, stream: &str, hour: &str, lines: &[String]) -> PathBuf {
+        let hour: layout::Hour = hour.parse().unwrap();
+        let tree = layout::Tree::new(self.path());
+        let mut segment =
+            layout::OpenSegment::create(&tree, layout::Area::Raw, &stream.parse().unwrap(), hour).unwrap();
+        let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        segment.append(&mut [std::io::IoSlice::new(text.as_bytes())]).unwrap();
+        layout::seal(vec![segment]).unwrap().remove(0).path
+    }
+}
+
+/// A finished run of a program.
+#[derive(Debug)]
+pub struct Run {
+    pub status: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Run {
+    pub fn of(command: &mut Command) -> Self {
+        Self::from(command.output().unwrap())
+    }
+
+    /// Fails the test unless the run ended with `status`.
+    #[track_caller]
+    pub fn expect(self, status: i32) -> Self {
+        assert_eq!(self.status, Some(status), "stdout:\n{}\nstderr:\n{}", self.stdout, self.stderr);
+        self
+    }
+}
+
+impl From<Output> for Run {
+    fn from(output: Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+}
+
+/// A telemetry message with a temperature in degrees Celsius.
+pub fn reading(timestamp: i64, sensor: i64, value: f64) -> String {
+    format!(
+        r#"{{"timestamp": {timestamp}, "sensor_id": {sensor}, "measurement": {{"kind": "Temperature", "value": {value:?}, "unit": "Celcius"}}}}"#
+    )
+}
+
+/// Seconds since 1970 at the start of an hour written as `2025-09-02T10`.
+pub fn epoch(hour: &str) -> i64 {
+    hour.parse::<layout::Hour>().unwrap().start_micros() / 1_000_000
+}
