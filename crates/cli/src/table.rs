@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn each_format_prints_the_same_rows() {
-        assert_eq!(print(Format::Table), "name     n\na,\"b\"   10\n        2.5\n");
+        assert_eq!(print(Format::Table), "name     n\na,\"b\"   10\n       2.5\n");
         assert_eq!(print(Format::Ndjson), "{\"name\":\"a,\\\"b\\\"\",\"n\":10}\n{\"name\":null,\"n\":2.5}\n");
         assert_eq!(print(Format::Csv), "name,n\n\"a,\"\"b\"\"\",10\n,2.5\n");
     }
