@@ -36,5 +36,5 @@ pub use name::Name;
 pub use publish::{Draft, publish};
 pub use quarantine::Rejected;
 pub use recover::{Recovered, recover};
-pub use segment::{OpenSegment, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
+pub use segment::{OpenSegment, SealError, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
 pub use tree::{Area, OpenFile, Orphan, ParquetFile, Tree};

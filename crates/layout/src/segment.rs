@@ -247,30 +247,54 @@ impl SegmentSync {
     }
 }
 
+/// Segments that could not be sealed.
+#[derive(Debug, thiserror::Error)]
+#[error("{error}")]
+pub struct SealError {
+    /// What went wrong.
+    pub error: Error,
+    /// Whether syncing failed: then the kernel may have dropped what was written, and trying again proves nothing.
+    pub unsynced: bool,
+    /// The segments that are still open. Dropped, they stay for the next start of the writer to recover.
+    pub open: Vec<OpenSegment>,
+}
+
+impl From<SealError> for Error {
+    fn from(failed: SealError) -> Self {
+        failed.error
+    }
+}
+
 /// Seals `segments`: syncs each, renames it to its sealed name, syncs the folders. Empty ones are removed.
-/// What could not be sealed stays as an open segment, which the next start of the writer recovers.
-pub fn seal(segments: Vec<OpenSegment>) -> Result<Vec<SealedSegment>> {
-    let mut sealed = Vec::new();
-    let mut folders = BTreeSet::new();
-    for segment in &segments {
-        if !segment.is_empty() {
-            segment.file.sync_all().map_err(Error::at("sync", &segment.path))?;
+pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSegment>, SealError> {
+    for segment in segments.iter().filter(|segment| !segment.is_empty()) {
+        if let Err(error) = segment.file.sync_all() {
+            let error = Error::at("sync", &segment.path)(error);
+            return Err(SealError { error, unsynced: true, open: segments });
         }
     }
     fault::point("seal.synced");
-    for segment in segments {
-        if segment.is_empty() {
-            fs::remove_file(&segment.path).map_err(Error::at("remove the empty segment", &segment.path))?;
-            continue;
-        }
+    let mut sealed = Vec::new();
+    let mut folders = BTreeSet::new();
+    while let Some(segment) = segments.pop() {
         let target = &segment.sealed.path;
-        fs::rename(&segment.path, target).map_err(Error::at("seal as", target))?;
+        let done = if segment.is_empty() {
+            fs::remove_file(&segment.path).map_err(Error::at("remove the empty segment", &segment.path))
+        } else {
+            fs::rename(&segment.path, target).map_err(Error::at("seal as", target))
+        };
+        if let Err(error) = done {
+            segments.push(segment);
+            return Err(SealError { error, unsynced: false, open: segments });
+        }
         fault::point("seal.renamed");
-        folders.extend(target.parent().map(Path::to_owned));
-        sealed.push(segment.sealed);
+        if !segment.is_empty() {
+            folders.extend(target.parent().map(Path::to_owned));
+            sealed.push(segment.sealed);
+        }
     }
     for folder in folders {
-        dirs::sync(&folder)?;
+        dirs::sync(&folder).map_err(|error| SealError { error, unsynced: true, open: Vec::new() })?;
     }
     Ok(sealed)
 }
