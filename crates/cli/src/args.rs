@@ -10,11 +10,11 @@ use layout::{Hour, HourRange, Tree};
 #[derive(Debug, Clone, clap::Args)]
 pub struct CommonArgs {
     /// The data directory
-    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR")]
+    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR", global = true)]
     pub data_dir: PathBuf,
 
     /// Say what is done (twice: in detail)
-    #[arg(short, long, action = clap::ArgAction::Count)]
+    #[arg(short, long, action = clap::ArgAction::Count, global = true)]
     pub verbose: u8,
 }
 

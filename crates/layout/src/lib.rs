@@ -6,6 +6,7 @@
 //! | `raw/<stream>/YYYY/MM/DD/HH.<segment>.json` | a sealed segment: complete lines only, immutable |
 //! | `quarantine/<stream>/YYYY/MM/DD/HH.<segment>.json` | rejected input by hour of arrival (`.open` while written) |
 //! | `parquet/<dataset>/YYYY/MM/DD/HH.parquet` | one hour of a data set; its footer is the [commit record](Commit) |
+//! | `parquet/<dataset>/YYYY/MM/DD/HH.expired.json` | the commit record of an hour that retention removed |
 //! | `warehouse.duckdb` | the embedded warehouse |
 //! | `.*.tmp` beside a target | a file not yet published |
 //!
@@ -18,6 +19,7 @@
 mod commit;
 mod dirs;
 mod error;
+mod expired;
 pub mod fault;
 mod hour;
 mod lock;
@@ -27,6 +29,7 @@ mod quarantine;
 mod recover;
 mod segment;
 mod tree;
+mod usage;
 
 pub use commit::{Commit, Fingerprint, Lineage, SegmentCount};
 pub use error::{Error, Result};
@@ -34,7 +37,8 @@ pub use hour::{Hour, HourRange};
 pub use lock::DatasetLock;
 pub use name::Name;
 pub use publish::{Draft, publish};
-pub use quarantine::Rejected;
+pub use quarantine::{Rejected, count_rejected};
 pub use recover::{Recovered, recover};
 pub use segment::{OpenSegment, SealError, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
 pub use tree::{Area, OpenFile, Orphan, ParquetFile, Tree};
+pub use usage::size;

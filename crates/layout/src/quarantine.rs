@@ -1,9 +1,17 @@
 //! The record of rejected input: nothing that arrived is dropped, what cannot be used is kept with the reason.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufRead as _, BufReader};
+use std::path::Path;
+
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
 
 /// A rejected line, as the quarantine keeps it.
 #[derive(Debug, Clone, Copy)]
@@ -49,4 +57,28 @@ impl Rejected<'_> {
         let _ = serde_json::to_writer(&mut *out, &record);
         out.push(b'\n');
     }
+}
+
+/// Counts the records of a quarantine file by reason. It may still be written: an unfinished last line does not count.
+/// A line that is no record counts as `unreadable`.
+pub fn count_rejected(path: &Path) -> Result<BTreeMap<String, u64>> {
+    #[derive(Deserialize)]
+    struct Reason<'a> {
+        #[serde(borrow)]
+        reason: Cow<'a, str>,
+    }
+    let file = File::open(path).map_err(Error::at("open", path))?;
+    let mut lines = BufReader::with_capacity(256 * 1024, file);
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let mut line = Vec::new();
+    while lines.read_until(b'\n', &mut line).map_err(Error::at("read", path))? > 0 && line.ends_with(b"\n") {
+        let record: Option<Reason<'_>> = serde_json::from_slice(&line).ok();
+        let reason = record.map_or(Cow::Borrowed("unreadable"), |record| record.reason);
+        match counts.get_mut(reason.as_ref()) {
+            Some(count) => *count += 1,
+            None => _ = counts.insert(reason.into_owned(), 1),
+        }
+        line.clear();
+    }
+    Ok(counts)
 }

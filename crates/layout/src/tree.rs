@@ -1,5 +1,6 @@
 //! The tree: where each file is, and what is there.
 
+use std::collections::BTreeSet;
 use std::ffi::OsStr;
 use std::fs;
 use std::io;
@@ -236,23 +237,22 @@ impl Tree {
         remove(&orphan.path)
     }
 
-    /// The folders of years, months and days of `name` that hold nothing, deepest first: a folder that holds nothing but
-    /// such folders is one as well.
-    pub fn empty_folders(&self, area: Area, name: &Name) -> Result<Vec<PathBuf>> {
-        fn visit(path: &Path, depth: usize, empty: &mut Vec<PathBuf>) -> Result<bool> {
-            let mut holds_nothing = true;
-            for (name, folder) in dirs::list(path)? {
-                if depth == 0 || !folder || !visit(&path.join(name), depth - 1, empty)? {
-                    holds_nothing = false;
-                }
-            }
-            if holds_nothing && depth < 3 {
-                empty.push(path.to_owned());
-            }
-            Ok(holds_nothing)
-        }
+    /// The folders of years, months and days of `name` that hold nothing but the files `removed` (in thought), deepest
+    /// first: a folder that holds nothing but such folders is one as well. Those of the hour `current`, in which
+    /// somebody may be about to create a file, do not count.
+    pub fn empty_folders(
+        &self,
+        area: Area,
+        name: &Name,
+        removed: &BTreeSet<PathBuf>,
+        current: Hour,
+    ) -> Result<Vec<PathBuf>> {
+        let root = self.folder(area, name);
+        let kept = root.join(current.folder());
         let mut empty = Vec::new();
-        visit(&self.folder(area, name), 3, &mut empty)?;
+        if root.is_dir() {
+            find_empty(&root, 3, removed, &kept, &mut empty)?;
+        }
         Ok(empty)
     }
 
@@ -268,7 +268,7 @@ impl Tree {
     }
 
     /// Calls `each` for every file `HH.<rest>` of `name` in `area` with its hour, `<rest>` and its path.
-    fn each_file(
+    pub(crate) fn each_file(
         &self,
         area: Area,
         name: &Name,
@@ -307,6 +307,31 @@ impl Tree {
         }
         Ok(level.into_iter().map(|folder| (folder.clone(), root.join(folder))).collect())
     }
+}
+
+/// Adds the folders at and below `path` that count as empty; says whether it is one itself. The folder of the stream or
+/// data set, at depth 3, stays in any case.
+fn find_empty(
+    path: &Path,
+    depth: usize,
+    removed: &BTreeSet<PathBuf>,
+    kept: &Path,
+    empty: &mut Vec<PathBuf>,
+) -> Result<bool> {
+    let mut holds_nothing = !kept.starts_with(path);
+    for (name, folder) in dirs::list(path)? {
+        let below = path.join(&name);
+        let goes = if folder {
+            depth > 0 && is_number(&name) && find_empty(&below, depth - 1, removed, kept, empty)?
+        } else {
+            removed.contains(&below)
+        };
+        holds_nothing &= goes;
+    }
+    if holds_nothing && depth < 3 {
+        empty.push(path.to_owned());
+    }
+    Ok(holds_nothing)
 }
 
 fn is_number(name: &OsStr) -> bool {
