@@ -33,14 +33,20 @@ impl SessionArgs {
 pub fn open(args: &SessionArgs) -> anyhow::Result<Connection> {
     let spill = args.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
     let spill = spill.join(format!("duckdb-{}", std::process::id()));
-    let memory = args.memory_limit.map_or_else(|| "50%".to_owned(), |size| format!("{}B", size.0));
+    let memory = args.memory_limit.map_or_else(half_of_memory, |size| size.0);
     let config = Config::default()
         .with("threads", args.threads().to_string())?
-        .with("memory_limit", memory)?
+        .with("memory_limit", format!("{memory}B"))?
         .with("temp_directory", spill.to_string_lossy())?
         .with("autoinstall_known_extensions", "false")?
         .with("autoload_known_extensions", "false")?
         .with("preserve_insertion_order", "false")?;
     let connection = Connection::open_in_memory_with_flags(config).context("cannot start DuckDB")?;
     Ok(connection)
+}
+
+/// Half of the machine's memory, in bytes. DuckDB takes no percentage when it starts.
+fn half_of_memory() -> u64 {
+    let system = rustix::system::sysinfo();
+    u64::from(system.totalram) * u64::from(system.mem_unit) / 2
 }
