@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
+use std::io;
 use std::path::{Path, PathBuf};
 
 use ulid::Ulid;
@@ -68,4 +69,26 @@ pub fn publish(drafts: Vec<Draft>) -> Result<()> {
     }
     fault::point("publish.done");
     Ok(())
+}
+
+/// Makes a published file durable whose publisher may have died between the rename and the sync of the folder.
+pub fn sync_published(path: &Path) -> Result<()> {
+    File::open(path).and_then(|file| file.sync_all()).map_err(Error::at("sync", path))?;
+    path.parent().map_or(Ok(()), dirs::sync)
+}
+
+/// Publishes `draft` unless its name is taken by now, and says whether it did: of two that publish, the second sees the
+/// first's file.
+#[expect(clippy::needless_pass_by_value, reason = "a draft that is published is used up")]
+pub fn publish_new(draft: Draft) -> Result<bool> {
+    File::open(&draft.temporary).and_then(|file| file.sync_all()).map_err(Error::at("sync", &draft.temporary))?;
+    match fs::hard_link(&draft.temporary, &draft.target) {
+        Ok(()) => {}
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(error) => return Err(Error::at("link to its name", &draft.target)(error)),
+    }
+    if let Some(folder) = draft.target.parent() {
+        dirs::sync(folder)?;
+    }
+    Ok(true)
 }

@@ -101,6 +101,13 @@ pub struct SealedSegment {
     pub path: PathBuf,
 }
 
+impl SealedSegment {
+    /// Opens it for reading.
+    pub fn open(&self) -> Result<File> {
+        File::open(&self.path).map_err(Error::at("open", &self.path))
+    }
+}
+
 /// A segment that is being written, by the one process that holds its lock.
 #[derive(Debug)]
 pub struct OpenSegment {
