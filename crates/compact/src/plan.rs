@@ -1,0 +1,184 @@
+//! What is to be done, from what the tree holds: pure, so that `--dry-run` shows and tests see exactly what a run does.
+
+use std::collections::HashSet;
+
+use layout::{Commit, Hour, HourRange, Lineage, SealedSegment, SegmentCount};
+
+/// What the tree holds of an hour that has sealed segments.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// The hour.
+    pub(crate) hour: Hour,
+    /// Its sealed segments with their lengths in bytes, in order of name.
+    pub(crate) segments: Vec<(SealedSegment, u64)>,
+    /// The commit record of its Parquet file, if it has one.
+    pub(crate) published: Option<layout::Result<Commit>>,
+    /// Whether retention removed its Parquet file.
+    pub(crate) expired: bool,
+}
+
+/// What its Parquet file holds already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Published {
+    /// The segments it was made of.
+    pub(crate) segments: Vec<SegmentCount>,
+    /// Its rows.
+    pub(crate) rows: u64,
+}
+
+/// The work on one hour.
+#[derive(Debug)]
+pub(crate) struct HourPlan {
+    /// The hour.
+    pub(crate) hour: Hour,
+    /// Segments that no Parquet file lists: to be read.
+    pub(crate) fresh: Vec<SealedSegment>,
+    /// Segments that the Parquet file lists: to be removed and never read again.
+    pub(crate) listed: Vec<SealedSegment>,
+    /// The length of all of them.
+    pub(crate) bytes: u64,
+    /// What the hour's Parquet file holds, if there is one.
+    pub(crate) published: Option<Published>,
+}
+
+/// The work on an hour in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// A first Parquet file from segments.
+    Compact,
+    /// A new Parquet file from the old one and late segments.
+    Rebuild,
+    /// Only segments to remove that the Parquet file lists.
+    DeleteListed,
+}
+
+impl Action {
+    /// The word.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Compact => "compact",
+            Self::Rebuild => "rebuild",
+            Self::DeleteListed => "delete listed",
+        }
+    }
+}
+
+impl HourPlan {
+    /// The work in a word.
+    pub(crate) fn action(&self) -> Action {
+        match (&self.published, self.fresh.is_empty()) {
+            (_, true) => Action::DeleteListed,
+            (None, false) => Action::Compact,
+            (Some(_), false) => Action::Rebuild,
+        }
+    }
+}
+
+/// The hours of `range` that may be compacted at `now`: the current hour still fills, later ones are ahead of their time.
+pub(crate) fn due(range: HourRange, now: Hour, include_current: bool) -> HourRange {
+    let to = if include_current { range.to } else { Some(range.to.map_or(now, |to| to.min(now))) };
+    HourRange { to, ..range }
+}
+
+/// The work on an hour.
+pub(crate) fn plan(found: Found) -> anyhow::Result<HourPlan> {
+    // Made from what is left, the hour would replace the whole of it downstream. And what is in raw/ is the only copy.
+    anyhow::ensure!(
+        !found.expired,
+        "retention has removed this hour's Parquet file, so its {} segments in raw/ are kept as they are: remove them, or \
+         remove the hour's record (.expired.json in its folder of parquet/) to make the hour from them alone",
+        found.segments.len()
+    );
+    let published = found.published.transpose().map_err(unusable)?.map(published).transpose()?;
+    let listed: HashSet<_> = published.iter().flat_map(|file| &file.segments).map(|count| &count.name).collect();
+    let bytes = found.segments.iter().map(|(_, len)| len).sum();
+    let segments = found.segments.into_iter().map(|(segment, _)| segment);
+    let (listed, fresh) = segments.partition(|segment| listed.contains(&segment.name));
+    Ok(HourPlan { hour: found.hour, fresh, listed, bytes, published })
+}
+
+fn published(commit: Commit) -> anyhow::Result<Published> {
+    match commit.lineage {
+        Lineage::Segments(segments) => Ok(Published { segments, rows: commit.rows }),
+        Lineage::Query { .. } => anyhow::bail!(
+            "its Parquet file is an aggregate's, not a compacted stream's: move it out of the tree and run compact again"
+        ),
+    }
+}
+
+fn unusable(error: layout::Error) -> anyhow::Error {
+    let advice = "the hour's segments are kept: put the file back from a backup, or move it out of the tree and make the hour \
+                  from the segments that are there, then run compact again";
+    anyhow::Error::new(error).context(advice)
+}
+
+/// The lineage of the hour's Parquet file when segments with these counts have been added to it.
+pub(crate) fn lineage(published: Option<&Published>, fresh: &[SegmentCount]) -> Lineage {
+    let mut segments: Vec<_> = published.into_iter().flat_map(|file| &file.segments).chain(fresh).cloned().collect();
+    segments.sort_by(|a, b| a.name.cmp(&b.name));
+    Lineage::Segments(segments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NAMES: [&str; 3] = ["01K4Z0000000000000000000A0", "01K4Z0000000000000000000B0", "01K4Z0000000000000000000C0"];
+
+    fn hour(text: &str) -> Hour {
+        text.parse().unwrap()
+    }
+
+    fn segment(name: &str) -> (SealedSegment, u64) {
+        (SealedSegment { hour: hour("2025-09-02T10"), name: name.parse().unwrap(), path: name.into() }, 10)
+    }
+
+    fn found(names: &[&str], listed: Option<&[&str]>) -> Found {
+        let published = listed.map(|names| {
+            let counts = names.iter().map(|name| SegmentCount { name: name.parse().unwrap(), lines: 3, damaged: 1 });
+            let mut commit = Commit::new(Lineage::Segments(counts.collect()));
+            commit.rows = 2 * names.len() as u64;
+            Ok(commit)
+        });
+        let segments = names.iter().map(|name| segment(name)).collect();
+        Found { hour: hour("2025-09-02T10"), segments, published, expired: false }
+    }
+
+    #[test]
+    fn listed_segments_are_only_removed() {
+        let plan = plan(found(&NAMES[..2], Some(&NAMES))).unwrap();
+        assert_eq!((plan.action(), plan.fresh.len(), plan.listed.len()), (Action::DeleteListed, 0, 2));
+    }
+
+    #[test]
+    fn a_first_file_has_everything_fresh() {
+        let plan = plan(found(&NAMES, None)).unwrap();
+        assert_eq!((plan.action(), plan.fresh.len(), plan.listed.len(), plan.bytes), (Action::Compact, 3, 0, 30));
+    }
+
+    #[test]
+    fn late_segments_rebuild_and_the_lineage_is_the_union_in_order() {
+        let plan = plan(found(&NAMES[..2], Some(&[NAMES[0], NAMES[2]]))).unwrap();
+        assert_eq!((plan.action(), plan.listed.len()), (Action::Rebuild, 1));
+        assert_eq!(plan.fresh[0].name.as_str(), NAMES[1]);
+        let fresh = SegmentCount { name: plan.fresh[0].name.clone(), lines: 5, damaged: 0 };
+        let Lineage::Segments(union) = lineage(plan.published.as_ref(), &[fresh]) else { panic!() };
+        assert_eq!(union.iter().map(|count| count.name.as_str()).collect::<Vec<_>>(), NAMES);
+    }
+
+    #[test]
+    fn an_expired_hour_is_left_alone() {
+        let found = Found { expired: true, ..found(&NAMES, None) };
+        assert!(plan(found).unwrap_err().to_string().contains("3 segments in raw/ are kept"));
+    }
+
+    #[test]
+    fn the_current_hour_and_later_ones_are_not_due() {
+        let now = hour("2025-09-02T10");
+        let range = due(HourRange::ALL, now, false);
+        assert!(range.contains(hour("2025-09-02T09")) && !range.contains(now) && !range.contains(now.plus(1)));
+        assert!(due(HourRange::ALL, now, true).contains(now.plus(1)));
+        let narrow = HourRange { from: None, to: Some(hour("2025-09-01")) };
+        assert_eq!(due(narrow, now, false), narrow);
+    }
+}

@@ -1,0 +1,119 @@
+//! The run as a whole: stream after stream, and what becomes of the exit status.
+
+use std::time::Instant;
+
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use cli::{Outcome, TryAgain};
+use layout::{Area, DatasetLock, Hour, HourRange, Name, Tree};
+use models::Model;
+
+use crate::args::Args;
+use crate::hour::Stream;
+use crate::plan::{HourPlan, due, plan};
+use crate::report::{Summary, print_plans};
+use crate::run::run;
+use crate::survey::survey;
+
+/// Runs the program at the time `now`.
+pub(crate) fn program(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    let started = Instant::now();
+    let tree = args.common.tree();
+    let range = due(args.range.range(), Hour::of(now), args.include_current);
+    let mut summary = Summary::default();
+    let streams = streams(&tree, args, &mut summary)?;
+    if args.dry_run {
+        let plans: Vec<_> = streams
+            .into_iter()
+            .map(|(name, _)| Ok((name.clone(), plans(&tree, &name, range, &mut summary)?)))
+            .collect::<anyhow::Result<_>>()?;
+        print_plans(std::io::stdout().lock(), args.format, &plans).context("cannot print")?;
+        return Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Partial });
+    }
+    let mut locked = Vec::new();
+    let mut errors = Vec::new();
+    for (name, model) in streams {
+        match compact(args, &tree, &name, model, range, now) {
+            Ok(Some(done)) => summary.add(&done),
+            Ok(None) => locked.push(name),
+            Err(error) => errors.push(error.context(format!("{name}: cannot be compacted"))),
+        }
+    }
+    summary.log(started.elapsed());
+    outcome(&summary, &locked, errors)
+}
+
+/// The streams to look at with their models. One without a model is named and counted as failed.
+fn streams(tree: &Tree, args: &Args, summary: &mut Summary) -> anyhow::Result<Vec<(Name, &'static Model)>> {
+    let names = if args.streams.is_empty() { tree.names(Area::Raw)? } else { args.streams.clone() };
+    let mut streams = Vec::new();
+    for name in names {
+        match models::model(name.as_str()) {
+            Some(model) => streams.push((name, model)),
+            None => {
+                let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
+                log::error!(
+                    "{name}: there is no such stream; known are {}. Its files are left alone",
+                    known.join(", ")
+                );
+                summary.failed += 1;
+            }
+        }
+    }
+    Ok(streams)
+}
+
+/// The plans for a stream. An hour that cannot be planned is named and counted as failed.
+fn plans(tree: &Tree, name: &Name, range: HourRange, summary: &mut Summary) -> anyhow::Result<Vec<HourPlan>> {
+    let mut plans = Vec::new();
+    for found in survey(tree, name, range)? {
+        let hour = found.hour;
+        match plan(found) {
+            Ok(plan) => plans.push(plan),
+            Err(error) => summary.fail(name, hour, &error),
+        }
+    }
+    Ok(plans)
+}
+
+/// Compacts a stream; none if another process has its lock.
+fn compact(
+    args: &Args,
+    tree: &Tree,
+    name: &Name,
+    model: &'static Model,
+    range: HourRange,
+    now: DateTime<Utc>,
+) -> anyhow::Result<Option<Summary>> {
+    let mut summary = Summary::default();
+    if tree.sealed_segments(Area::Raw, name, range)?.is_empty() {
+        return Ok(Some(summary));
+    }
+    let Some(lock) = DatasetLock::try_acquire(tree, name)? else { return Ok(None) };
+    // What was seen before the lock was had may have been compacted since.
+    let plans = plans(tree, name, range, &mut summary)?;
+    let stream = Stream { tree, name, model, lock, now };
+    summary.add(&run(&stream, plans, &args.session)?);
+    Ok(Some(summary))
+}
+
+/// The exit status: 3 when something failed or went to quarantine, 75 when only a lock stood in the way, 1 when nothing
+/// at all could be done.
+fn outcome(summary: &Summary, locked: &[Name], mut errors: Vec<anyhow::Error>) -> anyhow::Result<Outcome> {
+    let locked: Vec<_> = locked.iter().map(Name::as_str).collect();
+    let busy = (!locked.is_empty())
+        .then(|| TryAgain(format!("{}: another process has the lock; try again later", locked.join(", "))));
+    if summary.hours == 0 && summary.failed == 0 && busy.is_none() && errors.len() == 1 {
+        return errors.pop().map_or(Ok(Outcome::Done), Err);
+    }
+    for error in &errors {
+        log::error!("{error:#}");
+    }
+    if summary.failed > 0 || summary.damaged > 0 || !errors.is_empty() {
+        if let Some(busy) = busy {
+            log::warn!("{busy}");
+        }
+        return Ok(Outcome::Partial);
+    }
+    busy.map_or(Ok(Outcome::Done), |busy| Err(busy.into()))
+}

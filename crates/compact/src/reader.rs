@@ -1,0 +1,233 @@
+//! `segments(id)`: a table function that reads sealed segments with the decoder that judged their lines at arrival.
+//!
+//! DuckDB's own JSON reader accepts other lines than the decoder does, and turns what it cannot read into rows of NULLs. So
+//! rows come from [`models::Decoder`], on as many threads as there are pieces to read, and every line is counted: accepted
+//! and in the rows, or damaged and left out.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::ThreadId;
+
+use duckdb::Connection;
+use duckdb::core::{DataChunkHandle, LogicalTypeHandle, LogicalTypeId};
+use duckdb::vtab::{BindInfo, InitInfo, TableFunctionInfo, VTab};
+use models::{Decoder, Model};
+
+use crate::count::Counted;
+use crate::lines::{Block, Limits, LineReader, lines};
+use crate::pieces::{Piece, pieces};
+use crate::vectors::{Columns, logical_type};
+
+/// The sources that queries can name, by number: a table function has only values for arguments.
+#[derive(Debug, Default)]
+pub(crate) struct Sources {
+    next: AtomicU64,
+    open: Mutex<HashMap<u64, Arc<Source>>>,
+}
+
+/// Segments to be read once, and what was found in them.
+#[derive(Debug)]
+pub(crate) struct Source {
+    model: &'static Model,
+    segments: Vec<(Counted, Tally)>,
+    pieces: Vec<Piece>,
+    /// The first piece that nobody has taken.
+    untaken: AtomicUsize,
+}
+
+/// The lines of a segment that were read.
+#[derive(Debug, Default)]
+struct Tally {
+    accepted: AtomicU64,
+    damaged: AtomicU64,
+}
+
+/// A source while a query can name it.
+#[derive(Debug)]
+pub(crate) struct Registered<'s> {
+    sources: &'s Sources,
+    id: u64,
+    /// The source.
+    pub(crate) source: Arc<Source>,
+}
+
+impl Sources {
+    /// Sources for the queries of `connection` and of those cloned from it.
+    pub(crate) fn register(connection: &Connection) -> duckdb::Result<Arc<Self>> {
+        let sources = Arc::<Self>::default();
+        connection.register_table_function_with_extra_info::<Segments, _>("segments", &sources)?;
+        Ok(sources)
+    }
+
+    /// Makes `segments` readable as rows of `model`, until what is returned is dropped.
+    pub(crate) fn add(&self, model: &'static Model, segments: Vec<Counted>) -> Registered<'_> {
+        let pieces = pieces(segments.iter().map(|segment| segment.len));
+        let segments = segments.into_iter().map(|segment| (segment, Tally::default())).collect();
+        let source = Arc::new(Source { model, segments, pieces, untaken: AtomicUsize::new(0) });
+        let id = self.next.fetch_add(1, Ordering::Relaxed);
+        locked(&self.open).insert(id, Arc::clone(&source));
+        Registered { sources: self, id, source }
+    }
+}
+
+impl Registered<'_> {
+    /// The rows as a table expression. A query must use it once.
+    pub(crate) fn table(&self) -> String {
+        format!("segments({})", self.id)
+    }
+}
+
+impl Drop for Registered<'_> {
+    fn drop(&mut self) {
+        locked(&self.sources.open).remove(&self.id);
+    }
+}
+
+impl Source {
+    /// Each segment with the numbers of accepted and of damaged lines that were read.
+    pub(crate) fn tallies(&self) -> impl Iterator<Item = (&Counted, u64, u64)> {
+        self.segments.iter().map(|(segment, tally)| {
+            (segment, tally.accepted.load(Ordering::Relaxed), tally.damaged.load(Ordering::Relaxed))
+        })
+    }
+
+    /// The next piece that nobody has read.
+    fn take(&self) -> Result<Option<Cursor>, layout::Error> {
+        let Some(piece) = self.pieces.get(self.untaken.fetch_add(1, Ordering::Relaxed)) else { return Ok(None) };
+        let Some((segment, _)) = self.segments.get(piece.segment) else { return Ok(None) };
+        let lines = LineReader::new(segment.segment.open()?, segment.len, piece.range.clone(), Limits::DEFAULT);
+        Ok(Some(Cursor { segment: piece.segment, lines, decoder: Decoder::new(self.model) }))
+    }
+}
+
+/// A piece that is being read.
+struct Cursor {
+    segment: usize,
+    lines: LineReader,
+    decoder: Decoder,
+}
+
+impl Cursor {
+    /// Adds rows behind the first `rows` until the piece is done or the columns are full; returns how many there are then.
+    fn fill(&mut self, source: &Source, columns: &mut Columns<'_>, mut rows: usize) -> Result<usize, Box<dyn Error>> {
+        let Some((segment, tally)) = source.segments.get(self.segment) else { return Err("no such segment".into()) };
+        let before = rows;
+        let mut damaged = 0;
+        while rows < columns.capacity() {
+            let block = self.lines.block().map_err(|error| segment.unreadable(&error))?;
+            let used = match block {
+                Block::End => break,
+                Block::Part { bytes, first } => {
+                    damaged += u64::from(first);
+                    bytes.len()
+                }
+                Block::Lines(block) => {
+                    let mut used = 0;
+                    let mut row = Vec::with_capacity(source.model.columns.len());
+                    for line in lines(block) {
+                        if rows == columns.capacity() {
+                            break;
+                        }
+                        used += line.len();
+                        if self.decoder.record(line.strip_suffix(b"\n").unwrap_or(line), &mut row).is_ok() {
+                            columns.set(rows, &row)?;
+                            rows += 1;
+                        } else {
+                            damaged += 1;
+                        }
+                    }
+                    used
+                }
+            };
+            self.lines.consume(used);
+        }
+        tally.accepted.fetch_add((rows - before) as u64, Ordering::Relaxed);
+        tally.damaged.fetch_add(damaged, Ordering::Relaxed);
+        Ok(rows)
+    }
+}
+
+/// The table function.
+struct Segments;
+
+/// A scan of a source by several threads.
+struct Scan {
+    source: Arc<Source>,
+    /// Pieces that are read in part, with the thread that did. A thread goes on with its own, so that the rows that it
+    /// writes are neighbours; whatever is left when there is no new piece is anybody's.
+    begun: Mutex<Vec<(ThreadId, Cursor)>>,
+}
+
+impl Scan {
+    /// What the calling thread reads next.
+    fn next(&self) -> Result<Option<Cursor>, layout::Error> {
+        let mine = {
+            let mut begun = locked(&self.begun);
+            let me = std::thread::current().id();
+            begun.iter().position(|(thread, _)| *thread == me).map(|index| begun.swap_remove(index).1)
+        };
+        if mine.is_some() {
+            return Ok(mine);
+        }
+        match self.source.take()? {
+            Some(cursor) => Ok(Some(cursor)),
+            None => Ok(locked(&self.begun).pop().map(|(_, cursor)| cursor)),
+        }
+    }
+
+    /// Fills a chunk; zero rows mean that all is read.
+    fn fill(&self, columns: &mut Columns<'_>) -> Result<usize, Box<dyn Error>> {
+        let mut rows = 0;
+        while let Some(mut cursor) = self.next()? {
+            rows = cursor.fill(&self.source, columns, rows)?;
+            if rows == columns.capacity() {
+                locked(&self.begun).push((std::thread::current().id(), cursor));
+                break;
+            }
+        }
+        Ok(rows)
+    }
+}
+
+impl VTab for Segments {
+    type InitData = Scan;
+    type BindData = Arc<Source>;
+
+    fn parameters() -> Option<Vec<LogicalTypeHandle>> {
+        Some(vec![LogicalTypeHandle::from(LogicalTypeId::UBigint)])
+    }
+
+    fn bind(bind: &BindInfo) -> Result<Self::BindData, Box<dyn Error>> {
+        // SAFETY: registered with an `Arc<Sources>`, which DuckDB keeps as long as the function.
+        let sources = unsafe { &*bind.get_extra_info::<Arc<Sources>>() };
+        let id = bind.get_parameter(0).to_uint64();
+        let source = locked(&sources.open).get(&id).cloned().ok_or("no such source")?;
+        for column in source.model.columns {
+            bind.add_result_column(column.name, logical_type(column.column_type));
+        }
+        Ok(source)
+    }
+
+    fn init(init: &InitInfo) -> Result<Self::InitData, Box<dyn Error>> {
+        // SAFETY: the bind data of this function is an `Arc<Source>`.
+        let source = unsafe { &*init.get_bind_data::<Arc<Source>>() };
+        init.set_max_threads(source.pieces.len().max(1) as u64);
+        Ok(Scan { source: Arc::clone(source), begun: Mutex::default() })
+    }
+
+    fn func(func: &TableFunctionInfo<Self>, output: &mut DataChunkHandle) -> Result<(), Box<dyn Error>> {
+        let scan = func.get_init_data();
+        let mut columns = Columns::new(output, scan.source.model.columns.iter().map(|column| column.column_type));
+        let rows = scan.fill(&mut columns)?;
+        output.set_len(rows);
+        Ok(())
+    }
+}
+
+/// What a panic elsewhere left is sound: each change of these collections is one call, and lines that were lost with a
+/// panicking thread show up as a difference of counts.
+fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

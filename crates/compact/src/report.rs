@@ -1,0 +1,81 @@
+//! What is said: the plan of `--dry-run`, failures as they happen, the summary of `-v`, the exit status.
+
+use std::io::Write;
+use std::time::Duration;
+
+use cli::{Format, Table};
+use layout::{Hour, Name};
+use serde_json::Value;
+
+use crate::hour::Ready;
+use crate::plan::HourPlan;
+
+/// What was done, and what was not.
+#[derive(Debug, Default)]
+pub(crate) struct Summary {
+    /// Hours done.
+    pub(crate) hours: u64,
+    /// Rows added.
+    pub(crate) rows: u64,
+    /// Bytes of raw segments that were made into Parquet or were there already.
+    pub(crate) bytes: u64,
+    /// Lines that went to quarantine.
+    pub(crate) damaged: u64,
+    /// Hours and streams that failed; each was named.
+    pub(crate) failed: u64,
+}
+
+impl Summary {
+    /// What the work on an hour does, when it succeeds.
+    pub(crate) fn of(plan: &HourPlan, ready: &Ready) -> Self {
+        Self { hours: 1, rows: ready.rows, bytes: plan.bytes, damaged: ready.damaged, failed: 0 }
+    }
+
+    /// Adds another part of the work.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.hours += other.hours;
+        self.rows += other.rows;
+        self.bytes += other.bytes;
+        self.damaged += other.damaged;
+        self.failed += other.failed;
+    }
+
+    /// Names an hour that failed.
+    pub(crate) fn fail(&mut self, stream: &Name, hour: Hour, error: &anyhow::Error) {
+        log::error!("{stream} {hour}: {error:#}; nothing is lost: put it right and run compact again");
+        self.failed += 1;
+    }
+
+    /// One line for `-v`, with what went to quarantine as a warning.
+    pub(crate) fn log(&self, took: Duration) {
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let megabytes = self.bytes as f64 / 1e6;
+        let Self { hours, rows, damaged, failed, .. } = self;
+        log::info!(
+            "{hours} hours, {rows} rows, {megabytes:.1} MB of raw segments in {:.2} s, {damaged} lines to quarantine, \
+             {failed} failed",
+            took.as_secs_f64()
+        );
+        if *damaged > 0 {
+            log::warn!("{damaged} damaged lines went to quarantine; the other lines of their segments are in Parquet");
+        }
+    }
+}
+
+/// Prints plans, one row for each hour.
+pub(crate) fn print_plans(out: impl Write, format: Format, plans: &[(Name, Vec<HourPlan>)]) -> std::io::Result<()> {
+    let columns = ["stream", "hour", "segments", "bytes", "action"];
+    let mut table = Table::new(out, format, columns.map(String::from).to_vec())?;
+    for (stream, plans) in plans {
+        for plan in plans {
+            table.row(vec![
+                stream.as_str().into(),
+                plan.hour.to_string().into(),
+                Value::from(plan.fresh.len() + plan.listed.len()),
+                plan.bytes.into(),
+                plan.action().as_str().into(),
+            ])?;
+        }
+    }
+    table.finish()
+}

@@ -1,0 +1,31 @@
+//! What the tree holds of a stream: the input of planning.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use layout::{Area, Commit, Hour, HourRange, Name, Tree};
+
+use crate::plan::Found;
+
+/// The hours of `range` that have sealed segments. Other hours are not looked at: a year without work costs nothing.
+pub(crate) fn survey(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Result<Vec<Found>> {
+    let mut hours = BTreeMap::<Hour, Vec<_>>::new();
+    for segment in tree.sealed_segments(Area::Raw, stream, range)? {
+        // One that is gone was removed just now by another compactor: a run plans once more when it has the lock.
+        if let Some(len) = layout::size(&segment.path)? {
+            hours.entry(segment.hour).or_default().push((segment, len));
+        }
+    }
+    let (Some((first, _)), Some((last, _))) = (hours.first_key_value(), hours.last_key_value()) else {
+        return Ok(Vec::new());
+    };
+    let expired = tree.expired(stream, HourRange { from: Some(*first), to: Some(last.plus(1)) })?;
+    let expired: BTreeSet<_> = expired.into_iter().map(|(hour, _)| hour).collect();
+    let found = hours.into_iter().map(|(hour, segments)| {
+        let published = match Commit::read(&tree.parquet(stream, hour)) {
+            Err(error) if error.is_not_found() => None,
+            result => Some(result),
+        };
+        Found { hour, segments, published, expired: expired.contains(&hour) }
+    });
+    Ok(found.collect())
+}
