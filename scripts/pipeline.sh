@@ -1,0 +1,79 @@
+#!/usr/bin/env bash
+# Brings the warehouse up to date: compact, then aggregate, then load-warehouse. Stops at the first that fails.
+#
+#   scripts/pipeline.sh [--env FILE] [--from TIME] [--to TIME] [-v]
+#
+# Settings, from the environment or from FILE (lines of NAME=value, which win):
+#   DATA_DIR   the data directory (./data)
+#   BIN        the folder of the programs (else they are looked for on PATH)
+#   DATASETS   the aggregates to compute and load (temperatures)
+#   SENSORS    the sensors' reference table: CSV, JSON or Parquet (none)
+#   TARGET     the kind of warehouse: mysql, with DB_HOST and so on (the embedded one)
+# Without --from and --to, each program does all that is out of date. -v is passed on.
+#
+# Exit status: 0 done; 3 done in part, all the programs ran, and what failed was named; 75 another run is still going
+# on, or the warehouse is down, try again later; else that of the program that failed. Silent when all is done.
+set -euo pipefail
+
+usage() { sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; }
+span=() verbose=()
+while [[ $# != 0 ]]; do
+    case $1 in
+        -h | --help) usage; exit ;;
+        -v) verbose+=(-v) ;;
+        --env | --from | --to)
+            [[ $# -ge 2 ]] || { echo "pipeline: $1 needs a value" >&2; exit 2; }
+            if [[ $1 != --env ]]; then
+                span+=("$1" "$2")
+            elif [[ -r $2 ]]; then
+                set -a
+                # shellcheck source=/dev/null # the user's settings
+                . "$(realpath "$2")"
+                set +a
+            else
+                echo "pipeline: $2: there is no such file with settings, or it cannot be read" >&2
+                exit 2
+            fi
+            shift ;;
+        *) echo "pipeline: unknown argument $1, see --help" >&2; exit 2 ;;
+    esac
+    shift
+done
+
+export DATA_DIR=${DATA_DIR:-./data}
+PATH=${BIN:+$BIN:}$PATH
+read -ra datasets <<<"${DATASETS:-temperatures}"
+tables=(${SENSORS:+--table "sensors=$SENSORS"})
+target=(${TARGET:+--target "$TARGET"})
+
+[[ -d $DATA_DIR ]] || { echo "pipeline: $DATA_DIR: there is no such data directory; set DATA_DIR" >&2; exit 1; }
+# One run at a time. The lock is on the folder itself, so that it leaves no file, and goes with the last program.
+exec 9<"$DATA_DIR"
+if ! flock -n -E 75 9; then
+    [[ ! -t 2 && ${#verbose[@]} == 0 ]] || echo "pipeline: another run over $DATA_DIR is still going on" >&2
+    exit 75
+fi
+
+status=0
+step() {
+    local result=0
+    "$@" "${span[@]}" "${verbose[@]}" || result=$?
+    case $result in
+        0) ;;
+        3) status=3 ;;
+        75) exit 75 ;;
+        *)
+            echo "pipeline: $1 ended with status $result: what comes after it was not run" >&2
+            exit "$result"
+            ;;
+    esac
+}
+
+step compact
+for dataset in "${datasets[@]}"; do
+    step aggregate "$dataset" "${tables[@]}"
+done
+for dataset in "${datasets[@]}"; do
+    step load-warehouse "$dataset" "${target[@]}"
+done
+exit "$status"
