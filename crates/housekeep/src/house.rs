@@ -1,0 +1,183 @@
+//! What the tree holds, seen once: the ground on which plans are made and the state is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use layout::{Area, Commit, Fingerprint, Hour, HourRange, Lineage, Name, Orphan, SealedSegment, SegmentName, Tree};
+
+/// The house.
+#[derive(Debug, Default)]
+pub(crate) struct House {
+    pub(crate) raw: BTreeMap<Name, Segments>,
+    pub(crate) quarantine: BTreeMap<Name, Segments>,
+    pub(crate) datasets: BTreeMap<Name, Dataset>,
+    pub(crate) unpublished: Vec<Unpublished>,
+}
+
+/// The segments of a stream in raw/ or quarantine/.
+#[derive(Debug, Default)]
+pub(crate) struct Segments {
+    pub(crate) open: Vec<Open>,
+    pub(crate) sealed: Vec<Sealed>,
+}
+
+/// A segment that is being written.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) hour: Hour,
+    pub(crate) name: SegmentName,
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+}
+
+/// A sealed segment.
+#[derive(Debug)]
+pub(crate) struct Sealed {
+    pub(crate) segment: SealedSegment,
+    pub(crate) bytes: u64,
+}
+
+/// A data set.
+#[derive(Debug, Default)]
+pub(crate) struct Dataset {
+    /// The hours that have a Parquet file.
+    pub(crate) hours: BTreeMap<Hour, Parquet>,
+    /// The hours that retention removed, with the commit records of what was there, or why they cannot be read.
+    pub(crate) expired: BTreeMap<Hour, Result<Commit, String>>,
+}
+
+/// The Parquet file of an hour.
+#[derive(Debug)]
+pub(crate) struct Parquet {
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    /// Its commit record, or why it cannot be read.
+    pub(crate) commit: Result<Commit, String>,
+}
+
+/// A file that was begun and not published.
+#[derive(Debug)]
+pub(crate) struct Unpublished {
+    pub(crate) area: Area,
+    pub(crate) name: Name,
+    pub(crate) orphan: Orphan,
+    pub(crate) bytes: u64,
+}
+
+impl House {
+    /// Looks at everything. What others remove meanwhile is left out.
+    pub(crate) fn look(tree: &Tree) -> anyhow::Result<Self> {
+        let mut house = Self::default();
+        // Raw before Parquet: a segment that is compacted in between is then seen twice, and never not at all.
+        for (area, streams) in [(Area::Raw, &mut house.raw), (Area::Quarantine, &mut house.quarantine)] {
+            for name in tree.names(area)? {
+                let segments = Segments::look(tree, area, &name)?;
+                streams.insert(name, segments);
+            }
+        }
+        for name in tree.names(Area::Parquet)? {
+            let dataset = Dataset::look(tree, &name)?;
+            house.datasets.insert(name, dataset);
+        }
+        for area in Area::ALL {
+            for name in tree.names(area)? {
+                for orphan in tree.unpublished(area, &name)? {
+                    if let Some(bytes) = layout::size(&orphan.path)? {
+                        house.unpublished.push(Unpublished { area, name: name.clone(), orphan, bytes });
+                    }
+                }
+            }
+        }
+        Ok(house)
+    }
+
+    /// The data sets that read `input`, as far as their records tell. One of which no record can be read may read any.
+    pub(crate) fn readers(&self, input: &Name) -> impl Iterator<Item = (&Name, &Dataset)> {
+        self.datasets.iter().filter(move |(name, dataset)| {
+            let inputs = dataset.inputs();
+            *name != input && (inputs.contains(input) || dataset.is_unknown())
+        })
+    }
+}
+
+impl Segments {
+    /// Looks at the segments of one stream.
+    pub(crate) fn look(tree: &Tree, area: Area, stream: &Name) -> anyhow::Result<Self> {
+        // Open before sealed: a segment that is sealed in between is seen twice, and never not at all.
+        let mut segments = Self::default();
+        for file in tree.open_files(area, stream)? {
+            if let Some(bytes) = layout::size(&file.path)? {
+                segments.open.push(Open { hour: file.hour, name: file.name, path: file.path, bytes });
+            }
+        }
+        for segment in tree.sealed_segments(area, stream, HourRange::ALL)? {
+            if let Some(bytes) = layout::size(&segment.path)? {
+                segments.sealed.push(Sealed { segment, bytes });
+            }
+        }
+        let sealed: BTreeSet<_> = segments.sealed.iter().map(|sealed| &sealed.segment.name).collect();
+        segments.open.retain(|open| !sealed.contains(&open.name));
+        Ok(segments)
+    }
+
+    /// The hours that have a segment, open or sealed.
+    pub(crate) fn hours(&self) -> BTreeSet<Hour> {
+        let open = self.open.iter().map(|open| open.hour);
+        open.chain(self.sealed.iter().map(|sealed| sealed.segment.hour)).collect()
+    }
+}
+
+impl Dataset {
+    fn look(tree: &Tree, name: &Name) -> anyhow::Result<Self> {
+        let mut dataset = Self::default();
+        // Parquet before records of removal: an hour that is removed in between is in one of the two.
+        for (file, commit) in tree.commits(name, HourRange::ALL)? {
+            let Some(bytes) = layout::size(&file.path)? else { continue };
+            let commit = commit.map_err(|error| error.to_string());
+            dataset.hours.insert(file.hour, Parquet { path: file.path, bytes, commit });
+        }
+        for (hour, commit) in tree.expired(name, HourRange::ALL)? {
+            let commit = commit.map_err(|error| format!("{error}; delete it to open the hour again"));
+            if !dataset.hours.contains_key(&hour) {
+                dataset.expired.insert(hour, commit);
+            }
+        }
+        Ok(dataset)
+    }
+
+    /// The commit record of `hour`, whether its Parquet file is still there or retention removed it.
+    pub(crate) fn commit(&self, hour: Hour) -> Option<&Commit> {
+        match self.hours.get(&hour) {
+            Some(parquet) => parquet.commit.as_ref().ok(),
+            None => self.expired.get(&hour)?.as_ref().ok(),
+        }
+    }
+
+    /// The fingerprint of the Parquet file of `hour`.
+    pub(crate) fn fingerprint(&self, hour: Hour) -> Option<&Fingerprint> {
+        Some(&self.hours.get(&hour)?.commit.as_ref().ok()?.fingerprint)
+    }
+
+    fn commits(&self) -> impl Iterator<Item = &Commit> {
+        self.hours.values().map(|parquet| &parquet.commit).chain(self.expired.values()).flatten()
+    }
+
+    /// The data sets that it reads; none if it is a stream's.
+    pub(crate) fn inputs(&self) -> BTreeSet<&Name> {
+        self.commits().flat_map(|commit| inputs(&commit.lineage)).map(|(name, _)| name).collect()
+    }
+
+    /// Whether there are files, but none that says what it was made of.
+    fn is_unknown(&self) -> bool {
+        !self.hours.is_empty() && self.commits().next().is_none()
+    }
+}
+
+/// What a file was made of, if data sets.
+pub(crate) fn inputs(lineage: &Lineage) -> impl Iterator<Item = (&Name, &Fingerprint)> {
+    let inputs = match lineage {
+        Lineage::Query { inputs, .. } => Some(inputs),
+        Lineage::Segments(_) => None,
+    };
+    inputs.into_iter().flatten()
+}

@@ -1,0 +1,260 @@
+//! What `clean` is going to do: a pure function of what the tree holds, what the warehouse holds, and the time.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use layout::{Area, Commit, Hour, Name, Orphan, SealedSegment};
+use warehouse::LoadLog;
+
+use crate::age::Age;
+use crate::args::CleanArgs;
+use crate::house::{Dataset, House, Parquet, inputs};
+
+/// How long each kind of file is kept; none for ever.
+#[derive(Debug)]
+pub(crate) struct Rules {
+    quarantine: Option<Age>,
+    parquet: Option<Age>,
+    datasets: BTreeMap<Name, Age>,
+    orphans: Age,
+    even_if_needed: bool,
+}
+
+/// What the warehouse says it holds.
+#[derive(Debug)]
+pub(crate) enum Loaded {
+    /// There is no warehouse, or it does not matter what it holds.
+    Nothing,
+    /// It holds this.
+    Log(LoadLog),
+    /// It could not be asked.
+    Unknown,
+}
+
+/// Something that is done, or not done although it is due.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) area: Area,
+    pub(crate) name: Name,
+    pub(crate) target: Target,
+    pub(crate) path: PathBuf,
+    pub(crate) bytes: u64,
+    pub(crate) action: Action,
+    pub(crate) reason: String,
+}
+
+/// What becomes of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Action {
+    /// It goes.
+    Remove,
+    /// It is due and stays.
+    Keep(Cause),
+}
+
+/// Why something stays.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cause {
+    /// It has not been due for long.
+    Waiting,
+    /// It has been due for more than a day.
+    Overdue,
+    /// Its file is damaged.
+    Damaged,
+}
+
+/// What it is about.
+#[derive(Debug)]
+pub(crate) enum Target {
+    Quarantined(SealedSegment),
+    Hour(Hour, Option<Commit>),
+    Orphan(Orphan),
+    Folder,
+}
+
+impl Rules {
+    /// The rules that were asked for; two for the same files are an error.
+    pub(crate) fn new(args: &CleanArgs) -> Result<Self, String> {
+        let mut rules = Self {
+            quarantine: args.keep_quarantine,
+            parquet: None,
+            datasets: BTreeMap::new(),
+            orphans: args.orphans_after,
+            even_if_needed: args.even_if_needed,
+        };
+        for keep in &args.keep_parquet {
+            let before = match &keep.dataset {
+                Some(dataset) => rules.datasets.insert(dataset.clone(), keep.age),
+                None => rules.parquet.replace(keep.age),
+            };
+            if let Some(before) = before {
+                let of = keep.dataset.as_ref().map_or("all data sets", Name::as_str);
+                return Err(format!("--keep-parquet is given twice for {of}: {before} and {}", keep.age));
+            }
+        }
+        Ok(rules)
+    }
+
+    /// The data sets that have a rule of their own.
+    pub(crate) fn datasets(&self) -> impl Iterator<Item = &Name> {
+        self.datasets.keys()
+    }
+
+    fn of(&self, dataset: &Name) -> Option<Age> {
+        self.datasets.get(dataset).copied().or(self.parquet)
+    }
+
+    /// Whether it matters what the warehouse holds.
+    pub(crate) fn ask_warehouse(&self, house: &House, now: DateTime<Utc>) -> bool {
+        !self.even_if_needed
+            && house.datasets.iter().any(|(name, dataset)| {
+                self.of(name).is_some_and(|age| dataset.hours.keys().any(|hour| age.is_past(*hour, now)))
+            })
+    }
+}
+
+/// What is done with files, in the order of areas and names. `busy` are the data sets that another process is changing.
+pub(crate) fn files(
+    house: &House,
+    rules: &Rules,
+    loaded: &Loaded,
+    busy: &BTreeSet<Name>,
+    now: DateTime<Utc>,
+) -> Vec<Step> {
+    let mut steps = quarantined(house, rules, now);
+    for (name, dataset) in &house.datasets {
+        if let Some(age) = rules.of(name)
+            && !busy.contains(name)
+        {
+            steps.extend(due_hours(house, rules, loaded, (name, dataset), age, now));
+        }
+    }
+    steps.extend(orphans(house, rules, busy, now));
+    steps
+}
+
+/// What is done with the folders `empty`.
+pub(crate) fn folders(area: Area, name: &Name, empty: Vec<PathBuf>) -> impl Iterator<Item = Step> {
+    empty.into_iter().map(move |path| Step {
+        area,
+        name: name.clone(),
+        target: Target::Folder,
+        path,
+        bytes: 0,
+        action: Action::Remove,
+        reason: "empty".to_owned(),
+    })
+}
+
+fn quarantined(house: &House, rules: &Rules, now: DateTime<Utc>) -> Vec<Step> {
+    let Some(age) = rules.quarantine else { return Vec::new() };
+    let sealed = house.quarantine.iter().flat_map(|(name, segments)| segments.sealed.iter().map(move |s| (name, s)));
+    sealed
+        .filter(|(_, sealed)| age.is_past(sealed.segment.hour, now))
+        .map(|(name, sealed)| Step {
+            area: Area::Quarantine,
+            name: name.clone(),
+            path: sealed.segment.path.clone(),
+            bytes: sealed.bytes,
+            action: Action::Remove,
+            reason: format!("older than {age}"),
+            target: Target::Quarantined(sealed.segment.clone()),
+        })
+        .collect()
+}
+
+fn orphans(house: &House, rules: &Rules, busy: &BTreeSet<Name>, now: DateTime<Utc>) -> Vec<Step> {
+    let is_orphan = |area, name, orphan: &Orphan| match area {
+        // Only who holds the lock writes here: if nobody does, nobody will ever publish it.
+        Area::Parquet => !busy.contains(name),
+        Area::Raw | Area::Quarantine => {
+            now.signed_duration_since(DateTime::<Utc>::from(orphan.modified)) >= rules.orphans.span()
+        }
+    };
+    let unpublished = house.unpublished.iter();
+    unpublished
+        .filter(|file| is_orphan(file.area, &file.name, &file.orphan))
+        .map(|file| Step {
+            area: file.area,
+            name: file.name.clone(),
+            target: Target::Orphan(file.orphan.clone()),
+            path: file.orphan.path.clone(),
+            bytes: file.bytes,
+            action: Action::Remove,
+            reason: "never published".to_owned(),
+        })
+        .collect()
+}
+
+fn due_hours(
+    house: &House,
+    rules: &Rules,
+    loaded: &Loaded,
+    (name, dataset): (&Name, &Dataset),
+    age: Age,
+    now: DateTime<Utc>,
+) -> Vec<Step> {
+    let raw = house.raw.get(name).map(super::house::Segments::hours).unwrap_or_default();
+    let readers: Vec<_> = house.readers(name).collect();
+    let step = |(hour, parquet): (&Hour, &Parquet)| {
+        let waiting = || {
+            let overdue = age.is_past(*hour, now - TimeDelta::days(1));
+            Action::Keep(if overdue { Cause::Overdue } else { Cause::Waiting })
+        };
+        let (action, reason) = match &parquet.commit {
+            Err(problem) => (Action::Keep(Cause::Damaged), problem.clone()),
+            Ok(_) if raw.contains(hour) => {
+                (waiting(), "raw segments of this hour are not compacted yet: run compact".to_owned())
+            }
+            Ok(_) if rules.even_if_needed => (Action::Remove, format!("older than {age}")),
+            Ok(commit) => match needed_by_reader(&readers, name, *hour, commit)
+                .or_else(|| needed_by_warehouse(loaded, name, *hour, commit))
+            {
+                Some(reason) => (waiting(), reason),
+                None => (Action::Remove, format!("older than {age}")),
+            },
+        };
+        Step {
+            area: Area::Parquet,
+            name: name.clone(),
+            target: Target::Hour(*hour, parquet.commit.as_ref().ok().cloned()),
+            path: parquet.path.clone(),
+            bytes: parquet.bytes,
+            action,
+            reason,
+        }
+    };
+    dataset.hours.iter().filter(|(hour, _)| age.is_past(**hour, now)).map(step).collect()
+}
+
+/// Which reader still needs `hour` of `input`, and what to do about it.
+fn needed_by_reader(readers: &[(&Name, &Dataset)], input: &Name, hour: Hour, commit: &Commit) -> Option<String> {
+    // What retention has removed is not made again, so it needs nothing any more.
+    let readers = readers.iter().filter(|(_, dataset)| !dataset.expired.contains_key(&hour));
+    readers.into_iter().find_map(|(reader, dataset)| {
+        let known = dataset.commit(hour).map(|commit| inputs(&commit.lineage).find(|(name, _)| *name == input));
+        match known {
+            Some(Some((_, fingerprint))) if *fingerprint == commit.fingerprint => None,
+            Some(_) => Some(format!("the aggregate {reader} is out of date for this hour: run aggregate")),
+            None if dataset.hours.contains_key(&hour) => {
+                Some(format!("the aggregate {reader} has a damaged file for this hour: see housekeep status"))
+            }
+            None => Some(format!("the aggregate {reader} does not have this hour yet: run aggregate")),
+        }
+    })
+}
+
+/// Why the warehouse still needs `hour` of `dataset`, and what to do about it.
+fn needed_by_warehouse(loaded: &Loaded, dataset: &Name, hour: Hour, commit: &Commit) -> Option<String> {
+    let log = match loaded {
+        Loaded::Nothing => return None,
+        Loaded::Unknown => return Some("the warehouse cannot be asked whether it holds this hour".to_owned()),
+        Loaded::Log(log) => log.get(dataset)?,
+    };
+    match log.get(&hour) {
+        Some(window) if window.fingerprint == commit.fingerprint => None,
+        Some(_) => Some("the warehouse holds an older state of this hour: run load-warehouse".to_owned()),
+        None => Some("the warehouse does not hold this hour yet: run load-warehouse".to_owned()),
+    }
+}

@@ -1,0 +1,241 @@
+//! `housekeep status`: the state of the house, as sections of records with named properties.
+//!
+//! It only looks, and takes no lock: it may run at any time, beside everything else.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use cli::{Outcome, TryAgain};
+use layout::{Area, Commit, Hour, Lineage, Name, Tree};
+use serde_json::{Map, Value, json};
+use warehouse::LoadLog;
+
+use crate::args::StatusArgs;
+use crate::growth;
+use crate::house::{Dataset, House, Segments, inputs};
+use crate::report::{self, Section};
+
+/// Runs the command.
+pub(crate) fn run(args: &StatusArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    let mut outcome = Outcome::Done;
+    let log = warehouse::read_load_log(&args.warehouse, &args.session, tree).unwrap_or_else(|error| {
+        log::warn!("what is loaded is not shown: {error:#}");
+        if !error.chain().any(<dyn std::error::Error>::is::<TryAgain>) {
+            outcome = Outcome::Partial;
+        }
+        None
+    });
+    let house = House::look(tree)?;
+    let damaged = damaged(&house);
+    for file in &damaged {
+        log::error!("{}", file.get("problem").and_then(Value::as_str).unwrap_or_default());
+        outcome = Outcome::Partial;
+    }
+    let sections = [
+        Section { kind: "stream", title: "Streams", records: streams(&house) },
+        Section { kind: "dataset", title: "Data sets", records: datasets(&house, log.as_ref()) },
+        Section { kind: "quarantine", title: "Quarantine", records: quarantine(&house)? },
+        Section { kind: "unpublished", title: "Unpublished files", records: unpublished(&house) },
+        Section { kind: "damaged", title: "Damaged files", records: damaged },
+        Section { kind: "disk", title: "Disk", records: vec![disk(tree, &house, now)?] },
+    ];
+    report::print(&sections, args.format)?;
+    Ok(outcome)
+}
+
+/// The properties of a record, in the order of printing.
+fn record<const N: usize>(properties: [(&str, Value); N]) -> Map<String, Value> {
+    properties.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
+}
+
+fn text(hour: Option<Hour>) -> Value {
+    hour.map_or(Value::Null, |hour| hour.to_string().into())
+}
+
+fn streams(house: &House) -> Vec<Map<String, Value>> {
+    let stream = |(name, segments): (&Name, &Segments)| {
+        let commit = |hour| house.datasets.get(name)?.commit(hour);
+        let waits = segments.sealed.iter().filter(|sealed| {
+            let segment = &sealed.segment;
+            !commit(segment.hour).is_some_and(|commit| lists(commit, segment))
+        });
+        let waits: Vec<_> = waits.collect();
+        record([
+            ("name", name.as_str().into()),
+            ("open_segments", segments.open.len().into()),
+            ("open_bytes", segments.open.iter().map(|open| open.bytes).sum::<u64>().into()),
+            ("sealed_segments", waits.len().into()),
+            ("sealed_bytes", waits.iter().map(|sealed| sealed.bytes).sum::<u64>().into()),
+            ("oldest_sealed", text(waits.iter().map(|sealed| sealed.segment.hour).min())),
+            ("last", text(segments.hours().last().copied())),
+        ])
+    };
+    house.raw.iter().map(stream).collect()
+}
+
+/// Whether a segment is in the Parquet file already and only waits to be deleted.
+fn lists(commit: &Commit, segment: &layout::SealedSegment) -> bool {
+    matches!(&commit.lineage, Lineage::Segments(made_of) if made_of.iter().any(|part| part.name == segment.name))
+}
+
+fn datasets(house: &House, log: Option<&LoadLog>) -> Vec<Map<String, Value>> {
+    let dataset = |(name, dataset): (&Name, &Dataset)| {
+        let sources = dataset.inputs();
+        let (missing, out_of_date) = freshness(house, dataset, &sources);
+        let (not_loaded, loaded_stale) = log.and_then(|log| Some(unloaded(dataset, log.get(name)?))).unzip();
+        let bytes: u64 = dataset.hours.values().map(|parquet| parquet.bytes).sum();
+        let rows: u64 = dataset.hours.values().flat_map(|parquet| &parquet.commit).map(|commit| commit.rows).sum();
+        let aggregate = !sources.is_empty();
+        let sources: Vec<_> = sources.iter().map(|name| name.as_str()).collect();
+        record([
+            ("name", name.as_str().into()),
+            ("inputs", if aggregate { sources.into() } else { Value::Null }),
+            ("hours", dataset.hours.len().into()),
+            ("rows", rows.into()),
+            ("bytes", bytes.into()),
+            ("first", text(dataset.hours.keys().next().copied())),
+            ("last", text(dataset.hours.keys().next_back().copied())),
+            ("expired", dataset.expired.len().into()),
+            ("missing", if aggregate { missing.into() } else { Value::Null }),
+            ("out_of_date", if aggregate { out_of_date.into() } else { Value::Null }),
+            ("hours_behind", behind(house, name, dataset).into()),
+            ("not_loaded", not_loaded.into()),
+            ("loaded_stale", loaded_stale.into()),
+        ])
+    };
+    house.datasets.iter().map(dataset).collect()
+}
+
+/// For how many hours of its inputs an aggregate has nothing, and for how many it was made of something else. An hour of
+/// which anything has expired stays as it is.
+fn freshness(house: &House, dataset: &Dataset, sources: &BTreeSet<&Name>) -> (usize, usize) {
+    let sources: Vec<_> = sources.iter().filter_map(|name| Some((*name, house.datasets.get(*name)?))).collect();
+    let hours: BTreeSet<_> = sources.iter().flat_map(|(_, source)| source.hours.keys().copied()).collect();
+    let (mut missing, mut out_of_date) = (0, 0);
+    for hour in hours {
+        let expired = |dataset: &Dataset| dataset.expired.contains_key(&hour);
+        if expired(dataset) || sources.iter().any(|(_, source)| expired(source)) {
+            continue;
+        }
+        let now = sources.iter().filter_map(|(name, source)| Some((*name, source.fingerprint(hour)?)));
+        match dataset.commit(hour) {
+            Some(commit) => out_of_date += usize::from(now.ne(inputs(&commit.lineage))),
+            None => missing += usize::from(!dataset.hours.contains_key(&hour)),
+        }
+    }
+    (missing, out_of_date)
+}
+
+/// How many hours the warehouse does not hold, and of how many it holds an older state.
+fn unloaded(dataset: &Dataset, log: &BTreeMap<Hour, warehouse::LoggedWindow>) -> (usize, usize) {
+    let (mut missing, mut stale) = (0, 0);
+    for hour in dataset.hours.keys() {
+        match (dataset.fingerprint(*hour), log.get(hour)) {
+            (Some(_), None) => missing += 1,
+            (Some(now), Some(window)) => stale += usize::from(window.fingerprint != *now),
+            (None, _) => {}
+        }
+    }
+    (missing, stale)
+}
+
+/// How many hours the last hour of a data set is behind the last of what it is made of.
+fn behind(house: &House, name: &Name, dataset: &Dataset) -> Option<i64> {
+    let last = |dataset: &Dataset| dataset.hours.keys().chain(dataset.expired.keys()).max().copied();
+    let raw = house.raw.get(name).and_then(|segments| segments.hours().last().copied());
+    let inputs = dataset.inputs().into_iter().filter_map(|input| last(house.datasets.get(input)?)).max();
+    let own = last(dataset)?;
+    Some(raw.max(inputs).unwrap_or(own).since(own).max(0))
+}
+
+fn quarantine(house: &House) -> anyhow::Result<Vec<Map<String, Value>>> {
+    let mut records = Vec::new();
+    for (name, segments) in &house.quarantine {
+        let open = segments.open.iter().map(|open| (&open.path, open.bytes));
+        let sealed = segments.sealed.iter().map(|sealed| (&sealed.segment.path, sealed.bytes));
+        let files: Vec<_> = open.chain(sealed).collect();
+        if files.is_empty() {
+            continue;
+        }
+        let mut reasons: BTreeMap<String, u64> = BTreeMap::new();
+        for (path, _) in &files {
+            let counts = match layout::count_rejected(path) {
+                // Sealed or removed meanwhile: the next look sees it.
+                Err(error) if error.is_not_found() => continue,
+                counts => counts?,
+            };
+            for (reason, count) in counts {
+                *reasons.entry(reason).or_default() += count;
+            }
+        }
+        let hours = segments.hours();
+        records.push(record([
+            ("name", name.as_str().into()),
+            ("files", files.len().into()),
+            ("bytes", files.iter().map(|(_, bytes)| bytes).sum::<u64>().into()),
+            ("first", text(hours.first().copied())),
+            ("last", text(hours.last().copied())),
+            ("records", reasons.values().sum::<u64>().into()),
+            ("reasons", json!(reasons)),
+        ]));
+    }
+    Ok(records)
+}
+
+fn unpublished(house: &House) -> Vec<Map<String, Value>> {
+    let mut groups: BTreeMap<(Area, &Name), (u64, u64)> = BTreeMap::new();
+    for file in &house.unpublished {
+        let (files, bytes) = groups.entry((file.area, &file.name)).or_default();
+        *files += 1;
+        *bytes += file.bytes;
+    }
+    let group = |((area, name), (files, bytes)): ((Area, &Name), (u64, u64))| {
+        record([
+            ("area", area.as_str().into()),
+            ("name", name.as_str().into()),
+            ("files", files.into()),
+            ("bytes", bytes.into()),
+        ])
+    };
+    groups.into_iter().map(group).collect()
+}
+
+fn damaged(house: &House) -> Vec<Map<String, Value>> {
+    let files = house.datasets.iter().flat_map(|(name, dataset)| {
+        let parquet = dataset.hours.iter().map(|(hour, parquet)| (hour, parquet.commit.as_ref()));
+        let expired = dataset.expired.iter().map(|(hour, commit)| (hour, commit.as_ref()));
+        parquet.chain(expired).filter_map(move |(hour, commit)| Some((name, hour, commit.err()?)))
+    });
+    let file = |(name, hour, problem): (&Name, &Hour, &String)| {
+        record([
+            ("name", name.as_str().into()),
+            ("hour", hour.to_string().into()),
+            ("problem", problem.as_str().into()),
+        ])
+    };
+    files.map(file).collect()
+}
+
+fn disk(tree: &Tree, house: &House, now: DateTime<Utc>) -> anyhow::Result<Map<String, Value>> {
+    let segments = |segments: &BTreeMap<Name, Segments>| -> u64 {
+        let open = segments.values().flat_map(|s| &s.open).map(|open| open.bytes);
+        let sealed = segments.values().flat_map(|s| &s.sealed).map(|sealed| sealed.bytes);
+        open.chain(sealed).sum()
+    };
+    let warehouse = layout::size(&tree.warehouse())?.unwrap_or_default();
+    let parquet = house.datasets.values().flat_map(|dataset| dataset.hours.values());
+    let free = tree.free_bytes()?;
+    let per_day = growth::per_day(house, warehouse, now);
+    let full = growth::full_at(free, per_day, now);
+    Ok(record([
+        ("raw_bytes", segments(&house.raw).into()),
+        ("quarantine_bytes", segments(&house.quarantine).into()),
+        ("parquet_bytes", parquet.map(|parquet| parquet.bytes).sum::<u64>().into()),
+        ("unpublished_bytes", house.unpublished.iter().map(|file| file.bytes).sum::<u64>().into()),
+        ("warehouse_bytes", warehouse.into()),
+        ("free_bytes", free.into()),
+        ("growth_bytes", per_day.into()),
+        ("full_in_days", full.map(|hour| hour.since(Hour::of(now)) / 24).into()),
+        ("full_at", text(full)),
+    ]))
+}
