@@ -75,7 +75,7 @@ impl Sources {
 impl Registered<'_> {
     /// The rows as a table expression. A query must use it once.
     pub(crate) fn table(&self) -> String {
-        format!("segments({})", self.id)
+        format!("segments(CAST({} AS UBIGINT))", self.id)
     }
 }
 

@@ -10,10 +10,14 @@ use crate::plan::Found;
 pub(crate) fn survey(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Result<Vec<Found>> {
     let mut hours = BTreeMap::<Hour, Vec<_>>::new();
     for segment in tree.sealed_segments(Area::Raw, stream, range)? {
-        // One that is gone was removed just now by another compactor: a run plans once more when it has the lock.
-        if let Some(len) = layout::size(&segment.path)? {
-            hours.entry(segment.hour).or_default().push((segment, len));
-        }
+        let len = match layout::size(&segment.path) {
+            Ok(Some(len)) => len,
+            // Removed just now by another compactor: a run plans once more when it has the lock.
+            Ok(None) => continue,
+            // Reading it will fail and fail its hour; here the error would fail the stream.
+            Err(_) => 0,
+        };
+        hours.entry(segment.hour).or_default().push((segment, len));
     }
     let (Some((first, _)), Some((last, _))) = (hours.first_key_value(), hours.last_key_value()) else {
         return Ok(Vec::new());

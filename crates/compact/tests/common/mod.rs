@@ -1,0 +1,113 @@
+//! What the tests of compact share: what the tree holds, read independently of the program.
+
+#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part")]
+
+use std::path::{Path, PathBuf};
+
+use duckdb::Connection;
+use harness::House;
+use layout::{Commit, Lineage, SegmentCount};
+use serde_json::Value;
+
+pub const HOUR: &str = "2025-09-02T10";
+
+/// The Parquet file of an hour that is written as `2025-09-02T10`.
+pub fn parquet(house: &House, stream: &str, hour: &str) -> PathBuf {
+    let tree = layout::Tree::new(house.path());
+    tree.parquet(&stream.parse().unwrap(), hour.parse().unwrap())
+}
+
+/// The rows of Parquet files as text, in order.
+pub fn rows(path: &Path) -> Vec<String> {
+    let connection = Connection::open_in_memory().unwrap();
+    let sql = format!("SELECT t::VARCHAR AS row FROM read_parquet('{}') t ORDER BY row", path.display());
+    let mut statement = connection.prepare(&sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// The values of `sensor_id` in every Parquet file of the stream, in order.
+pub fn sensors(house: &House) -> Vec<i64> {
+    let files = house.files_like("parquet/telemetry/", ".parquet");
+    if files.is_empty() {
+        return Vec::new();
+    }
+    let connection = Connection::open_in_memory().unwrap();
+    let list: Vec<_> = files
+        .iter()
+        .filter(|path| !path.file_name().unwrap().to_str().unwrap().starts_with('.'))
+        .map(|path| format!("'{}'", path.display()))
+        .collect();
+    if list.is_empty() {
+        return Vec::new();
+    }
+    let sql = format!("SELECT sensor_id FROM read_parquet([{}]) ORDER BY ALL", list.join(", "));
+    let mut statement = connection.prepare(&sql).unwrap();
+    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+}
+
+/// The segments that an hour's commit record lists, and its rows.
+pub fn lineage(path: &Path) -> (Vec<SegmentCount>, u64) {
+    let commit = Commit::read(path).unwrap();
+    assert_eq!(commit.fingerprint, commit.lineage.fingerprint());
+    match commit.lineage {
+        Lineage::Segments(segments) => (segments, commit.rows),
+        other @ Lineage::Query { .. } => panic!("{other:?}"),
+    }
+}
+
+/// The records of the quarantine, file by file.
+pub fn quarantine(house: &House) -> Vec<Value> {
+    let files = house.files_like("quarantine/", ".json");
+    files
+        .iter()
+        .flat_map(|file| {
+            let text = std::fs::read_to_string(file).unwrap();
+            text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+        })
+        .collect()
+}
+
+/// Puts a sealed segment with these bytes in the tree, as no correct writer would.
+pub fn seal_bytes(house: &House, stream: &str, hour: &str, bytes: &[u8]) -> PathBuf {
+    let path = house.seal(stream, hour, &["to be replaced".to_owned()]);
+    std::fs::write(&path, bytes).unwrap();
+    path
+}
+
+/// A file's path relative to the data directory.
+pub fn relative(house: &House, path: &Path) -> String {
+    path.strip_prefix(house.path()).unwrap().to_str().unwrap().to_owned()
+}
+
+/// What tells whether a file was replaced or written to.
+pub fn identity(path: &Path) -> (u64, std::time::SystemTime) {
+    use std::os::unix::fs::MetadataExt as _;
+    let metadata = std::fs::metadata(path).unwrap();
+    (metadata.ino(), metadata.modified().unwrap())
+}
+
+/// A generator of numbers that a seed repeats (SplitMix64).
+#[derive(Debug)]
+pub struct Random(pub u64);
+
+impl Random {
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    pub fn below(&mut self, limit: u64) -> u64 {
+        self.next() % limit
+    }
+
+    /// A seed of this run's own, printed, or the one that `SEED` asks for.
+    pub fn seeded() -> Self {
+        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let seed = std::env::var("SEED").ok().map_or(clock as u64, |seed| seed.parse().unwrap());
+        println!("SEED={seed}");
+        Self(seed)
+    }
+}

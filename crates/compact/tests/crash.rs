@@ -1,0 +1,180 @@
+//! Dying at any point, running side by side: every line is in Parquet, raw or quarantine, and when the work is done it is
+//! there exactly once.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::process::{Child, Stdio};
+use std::time::Duration;
+
+use common::{Random, quarantine, sensors};
+use harness::{House, Run, epoch, reading};
+
+const HOURS: [&str; 4] = ["2025-09-01T23", "2025-09-02T00", "2025-09-02T01", "2025-09-03T10"];
+
+/// What was sealed: sensor ids of good lines, each used once, and the text of damaged ones.
+#[derive(Debug, Default)]
+struct Sent {
+    good: Vec<i64>,
+    bad: Vec<String>,
+}
+
+impl Sent {
+    /// Seals a segment of `lines` lines of which one may be damaged.
+    fn seal(&mut self, house: &House, hour: &str, lines: usize, damaged: bool) {
+        let mut text = Vec::new();
+        for line in 0..lines {
+            let id = (self.good.len() + self.bad.len()) as i64;
+            if damaged && line == lines / 2 {
+                let bad = format!("damaged {id}");
+                self.bad.push(bad.clone());
+                text.push(bad);
+            } else {
+                self.good.push(id);
+                text.push(reading(epoch(hour), id, 20.0));
+            }
+        }
+        house.seal("telemetry", hour, &text);
+    }
+
+    /// Everything is done: raw/ is empty, each good line is in Parquet once, each damaged one in quarantine once.
+    #[track_caller]
+    fn verify(&self, house: &House, what: &str) {
+        assert_eq!(house.files_like("raw/", "").len(), 0, "{what}");
+        assert_eq!(sensors(house), self.good, "{what}");
+        let mut found: Vec<_> = quarantine(house).iter().map(|r| r["line"].as_str().unwrap().to_owned()).collect();
+        let mut sent = self.bad.clone();
+        found.sort();
+        sent.sort();
+        assert_eq!(found, sent, "{what}");
+    }
+
+    /// Nothing is lost in between: a line that is not in Parquet (once) or quarantine is still in raw/.
+    #[track_caller]
+    fn verify_nothing_lost(&self, house: &House, what: &str) {
+        let parquet = sensors(house);
+        assert!(parquet.is_sorted_by(|a, b| a < b), "a row is doubled: {what}");
+        let raw: String =
+            house.files_like("raw/", ".json").iter().map(|path| std::fs::read_to_string(path).unwrap()).collect();
+        for id in &self.good {
+            assert!(
+                parquet.binary_search(id).is_ok() || raw.contains(&format!("\"sensor_id\": {id},")),
+                "{id} is lost: {what}"
+            );
+        }
+        let kept = quarantine(house);
+        for bad in &self.bad {
+            assert!(
+                kept.iter().any(|record| record["line"] == **bad) || raw.lines().any(|line| line == bad),
+                "{bad} is lost: {what}"
+            );
+        }
+    }
+}
+
+/// Segments for every kind of hour: new ones, one with late data, one with a restored segment, one with damage.
+fn mixed() -> (House, Sent) {
+    let (house, mut sent) = (House::new(), Sent::default());
+    sent.seal(&house, HOURS[0], 5, false);
+    sent.seal(&house, HOURS[1], 5, false);
+    let restored = house.files_like("raw/", ".json").remove(0);
+    let bytes = std::fs::read(&restored).unwrap();
+    house.run("compact", "").expect(0);
+    std::fs::write(&restored, &bytes).unwrap();
+    for (hour, damaged) in [(HOURS[1], false), (HOURS[2], true), (HOURS[2], false), (HOURS[3], false)] {
+        sent.seal(&house, hour, 7, damaged);
+    }
+    (house, sent)
+}
+
+#[test]
+fn dying_at_any_point_loses_and_doubles_nothing() {
+    let points = [
+        "compact.copied",
+        "compact.quarantined",
+        "compact.published",
+        "publish.written",
+        "publish.synced",
+        "publish.renamed",
+        "publish.done",
+        "segment.removed",
+    ];
+    let mut died = 0;
+    for point in points {
+        for count in 1.. {
+            let (house, sent) = mixed();
+            let fault = format!("{point}:{count}");
+            let run = Run::of(house.program("compact").env("FAULT", &fault).args(["--threads", "1"]));
+            if run.status.is_some() {
+                assert!(count > 1, "{point} is never reached");
+                sent.verify(&house, &fault);
+                break;
+            }
+            died += 1;
+            sent.verify_nothing_lost(&house, &fault);
+            // Twice, because the second run must find nothing to do.
+            let again = house.run("compact", "");
+            assert!(matches!(again.status, Some(0 | 3)), "{fault}: {}", again.stderr);
+            sent.verify(&house, &fault);
+            house.run("compact", "").expect(0);
+            sent.verify(&house, &fault);
+        }
+    }
+    assert!(died >= 15, "only {died} deaths");
+}
+
+fn spawn(house: &House) -> Child {
+    let mut program = house.program("compact");
+    program.args(["--threads", "2"]).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+/// Seals what a round adds: some hours, some of them late, now and then a large or a damaged segment.
+fn seal_some(random: &mut Random, house: &House, sent: &mut Sent) {
+    for _ in 0..=random.below(4) {
+        let hour = HOURS[random.below(HOURS.len() as u64) as usize];
+        let lines = if random.below(8) == 0 { 20_000 } else { 1 + random.below(40) as usize };
+        sent.seal(house, hour, lines, random.below(6) == 0);
+    }
+}
+
+#[test]
+fn kill_9_at_random_moments_loses_and_doubles_nothing() {
+    let mut random = Random::seeded();
+    let (house, mut sent) = (House::new(), Sent::default());
+    let mut killed = 0;
+    for round in 0..60 {
+        seal_some(&mut random, &house, &mut sent);
+        let mut child = spawn(&house);
+        std::thread::sleep(Duration::from_micros(random.below(120_000)));
+        if child.try_wait().unwrap().is_none() {
+            killed += 1;
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        if round % 4 == 3 {
+            sent.verify_nothing_lost(&house, &format!("round {round}"));
+            let run = house.run("compact", "");
+            assert!(matches!(run.status, Some(0 | 3)), "{}", run.stderr);
+            sent.verify(&house, &format!("round {round}"));
+        }
+    }
+    println!("{killed} of 60 killed, {} lines", sent.good.len() + sent.bad.len());
+    assert!(killed > 10, "only {killed} were killed at work");
+}
+
+#[test]
+fn two_at_once_do_the_work_once() {
+    let mut random = Random::seeded();
+    let (house, mut sent) = (House::new(), Sent::default());
+    for round in 0..25 {
+        seal_some(&mut random, &house, &mut sent);
+        let children = [spawn(&house), spawn(&house), spawn(&house)];
+        for mut child in children {
+            let status = child.wait().unwrap().code();
+            assert!(matches!(status, Some(0 | 3 | 75)), "round {round}: {status:?}");
+        }
+        // Whoever had the lock did all that there was.
+        sent.verify(&house, &format!("round {round}"));
+    }
+}

@@ -1,0 +1,153 @@
+//! Damaged lines: they go to quarantine with file, line and reason, and take no other line with them.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{HOUR, lineage, parquet, quarantine, relative, seal_bytes, sensors};
+use harness::{House, epoch, reading};
+use serde_json::Value;
+
+fn line(sensor: i64) -> String {
+    reading(epoch(HOUR) + sensor % 3600, sensor, 20.5)
+}
+
+/// Source, reason and bytes of a record.
+fn record(record: &Value) -> (&str, &str, &str) {
+    let text = |key: &str| record[key].as_str().unwrap_or_default();
+    (text("source"), text("reason"), if record["line"].is_string() { text("line") } else { text("line_base64") })
+}
+
+fn source(house: &House, segment: &Path, line: usize) -> String {
+    format!("{}:{line}", relative(house, segment))
+}
+
+#[test]
+fn a_damaged_line_in_the_middle_goes_to_quarantine_alone() {
+    let house = House::new();
+    let wrong = line(2).replace("Celcius", "Kelvin");
+    let segment = house.seal("telemetry", HOUR, &[line(1), wrong.clone(), line(3)]);
+    let good = house.seal("telemetry", HOUR, &[line(4)]);
+    let run = house.run("compact", "").expect(3);
+    assert!(run.stderr.contains(segment.to_str().unwrap()) && run.stderr.contains("line 2"), "{}", run.stderr);
+    assert!(run.stderr.contains("measurement.unit") && !run.stderr.contains(good.to_str().unwrap()), "{}", run.stderr);
+
+    assert_eq!(sensors(&house), [1, 3, 4]);
+    let records = quarantine(&house);
+    assert_eq!(records.len(), 1);
+    assert_eq!(record(&records[0]), (&*source(&house, &segment, 2), "unknown_value", &*wrong));
+    assert!(records[0]["detail"].as_str().unwrap().contains("Kelvin"));
+    let (segments, count) = lineage(&parquet(&house, "telemetry", HOUR));
+    assert_eq!(segments.iter().map(|s| (s.lines, s.damaged)).collect::<Vec<_>>(), [(3, 1), (1, 0)]);
+    assert_eq!(count, 3);
+    assert_eq!(house.files_like("raw/", ".json").len(), 0);
+    // Done is done.
+    house.run("compact", "").expect(0);
+    assert_eq!(quarantine(&house).len(), 1);
+}
+
+#[test]
+fn every_kind_of_damage_is_found_at_its_line() {
+    let house = House::new();
+    let mut bytes = Vec::new();
+    bytes.extend(format!("{}\n", line(1)).bytes());
+    bytes.extend([0; 4096]);
+    bytes.extend(format!("\n{}\r\n", line(2)).bytes());
+    bytes.extend(b"{\"timestamp\": \xff}\n\n\r\n");
+    bytes.extend(format!("{} {}\n", line(3), line(4)).bytes());
+    bytes.extend(format!("{}\n", &line(5)[..40]).bytes());
+    bytes.extend(b"42\n[1,2]\n");
+    bytes.extend(line(6).bytes());
+    let segment = seal_bytes(&house, "telemetry", HOUR, &bytes);
+    house.run("compact", "").expect(3);
+    assert_eq!(sensors(&house), [1, 2, 6]);
+    let records = quarantine(&house);
+    let found: Vec<_> = records.iter().map(record).map(|(source, reason, _)| (source, reason)).collect();
+    let sources: Vec<_> = [2, 4, 5, 6, 7, 8, 9, 10].map(|line| source(&house, &segment, line)).to_vec();
+    let reasons = ["not_json", "not_utf8", "not_json", "not_json", "not_json", "not_json", "wrong_type", "wrong_type"];
+    assert_eq!(found, sources.iter().map(String::as_str).zip(reasons).collect::<Vec<_>>());
+    assert_eq!(record(&records[0]).2, "\0".repeat(4096));
+    assert_eq!(records[1]["line_base64"].as_str().unwrap(), "eyJ0aW1lc3RhbXAiOiD/fQ==");
+    let (segments, count) = lineage(&parquet(&house, "telemetry", HOUR));
+    assert_eq!((segments[0].lines, segments[0].damaged, count), (11, 8, 3));
+}
+
+#[test]
+fn a_last_line_without_a_terminator_is_a_line() {
+    for (tail, rows, damaged) in [(line(2), 2, 0), (line(2)[..50].to_owned(), 1, 1)] {
+        let house = House::new();
+        seal_bytes(&house, "telemetry", HOUR, format!("{}\n{tail}", line(1)).as_bytes());
+        house.run("compact", "").expect(if damaged == 0 { 0 } else { 3 });
+        assert_eq!((sensors(&house).len(), quarantine(&house).len()), (rows, damaged));
+        let (segments, _) = lineage(&parquet(&house, "telemetry", HOUR));
+        assert_eq!((segments[0].lines, segments[0].damaged), (2, damaged as u64));
+    }
+}
+
+#[test]
+fn line_numbers_are_right_across_the_pieces_of_a_large_segment() {
+    let house = House::new();
+    let bad: Vec<i64> = vec![0, 77_777, 123_456, 199_999];
+    let lines: Vec<_> = (0..200_000).map(|n| if bad.contains(&n) { format!("bad {n}") } else { line(n) }).collect();
+    let segment = house.seal("telemetry", HOUR, &lines);
+    house.run("compact", "").expect(3);
+    let records = quarantine(&house);
+    let found: Vec<_> =
+        records.iter().map(record).map(|(source, _, line)| (source.to_owned(), line.to_owned())).collect();
+    let expected: Vec<_> =
+        bad.iter().map(|n| (source(&house, &segment, *n as usize + 1), format!("bad {n}"))).collect();
+    assert_eq!(found, expected);
+    assert_eq!(sensors(&house), (0..200_000).filter(|n| !bad.contains(n)).collect::<Vec<_>>());
+}
+
+#[test]
+fn an_absurdly_long_line_goes_to_quarantine_in_pieces() {
+    let house = House::new();
+    // One that is still held whole, and one that is not.
+    let (long, longer) = ("x".repeat(3 << 20), "y".repeat(40 << 20));
+    let segment =
+        seal_bytes(&house, "telemetry", HOUR, format!("{}\n{long}\n{longer}\n{}\n", line(1), line(2)).as_bytes());
+    house.run("compact", "").expect(3);
+    assert_eq!(sensors(&house), [1, 2]);
+    for (number, reason, line) in [(2, "not_json", long), (3, "too_long", longer)] {
+        let source = source(&house, &segment, number);
+        let records = quarantine(&house);
+        let parts: Vec<_> = records.iter().map(record).filter(|(place, ..)| *place == source).collect();
+        assert!(parts.len() > 1 && parts.iter().all(|part| part.1 == reason && part.2.len() <= 1 << 20));
+        assert!(parts.iter().map(|part| part.2).collect::<String>() == line);
+    }
+    let (segments, count) = lineage(&parquet(&house, "telemetry", HOUR));
+    assert_eq!((segments[0].lines, segments[0].damaged, count), (4, 2, 2));
+}
+
+#[test]
+fn a_segment_of_nothing_but_damage_leaves_an_hour_without_rows() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &["a".to_owned(), "b".to_owned()]);
+    house.run("compact", "").expect(3);
+    let (segments, count) = lineage(&parquet(&house, "telemetry", HOUR));
+    assert_eq!((segments[0].lines, segments[0].damaged, count), (2, 2, 0));
+    assert_eq!(house.files_like("raw/", ".json").len(), 0);
+    house.seal("telemetry", HOUR, &[line(1)]);
+    house.run("compact", "").expect(0);
+    assert_eq!(sensors(&house), [1]);
+}
+
+#[test]
+fn a_segment_that_cannot_be_read_fails_its_hour_only() {
+    let house = House::new();
+    let beside = house.seal("telemetry", "2025-09-02T09", &[line(0)]);
+    let good = house.seal("telemetry", HOUR, &[line(1)]);
+    // A link to itself: root could read a file without permissions.
+    let link = good.with_file_name(good.file_name().unwrap().to_str().unwrap().replace("10.", "09."));
+    std::os::unix::fs::symlink(&link, &link).unwrap();
+    let run = house.run("compact", "").expect(3);
+    assert!(run.stderr.contains("2025-09-02T09") && run.stderr.contains(link.to_str().unwrap()), "{}", run.stderr);
+    assert_eq!(sensors(&house), [1]);
+    assert!(beside.exists());
+    std::fs::remove_file(&link).unwrap();
+    house.run("compact", "").expect(0);
+    assert_eq!(sensors(&house), [0, 1]);
+}

@@ -1,0 +1,350 @@
+//! From sealed segments to Parquet files: what is written, what is removed, what is left alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use common::{HOUR, identity, lineage, parquet, quarantine, relative, rows, sensors};
+use harness::{House, epoch, reading};
+
+fn readings(hour: &str, sensors: impl IntoIterator<Item = i64>) -> Vec<String> {
+    sensors.into_iter().map(|sensor| reading(epoch(hour) + sensor, sensor, 20.5)).collect()
+}
+
+#[test]
+fn a_first_compaction_writes_typed_rows_and_their_lineage_and_removes_the_segments() {
+    let house = House::new();
+    let first = house.seal("telemetry", HOUR, &readings(HOUR, [1, 2]));
+    let text = reading(epoch(HOUR) + 3, 3, 1.0).replace("1.0", r#""a\u0000 \"very\" hot day, ä""#);
+    let second = house.seal("telemetry", HOUR, &[text]);
+
+    let run = house.run("compact", "").expect(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+
+    let path = parquet(&house, "telemetry", HOUR);
+    assert_eq!(house.files(), [relative(&house, &path)]);
+    let connection = duckdb::Connection::open_in_memory().unwrap();
+    let sql = format!(
+        "SELECT string_agg(name || ' ' || type, ', ') FROM (SELECT column_name AS name, column_type AS type FROM (DESCRIBE FROM '{}'))",
+        path.display()
+    );
+    let columns: String = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+    assert_eq!(
+        columns,
+        "timestamp TIMESTAMP, sensor_id BIGINT, measurement_kind VARCHAR, measurement_value DOUBLE, \
+         measurement_text VARCHAR, measurement_unit VARCHAR"
+    );
+    let sql = format!(
+        "SELECT sensor_id, timestamp::VARCHAR, measurement_kind, measurement_value, measurement_text, measurement_unit \
+         FROM '{}' ORDER BY sensor_id",
+        path.display()
+    );
+    let mut statement = connection.prepare(&sql).unwrap();
+    type Row = (i64, String, String, Option<f64>, Option<String>, String);
+    let found: Vec<Row> = statement
+        .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?)))
+        .unwrap()
+        .map(Result::unwrap)
+        .collect();
+    let row = |sensor: i64, value, text: Option<&str>| {
+        let time = format!("2025-09-02 10:00:0{sensor}");
+        (sensor, time, "Temperature".to_owned(), value, text.map(str::to_owned), "Celcius".to_owned())
+    };
+    assert_eq!(
+        found,
+        [row(1, Some(20.5), None), row(2, Some(20.5), None), row(3, None, Some("a\0 \"very\" hot day, ä"))]
+    );
+
+    let (segments, count) = lineage(&path);
+    assert_eq!(count, 3);
+    let listed: Vec<_> = segments.iter().map(|s| (format!("10.{}.json", s.name), s.lines, s.damaged)).collect();
+    let name = |path: &std::path::Path| path.file_name().unwrap().to_str().unwrap().to_owned();
+    assert_eq!(listed, [(name(&first), 2, 0), (name(&second), 1, 0)]);
+}
+
+#[test]
+fn a_second_run_touches_nothing() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &readings(HOUR, 0..10));
+    house.run("compact", "").expect(0);
+    let path = parquet(&house, "telemetry", HOUR);
+    let before = (house.files(), identity(&path));
+    let run = house.run("compact", "").expect(0);
+    assert_eq!(run.stderr, "");
+    assert_eq!((house.files(), identity(&path)), before);
+}
+
+#[test]
+fn an_empty_or_missing_data_directory_is_nothing_to_do() {
+    let house = House::new();
+    house.run("compact", "").expect(0);
+    house.run("compact", "telemetry measurement --dry-run").expect(0);
+    assert_eq!(house.files(), [] as [&str; 0]);
+}
+
+#[test]
+fn late_segments_rebuild_the_hour_from_the_old_file_and_themselves() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &readings(HOUR, 0..3000));
+    house.run("compact", "").expect(0);
+    house.seal("telemetry", HOUR, &readings(HOUR, 3000..3005));
+    house.seal("telemetry", HOUR, &readings(HOUR, 3005..3006));
+    house.run("compact", "").expect(0);
+    assert_eq!(sensors(&house), (0..3006).collect::<Vec<_>>());
+    let (segments, count) = lineage(&parquet(&house, "telemetry", HOUR));
+    assert_eq!((segments.iter().map(|s| s.lines).collect::<Vec<_>>(), count), (vec![3000, 5, 1], 3006));
+    assert!(segments.is_sorted_by(|a, b| a.name < b.name));
+    assert_eq!(house.files().len(), 1);
+}
+
+#[test]
+fn a_segment_that_was_restored_from_a_backup_is_only_removed() {
+    let house = House::new();
+    let segment = house.seal("telemetry", HOUR, &readings(HOUR, 0..5));
+    let bytes = std::fs::read(&segment).unwrap();
+    house.run("compact", "").expect(0);
+    let before = identity(&parquet(&house, "telemetry", HOUR));
+
+    std::fs::write(&segment, &bytes).unwrap();
+    let run = house.run("compact", "-v").expect(0);
+    assert!(run.stderr.contains("is in the Parquet file already"), "{}", run.stderr);
+    assert!(run.stderr.contains(segment.to_str().unwrap()), "{}", run.stderr);
+    assert!(!segment.exists());
+    assert_eq!(identity(&parquet(&house, "telemetry", HOUR)), before);
+
+    // Beside late data, too.
+    std::fs::write(&segment, &bytes).unwrap();
+    house.seal("telemetry", HOUR, &readings(HOUR, 5..6));
+    house.run("compact", "").expect(0);
+    assert_eq!(sensors(&house), (0..6).collect::<Vec<_>>());
+    assert_eq!(house.files().len(), 1);
+}
+
+#[test]
+fn a_measurement_is_stamped_with_the_time_in_its_envelope() {
+    let house = House::new();
+    let record = |micros: i64, value: &str| {
+        format!(
+            r#"{{"arrival_time_us":{micros},"message":{{"kind": "Temperature", "value": {value}, "unit": "Fahrenheit"}}}}"#
+        )
+    };
+    let start = epoch(HOUR) * 1_000_000;
+    house.seal("measurement", HOUR, &[record(start + 1, "70"), record(start + 2_500_000, "\"off\"")]);
+    house.run("compact", "measurement").expect(0);
+    assert_eq!(
+        rows(&parquet(&house, "measurement", HOUR)),
+        [
+            "{'arrival_time': '2025-09-02 10:00:00.000001', 'measurement_kind': Temperature, 'measurement_value': 70.0, \
+             'measurement_text': NULL, 'measurement_unit': Fahrenheit}",
+            "{'arrival_time': '2025-09-02 10:00:02.5', 'measurement_kind': Temperature, 'measurement_value': NULL, \
+             'measurement_text': off, 'measurement_unit': Fahrenheit}",
+        ]
+    );
+}
+
+#[test]
+fn the_current_hour_and_later_ones_wait_unless_asked_for() {
+    let house = House::new();
+    // So far ahead that the hour cannot end while the test runs; and the current hour, whichever it is.
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
+    let hour = |hours: i64| layout::Hour::of_micros(now as i64 * 1_000_000).unwrap().plus(hours).to_string();
+    for hours in [0, 1, 20] {
+        house.seal("telemetry", &hour(hours), &readings(&hour(hours), [hours]));
+    }
+    house.seal("telemetry", &hour(-2), &readings(&hour(-2), [-2]));
+    house.run("compact", "").expect(0);
+    let done = sensors(&house);
+    assert!(done == [-2] || done == [-2, 0], "the hour may have ended meanwhile: {done:?}");
+    house.run("compact", "--include-current").expect(0);
+    assert_eq!(sensors(&house), [-2, 0, 1, 20]);
+}
+
+#[test]
+fn from_and_to_choose_hours() {
+    let house = House::new();
+    for (sensor, hour) in ["2025-09-01T23", "2025-09-02T00", "2025-09-02T01", "2025-09-03T00"].into_iter().enumerate() {
+        house.seal("telemetry", hour, &readings(hour, [sensor as i64]));
+    }
+    house.run("compact", "--from 2025-09-02 --to 2025-09-02T01").expect(0);
+    assert_eq!(sensors(&house), [1]);
+    house.run("compact", "telemetry --from 2025-09-02").expect(0);
+    assert_eq!(sensors(&house), [1, 2, 3]);
+    house.run("compact", "--to 2025-09-02").expect(0);
+    assert_eq!(sensors(&house), [0, 1, 2, 3]);
+}
+
+#[test]
+fn a_dry_run_shows_the_plan_and_does_nothing() {
+    let house = House::new();
+    let listed = house.seal("telemetry", "2025-09-02T09", &readings("2025-09-02T09", [1]));
+    let bytes = std::fs::read(&listed).unwrap();
+    house.seal("telemetry", HOUR, &readings(HOUR, [2]));
+    house.run("compact", "").expect(0);
+    std::fs::write(&listed, &bytes).unwrap();
+    house.seal("telemetry", HOUR, &readings(HOUR, [3]));
+    house.seal("telemetry", "2025-09-02T11", &readings("2025-09-02T11", [4]));
+    house.seal("telemetry", "2025-09-02T11", &readings("2025-09-02T11", [5]));
+    let before = house.files();
+
+    let run = house.run("compact", "--dry-run").expect(0);
+    let n = bytes.len();
+    assert_eq!(
+        run.stdout,
+        format!(
+            "stream     hour           segments  bytes  action\n\
+             telemetry  2025-09-02T09         1    {n}  delete listed\n\
+             telemetry  2025-09-02T10         1    {n}  rebuild\n\
+             telemetry  2025-09-02T11         2    {}  compact\n",
+            2 * n
+        )
+    );
+    let run = house.run("compact", "--dry-run --format ndjson --to 2025-09-02T10").expect(0);
+    assert_eq!(
+        run.stdout,
+        format!(
+            "{{\"stream\":\"telemetry\",\"hour\":\"2025-09-02T09\",\"segments\":1,\"bytes\":{n},\
+             \"action\":\"delete listed\"}}\n"
+        )
+    );
+    assert_eq!(house.files(), before);
+    house.run("compact", "").expect(0);
+    assert_eq!(sensors(&house), [1, 2, 3, 4, 5]);
+}
+
+#[test]
+fn a_stream_without_a_model_is_named_and_the_others_are_done() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &readings(HOUR, [1]));
+    let foreign = house.seal("vibration", HOUR, &["{}".to_owned()]);
+    let run = house.run("compact", "").expect(3);
+    assert!(run.stderr.contains("vibration"), "{}", run.stderr);
+    assert!(foreign.exists());
+    assert_eq!(sensors(&house), [1]);
+    house.run("compact", "telemetry").expect(0);
+    house.run("compact", "../telemetry").expect(2);
+}
+
+#[test]
+fn an_hour_with_a_damaged_parquet_file_is_left_as_it_is_and_the_others_are_done() {
+    let house = House::new();
+    for hour in ["2025-09-02T08", "2025-09-02T09", HOUR] {
+        house.seal("telemetry", hour, &readings(hour, [1]));
+    }
+    house.run("compact", "").expect(0);
+    let (cut, foreign) = (parquet(&house, "telemetry", "2025-09-02T08"), parquet(&house, "telemetry", "2025-09-02T09"));
+    let whole = std::fs::read(&cut).unwrap();
+    std::fs::write(&cut, &whole[..whole.len() / 2]).unwrap();
+    let sql = format!("COPY (SELECT 1 AS x) TO '{}' (FORMAT parquet)", foreign.display());
+    duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
+    let kept: Vec<_> =
+        ["2025-09-02T08", "2025-09-02T09"].map(|hour| house.seal("telemetry", hour, &readings(hour, [2]))).to_vec();
+    house.seal("telemetry", HOUR, &readings(HOUR, [2]));
+    house.seal("telemetry", "2025-09-02T11", &readings("2025-09-02T11", [1]));
+    let before = (identity(&cut), identity(&foreign));
+
+    for _ in 0..2 {
+        let run = house.run("compact", "").expect(3);
+        for path in [&cut, &foreign] {
+            assert!(run.stderr.contains(path.to_str().unwrap()), "{}", run.stderr);
+        }
+        assert!(kept.iter().all(|segment| segment.exists()));
+        assert_eq!((identity(&cut), identity(&foreign)), before);
+        assert_eq!(rows(&parquet(&house, "telemetry", HOUR)).len(), 2);
+        assert_eq!(rows(&parquet(&house, "telemetry", "2025-09-02T11")).len(), 1);
+    }
+    // With the file back, the hour is done.
+    std::fs::write(&cut, &whole).unwrap();
+    std::fs::remove_file(&foreign).unwrap();
+    house.run("compact", "").expect(0);
+    assert_eq!(rows(&cut).len(), 2);
+}
+
+#[test]
+fn an_hour_whose_data_pages_are_damaged_is_left_as_it_is() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &readings(HOUR, 0..100));
+    house.run("compact", "").expect(0);
+    let path = parquet(&house, "telemetry", HOUR);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4..200].fill(0xff);
+    std::fs::write(&path, &bytes).unwrap();
+    let late = house.seal("telemetry", HOUR, &readings(HOUR, 100..101));
+    let run = house.run("compact", "").expect(3);
+    assert!(run.stderr.contains(path.to_str().unwrap()), "{}", run.stderr);
+    assert_eq!(house.files(), [relative(&house, &path), relative(&house, &late)]);
+    assert_eq!(std::fs::read(&path).unwrap(), bytes);
+}
+
+#[test]
+fn an_hour_that_retention_removed_is_not_made_again_from_late_data() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &readings(HOUR, [1]));
+    house.run("compact", "").expect(0);
+    let tree = layout::Tree::new(house.path());
+    let stream = "telemetry".parse().unwrap();
+    let lock = layout::DatasetLock::try_acquire(&tree, &stream).unwrap().unwrap();
+    let commit = layout::Commit::read(&parquet(&house, "telemetry", HOUR)).unwrap();
+    tree.expire_parquet(&lock, &stream, &[(HOUR.parse().unwrap(), commit)]).unwrap();
+    drop(lock);
+    let late = house.seal("telemetry", HOUR, &readings(HOUR, [2]));
+    let run = house.run("compact", "").expect(3);
+    assert!(run.stderr.contains("retention"), "{}", run.stderr);
+    assert!(late.exists() && !parquet(&house, "telemetry", HOUR).exists());
+}
+
+#[test]
+fn one_hour_that_cannot_be_published_does_not_hold_up_its_batch() {
+    let house = House::new();
+    let hours = ["2025-09-02T08", "2025-09-02T09", "2025-09-02T10", "2025-09-02T11"];
+    for hour in hours {
+        house.seal("telemetry", hour, &readings(hour, [1]));
+    }
+    // A folder stands where the file should be: COPY to the draft succeeds, the rename fails.
+    let blocked = parquet(&house, "telemetry", "2025-09-02T09");
+    std::fs::create_dir_all(blocked.join("x")).unwrap();
+    let run = house.run("compact", "").expect(3);
+    assert!(run.stderr.contains("2025-09-02T09") && run.stderr.contains(blocked.to_str().unwrap()), "{}", run.stderr);
+    for hour in ["2025-09-02T08", "2025-09-02T10", "2025-09-02T11"] {
+        assert_eq!(rows(&parquet(&house, "telemetry", hour)).len(), 1);
+    }
+    assert_eq!(house.files_like("raw/", ".json").len(), 1);
+    assert_eq!(house.files_like("parquet/", ".tmp").len(), 0);
+}
+
+#[test]
+fn a_locked_stream_is_for_another_time_and_the_others_are_done() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &readings(HOUR, [1]));
+    let record = r#"{"arrival_time_us":1756807200000000,"message":{"kind":"Temperature","value":1,"unit":"Celsius"}}"#;
+    house.seal("measurement", HOUR, &[record.to_owned()]);
+    let tree = layout::Tree::new(house.path());
+    let lock = layout::DatasetLock::try_acquire(&tree, &"telemetry".parse().unwrap()).unwrap();
+    let run = house.run("compact", "").expect(75);
+    assert!(run.stderr.contains("telemetry"), "{}", run.stderr);
+    assert_eq!(rows(&parquet(&house, "measurement", HOUR)).len(), 1);
+    assert_eq!(house.files_like("raw/", ".json").len(), 1);
+    drop(lock);
+    house.run("compact", "").expect(0);
+    assert_eq!(sensors(&house), [1]);
+}
+
+#[test]
+fn many_hours_and_a_large_one_are_all_there() {
+    let house = House::new();
+    let mut expected = Vec::new();
+    for number in 0..100 {
+        let hour = "2025-03-01T00".parse::<layout::Hour>().unwrap().plus(number).to_string();
+        house.seal("telemetry", &hour, &readings(&hour, [number]));
+        expected.push(number);
+    }
+    // 300,000 lines in two segments: several pieces, several row groups, both threads.
+    for part in [1000..151_000, 151_000..301_000] {
+        house.seal("telemetry", HOUR, &readings(HOUR, part.clone()));
+        expected.extend(part);
+    }
+    let run = house.run("compact", "-v --threads 2 --memory-limit 500MB").expect(0);
+    assert!(run.stderr.contains("101 hours, 300100 rows"), "{}", run.stderr);
+    assert_eq!(sensors(&house), expected);
+    assert_eq!(house.files_like("raw/", ".json").len(), 0);
+    assert_eq!(quarantine(&house).len(), 0);
+}
