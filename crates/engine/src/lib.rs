@@ -9,7 +9,7 @@ mod parquet;
 mod session;
 mod sql;
 
-pub use output::print_query;
+pub use output::{print_query, print_rows};
 pub use parquet::{copy_to_draft, read_parquet};
 pub use session::{SessionArgs, open};
 pub use sql::{identifier, literal};

@@ -6,20 +6,31 @@ use anyhow::Context as _;
 use chrono::DateTime;
 use cli::{Format, Table};
 use duckdb::types::{TimeUnit, ValueRef};
-use duckdb::{Connection, Row};
+use duckdb::{Connection, Row, Rows};
 use serde_json::Value;
 
 /// Runs `sql` and prints its rows to `out`.
 pub fn print_query(connection: &Connection, sql: &str, out: impl Write, format: Format) -> anyhow::Result<()> {
     let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
+    let rows = statement.query([])?;
     let columns = rows.as_ref().map(duckdb::Statement::column_names).unwrap_or_default();
-    let count = columns.len();
     let mut table = Table::new(out, format, columns)?;
+    add_rows(rows, &mut table)?;
+    table.finish().context("cannot print")
+}
+
+/// Runs `sql` and adds its rows to `table`, which has its columns.
+pub fn print_rows(connection: &Connection, sql: &str, table: &mut Table<impl Write>) -> anyhow::Result<()> {
+    let mut statement = connection.prepare(sql)?;
+    add_rows(statement.query([])?, table)
+}
+
+fn add_rows(mut rows: Rows<'_>, table: &mut Table<impl Write>) -> anyhow::Result<()> {
+    let count = rows.as_ref().map_or(0, duckdb::Statement::column_count);
     while let Some(row) = rows.next()? {
         table.row((0..count).map(|column| value(row, column)).collect::<anyhow::Result<_>>()?)?;
     }
-    table.finish().context("cannot print")
+    Ok(())
 }
 
 fn value(row: &Row<'_>, column: usize) -> anyhow::Result<Value> {

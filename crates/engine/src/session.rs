@@ -48,5 +48,5 @@ pub fn open(args: &SessionArgs) -> anyhow::Result<Connection> {
 /// Half of the machine's memory, in bytes. DuckDB takes no percentage when it starts.
 fn half_of_memory() -> u64 {
     let system = rustix::system::sysinfo();
-    u64::from(system.totalram) * u64::from(system.mem_unit) / 2
+    system.totalram * u64::from(system.mem_unit) / 2
 }

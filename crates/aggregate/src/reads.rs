@@ -1,0 +1,123 @@
+//! What a query reads, found out from the query itself as DuckDB parses it.
+//!
+//! It may read data sets and reference tables by name, and nothing else: no file, no catalogue, no table function that
+//! could read one. Otherwise an hour would depend on something that its commit record does not name.
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context as _, bail};
+use duckdb::Connection;
+use serde_json::Value;
+
+use crate::query::Query;
+
+/// Table functions that make rows of their arguments alone.
+const FUNCTIONS: [&str; 7] = ["generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest"];
+
+/// The names of the tables that `query` reads, in lower case as DuckDB compares them.
+pub(crate) fn tables(connection: &Connection, query: &Query) -> anyhow::Result<BTreeSet<String>> {
+    let parsed: String =
+        connection.query_row("SELECT json_serialize_sql(?::VARCHAR)", [&query.sql], |row| row.get(0))?;
+    let parsed: Value = serde_json::from_str(&parsed).context("DuckDB's parse of a query cannot be read")?;
+    if parsed.get("error").and_then(Value::as_bool) == Some(true) {
+        let place = place(query, text(&parsed, "/position").parse().ok());
+        if text(&parsed, "/error_type") == "not implemented" {
+            bail!("{place}: a query is one SELECT, and this is something else");
+        }
+        bail!("{place}: {}", text(&parsed, "/error_message"));
+    }
+    let statement = match array(&parsed, "/statements") {
+        [statement] => statement,
+        [] => bail!("{}: there is no query in it", query.origin),
+        _ => bail!("{}: a query is one SELECT, and there are several", query.origin),
+    };
+    let mut walk = Walk { query, tables: BTreeSet::new() };
+    walk.visit(statement, &[])?;
+    Ok(walk.tables)
+}
+
+/// The file and, where it is known, the line of a byte of the query.
+fn place(query: &Query, position: Option<u64>) -> String {
+    let before = position.and_then(|position| query.sql.as_bytes().get(..usize::try_from(position).ok()?));
+    match before {
+        Some(before) => format!("{}:{}", query.origin, before.split(|byte| *byte == b'\n').count()),
+        None => query.origin.clone(),
+    }
+}
+
+/// The text at `pointer` in `node`, or none.
+fn text<'v>(node: &'v Value, pointer: &str) -> &'v str {
+    node.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn array<'v>(node: &'v Value, pointer: &str) -> &'v [Value] {
+    node.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+/// Where `node` stands in the query.
+fn location(node: &Value) -> Option<u64> {
+    node.get("query_location").and_then(Value::as_u64)
+}
+
+struct Walk<'q> {
+    query: &'q Query,
+    tables: BTreeSet<String>,
+}
+
+impl Walk<'_> {
+    /// Goes through `node`, where the names in `scope` are common table expressions. To take one for a table would only
+    /// be an input too many; the other way round DuckDB refuses the query, because the table is not there.
+    fn visit(&mut self, node: &Value, scope: &[String]) -> anyhow::Result<()> {
+        match node {
+            Value::Array(nodes) => nodes.iter().try_for_each(|node| self.visit(node, scope)),
+            Value::Object(object) => {
+                match text(node, "/type") {
+                    "BASE_TABLE" => self.table(node, scope)?,
+                    "TABLE_FUNCTION" => self.function(node)?,
+                    "SHOW_REF" => bail!("{}: a query is one SELECT, and this describes one", self.query.origin),
+                    _ => {}
+                }
+                let mut scope = scope.to_vec();
+                for entry in array(node, "/cte_map/map") {
+                    let name = text(entry, "/key").to_lowercase();
+                    let recursive = text(entry, "/value/query/node/type") == "RECURSIVE_CTE_NODE";
+                    if recursive {
+                        scope.push(name.clone());
+                    }
+                    self.visit(entry, &scope)?;
+                    if !recursive {
+                        scope.push(name);
+                    }
+                }
+                let rest = object.iter().filter(|(key, _)| *key != "cte_map");
+                rest.map(|(_, node)| node).try_for_each(|node| self.visit(node, &scope))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn table(&mut self, node: &Value, scope: &[String]) -> anyhow::Result<()> {
+        let name = text(node, "/table_name").to_lowercase();
+        let qualifier = [text(node, "/catalog_name"), text(node, "/schema_name")].concat();
+        if !qualifier.is_empty() {
+            let place = place(self.query, location(node));
+            bail!("{place}: {qualifier}.{name}: data sets and reference tables are named without a schema");
+        }
+        if !scope.contains(&name) {
+            self.tables.insert(name);
+        }
+        Ok(())
+    }
+
+    fn function(&self, node: &Value) -> anyhow::Result<()> {
+        let name = text(node, "/function/function_name");
+        if FUNCTIONS.contains(&name.to_lowercase().as_str()) {
+            return Ok(());
+        }
+        bail!(
+            "{}: {name}() is not for queries, which read data sets and reference tables by name alone \
+             (a file can be given by --table NAME=FILE)",
+            place(self.query, location(node))
+        );
+    }
+}

@@ -1,0 +1,116 @@
+//! From the command line to the outcome.
+
+use std::io;
+
+use anyhow::{Context as _, bail};
+use cli::{Format, Outcome, Table, TryAgain};
+use duckdb::Connection;
+use layout::{DatasetLock, Tree};
+
+use crate::args::Args;
+use crate::make::Maker;
+use crate::plan::{Holdings, Plan, Recipe, plan};
+use crate::query::{Query, queries};
+use crate::session::Session;
+use crate::sources::{Sources, check_names};
+use crate::{print, reads};
+
+/// Runs the program.
+#[expect(clippy::needless_pass_by_value, reason = "the arguments are the program's")]
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let tree = args.common.tree();
+    let queries = queries(&args)?;
+    check_names(&tree, &args.tables)?;
+    let parser = engine::open(&args.session)?;
+    if let [query] = queries.as_slice() {
+        return run_query(&args, &tree, &parser, query);
+    }
+    if args.output.is_some() {
+        bail!("--output - prints the rows of one query, and there are {}", queries.len());
+    }
+    let mut outcome = Outcome::Done;
+    let mut errors = Vec::new();
+    for query in &queries {
+        match run_query(&args, &tree, &parser, query) {
+            Ok(Outcome::Done) => {}
+            Ok(less) => outcome = less,
+            Err(error) => errors.push(error),
+        }
+    }
+    // The last error is the program's, when there is nothing but errors.
+    let last = if errors.len() == queries.len() { errors.pop() } else { None };
+    for error in errors {
+        log::error!("{error:#}");
+        outcome = Outcome::Partial;
+    }
+    last.map_or(Ok(outcome), Err)
+}
+
+fn run_query(args: &Args, tree: &Tree, parser: &Connection, query: &Query) -> anyhow::Result<Outcome> {
+    let sources = Sources::resolve(tree, query, &reads::tables(parser, query)?, &args.tables)?;
+    if args.output.is_some() {
+        return print::print(&args.session, tree, query, &sources, args.range.range(), args.format);
+    }
+    if args.dry_run {
+        let (_, plan) = look(args, tree, query, &sources)?;
+        print_plan(query, &plan, args.format)?;
+        return Ok(name_unreadable(query, &plan));
+    }
+    let Some(lock) = DatasetLock::try_acquire(tree, &query.name)? else {
+        return Err(TryAgain(format!("{}: another process works on this data set", query.name)).into());
+    };
+    let (recipe, plan) = look(args, tree, query, &sources)?;
+    let mut outcome = name_unreadable(query, &plan);
+    if !plan.windows.is_empty() {
+        let maker = Maker { tree, lock: &lock, query, recipe: &recipe };
+        if make(args, maker, &sources, &plan)? == Outcome::Partial {
+            outcome = Outcome::Partial;
+        }
+    }
+    log::info!("{}: {} hours were up to date, {} are expired", query.name, plan.fresh, plan.expired);
+    Ok(outcome)
+}
+
+fn look(args: &Args, tree: &Tree, query: &Query, sources: &Sources<'_>) -> anyhow::Result<(Recipe, Plan)> {
+    let recipe = Recipe { query: query.fingerprint(), tables: sources.table_fingerprints() };
+    let holdings = Holdings::look(tree, &sources.datasets, Some(&query.name), args.range.range())?;
+    let plan = plan(&recipe, holdings, args.rebuild);
+    Ok((recipe, plan))
+}
+
+fn make(args: &Args, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> anyhow::Result<Outcome> {
+    let Maker { tree, query, .. } = maker;
+    let workers = args.session.threads().min(plan.windows.len());
+    let session = Session::open(&args.session, tree, query, sources, workers)?;
+    let bar = cli::progress("hours", plan.windows.len() as u64);
+    let made = maker.make(&session, &plan.windows, workers, |hours| bar.inc(hours as u64))?;
+    bar.finish_and_clear();
+    for (hour, reason) in &made.failed {
+        log::error!("{} {hour}: {reason}", query.name);
+    }
+    log::info!("{}: {} hours made, {} failed", query.name, made.hours, made.failed.len());
+    if made.removed > 0 {
+        log::info!("{}: {} hours left alone, because an input was removed meanwhile", query.name, made.removed);
+    }
+    Ok(if made.failed.is_empty() { Outcome::Done } else { Outcome::Partial })
+}
+
+fn name_unreadable(query: &Query, plan: &Plan) -> Outcome {
+    for (hour, error) in &plan.unreadable {
+        log::error!("{} {hour}: {error}", query.name);
+    }
+    if plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
+}
+
+fn print_plan(query: &Query, plan: &Plan, format: Format) -> anyhow::Result<()> {
+    let columns = ["dataset", "hour", "reason"].map(String::from).into();
+    let print = || -> io::Result<()> {
+        let mut table = Table::new(io::stdout().lock(), format, columns)?;
+        for window in &plan.windows {
+            let cells = [query.name.to_string(), window.hour.to_string(), window.reason.to_string()];
+            table.row(cells.map(Into::into).into())?;
+        }
+        table.finish()
+    };
+    print().context("cannot print the plan")
+}

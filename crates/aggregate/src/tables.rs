@@ -1,0 +1,98 @@
+//! Reference tables: small files that are not part of the tree, read once into memory at the start of a run.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use duckdb::Connection;
+use engine::{identifier, literal};
+use layout::Fingerprint;
+
+use crate::args::TableArg;
+use crate::query::DeclaredTable;
+
+/// The fingerprint of the content of a reference table's file.
+pub(crate) fn fingerprint(table: &TableArg) -> anyhow::Result<Fingerprint> {
+    let bytes = std::fs::read(&table.file)
+        .with_context(|| format!("{}: the reference table {} cannot be read", table.file.display(), table.name))?;
+    Ok(Fingerprint::of(&bytes))
+}
+
+/// Reads `table` into DuckDB, as it was when its fingerprint was taken.
+pub(crate) fn load(
+    connection: &Connection,
+    table: &TableArg,
+    expected: &Fingerprint,
+    declared: Option<&DeclaredTable>,
+) -> anyhow::Result<()> {
+    let file = table.file.display();
+    let source = reader(&table.file, declared.is_some())?;
+    let columns = match declared {
+        Some(declared) => {
+            check_columns(connection, &source, declared).with_context(|| file.to_string())?;
+            let cast = |(name, sql_type): &(&str, &str)| format!("CAST({0} AS {sql_type}) AS {0}", identifier(name));
+            declared.columns.iter().map(cast).collect::<Vec<_>>().join(", ")
+        }
+        None => "*".to_owned(),
+    };
+    let create = format!("CREATE TABLE {} AS SELECT {columns} FROM {source}", identifier(table.name.as_str()));
+    connection.execute_batch(&create).with_context(|| format!("{file}: cannot be read as a table"))?;
+    if let Some(declared) = declared {
+        check_key(connection, declared).with_context(|| file.to_string())?;
+    }
+    if fingerprint(table)? != *expected {
+        return Err(cli::TryAgain(format!("{file}: was changed while it was read: run again")).into());
+    }
+    Ok(())
+}
+
+/// An empty table with the declared columns.
+pub(crate) fn create_empty(connection: &Connection, declared: &DeclaredTable) -> anyhow::Result<()> {
+    let columns: Vec<_> = declared.columns.iter().map(|(name, kind)| format!("{} {kind}", identifier(name))).collect();
+    let create = format!("CREATE TABLE {} ({})", identifier(declared.name), columns.join(", "));
+    Ok(connection.execute_batch(&create)?)
+}
+
+/// The table expression for a file. Where the types are known, those of a CSV file are not guessed: a sensor may be
+/// called 007.
+fn reader(file: &Path, typed: bool) -> anyhow::Result<String> {
+    let path = literal(&file.to_string_lossy());
+    let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
+    Ok(match extension.as_str() {
+        "csv" => format!("read_csv({path}, header = true, all_varchar = {typed})"),
+        "json" | "ndjson" | "jsonl" => format!("read_json({path})"),
+        "parquet" => format!("read_parquet({path}, hive_partitioning = false)"),
+        _ => bail!("{}: a reference table is a .csv, .json, .ndjson or .parquet file", file.display()),
+    })
+}
+
+fn check_columns(connection: &Connection, source: &str, declared: &DeclaredTable) -> anyhow::Result<()> {
+    let mut statement = connection.prepare(&format!("DESCRIBE SELECT * FROM {source}"))?;
+    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
+    let names: BTreeSet<_> = names.map(|name| Ok(name?.to_lowercase())).collect::<duckdb::Result<_>>()?;
+    for (name, _) in declared.columns {
+        if !names.contains(*name) {
+            let needed: Vec<_> = declared.columns.iter().map(|(name, _)| *name).collect();
+            bail!("has no column {name}: the table {} has the columns {}", declared.name, needed.join(", "));
+        }
+    }
+    Ok(())
+}
+
+/// Two rows with the same key would double rows of the result.
+fn check_key(connection: &Connection, declared: &DeclaredTable) -> anyhow::Result<()> {
+    let Some((key, _)) = declared.columns.first() else { return Ok(()) };
+    let sql = format!(
+        "SELECT CAST({0} AS VARCHAR), count(*) FROM {1} WHERE {0} IS NOT NULL
+         GROUP BY {0} HAVING count(*) > 1 ORDER BY {0} LIMIT 1",
+        identifier(key),
+        identifier(declared.name)
+    );
+    let mut statement = connection.prepare(&sql)?;
+    let mut rows = statement.query([])?;
+    if let Some(row) = rows.next()? {
+        let (value, times): (String, i64) = (row.get(0)?, row.get(1)?);
+        bail!("{key} {value} is listed {times} times in the table {}: remove all rows but one", declared.name);
+    }
+    Ok(())
+}

@@ -1,0 +1,11 @@
+//! The real `aggregate` over real trees.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod crash;
+mod freshness;
+mod queries;
+mod refused;
+mod tables;
+mod temperatures;
+mod tree;

@@ -1,0 +1,80 @@
+//! The built-in aggregate.
+
+use harness::House;
+
+use crate::tree::{columns, file, published, rows, run, telemetry};
+
+const SENSORS: &str = "sensor_id,name,location\n1,Seattle,Washington USA\n2,San Francisco,California USA\n";
+
+fn mixed(house: &House) {
+    telemetry(
+        house,
+        "2025-09-02T10",
+        &[
+            (1, Some(10.0), None, "Celcius"),
+            (1, Some(20.0), None, "Celsius"),
+            (1, Some(68.0), None, "Fahrenheit"),
+            (1, Some(14.0), None, "Fahrenheit"),
+            (1, None, Some("n/a"), "Celsius"),
+            (2, None, Some("error"), "Fahrenheit"),
+            (2, None, Some(""), "Celcius"),
+            (9, Some(-40.0), None, "Fahrenheit"),
+        ],
+        "1",
+    );
+}
+
+#[test]
+fn units_are_normalised_text_is_counted_apart_and_names_come_from_the_reference_table() {
+    let house = House::new();
+    mixed(&house);
+    let sensors = file(&house, "sensors.csv", SENSORS);
+    let done = run(&house, &format!("temperatures --table sensors={sensors}")).expect(0);
+    assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("", ""));
+
+    let files = published(&house, "temperatures");
+    assert_eq!(files, [house.path().join("parquet/temperatures/2025/09/02/10.parquet")]);
+    assert_eq!(
+        columns(&files[0]),
+        [
+            "start_time TIMESTAMP",
+            "end_time TIMESTAMP",
+            "sensor_id BIGINT",
+            "sensor_name VARCHAR",
+            "sensor_location VARCHAR",
+            "avg_temp DOUBLE",
+            "min_temp DOUBLE",
+            "max_temp DOUBLE",
+            "samples BIGINT",
+            "text_samples BIGINT",
+        ]
+    );
+    let window = "'2025-09-02 10:00:00', 'end_time': '2025-09-02 11:00:00'";
+    let all = rows(&files, "FROM {}");
+    let expected = [
+        "'sensor_id': 1, 'sensor_name': Seattle, 'sensor_location': Washington USA, 'avg_temp': 10.0, 'min_temp': -10.0, 'max_temp': 20.0, 'samples': 4, 'text_samples': 1",
+        "'sensor_id': 2, 'sensor_name': San Francisco, 'sensor_location': California USA, 'avg_temp': NULL, 'min_temp': NULL, 'max_temp': NULL, 'samples': 0, 'text_samples': 2",
+        "'sensor_id': 9, 'sensor_name': NULL, 'sensor_location': NULL, 'avg_temp': -40.0, 'min_temp': -40.0, 'max_temp': -40.0, 'samples': 1, 'text_samples': 0",
+    ];
+    assert_eq!(all, expected.map(|row| format!("{{'start_time': {window}, {row}}}")));
+}
+
+#[test]
+fn without_a_reference_table_names_and_locations_are_unknown() {
+    let house = House::new();
+    mixed(&house);
+    run(&house, "temperatures").expect(0);
+    let files = published(&house, "temperatures");
+    let named = "SELECT count(*) AS n, count(sensor_name) AS names, count(sensor_location) AS locations FROM {}";
+    assert_eq!(rows(&files, named), ["{'n': 3, 'names': 0, 'locations': 0}"]);
+    assert!(columns(&files[0]).contains(&"sensor_name VARCHAR".to_owned()));
+}
+
+#[test]
+fn an_hour_with_rows_of_other_sensors_only_is_a_file_with_them() {
+    let house = House::new();
+    telemetry(&house, "2025-09-02T10", &[(7, None, Some("x"), "Celsius")], "1");
+    run(&house, "temperatures").expect(0);
+    let files = published(&house, "temperatures");
+    assert_eq!(rows(&files, "SELECT samples, text_samples FROM {}"), ["{'samples': 0, 'text_samples': 1}"]);
+}
