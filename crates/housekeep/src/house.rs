@@ -132,7 +132,7 @@ impl Dataset {
         let mut dataset = Self::default();
         // Parquet before records of removal: an hour that is removed in between is in one of the two.
         for (file, commit) in tree.commits(name, HourRange::ALL)? {
-            let Some(bytes) = layout::size(&file.path)? else { continue };
+            let bytes = layout::size(&file.path)?.unwrap_or_default();
             let commit = commit.map_err(|error| error.to_string());
             dataset.hours.insert(file.hour, Parquet { path: file.path, bytes, commit });
         }

@@ -48,7 +48,8 @@ impl Tree {
             }
         })?;
         records.sort_unstable();
-        records.retain(|(hour, _)| !self.parquet(dataset, *hour).exists());
+        // A link to nothing is an hour on a disk that is not there.
+        records.retain(|(hour, _)| self.parquet(dataset, *hour).symlink_metadata().is_err());
         let read = |path: &Path| {
             let text = fs::read(path).map_err(Error::at("read", path))?;
             serde_json::from_slice(&text)

@@ -1,0 +1,374 @@
+//! What `housekeep clean` removes, what it keeps and why, and that it may die anywhere.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::os::unix::process::ExitStatusExt as _;
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use common::{House, ago, name, objects};
+use layout::{Area, DatasetLock, Fingerprint};
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+#[test]
+fn an_hour_goes_when_it_is_old_enough_and_leaves_its_record() {
+    let house = House::new();
+    house.stream("telemetry", ago(46), 3);
+    house.stream("telemetry", ago(48), 3);
+    let run = house.run("clean --keep-parquet 2d").expect(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+    assert!(house.has("telemetry", ago(46)) && !house.has("telemetry", ago(48)));
+    assert!(house.is_expired("telemetry", ago(48)) && !house.is_expired("telemetry", ago(46)));
+
+    let before = house.picture();
+    house.run("clean --keep-parquet 2d").expect(0);
+    assert_eq!(house.picture(), before);
+}
+
+#[test]
+fn without_a_rule_data_is_kept_for_ever() {
+    let house = House::new();
+    house.stream("telemetry", "1970-01-01T00".parse().unwrap(), 3);
+    house.quarantine("telemetry", "1970-01-01T00".parse().unwrap(), &["not_json"]);
+    house.seal("telemetry", "1970-01-01T01".parse().unwrap());
+    let before = house.picture();
+    house.run("clean").expect(0);
+    assert_eq!(house.picture(), before);
+}
+
+#[test]
+fn a_rule_for_one_data_set_comes_before_the_rule_for_all() {
+    let house = House::new();
+    for dataset in ["a", "b"] {
+        house.stream(dataset, ago(100), 1);
+    }
+    house.run("clean --keep-parquet 3d --keep-parquet a=10d").expect(0);
+    assert!(house.has("a", ago(100)) && !house.has("b", ago(100)));
+    house.run("clean --keep-parquet a=3d").expect(0);
+    assert!(!house.has("a", ago(100)));
+}
+
+#[test]
+fn rules_that_contradict_each_other_or_cannot_be_read_are_refused() {
+    let house = House::new();
+    house.stream("a", ago(100), 1);
+    let twice = house.run("clean --keep-parquet 3d --keep-parquet 4d").expect(2);
+    assert!(twice.stderr.contains("given twice for all data sets: 3d and 4d"), "{}", twice.stderr);
+    house.run("clean --keep-parquet a=3d --keep-parquet a=4d").expect(2);
+    let unit = house.run("clean --keep-parquet a=3").expect(2);
+    assert!(unit.stderr.contains("write 36h, 90d or 12w"), "{}", unit.stderr);
+    house.run("clean --keep-parquet ../a=3d").expect(2);
+    assert!(house.has("a", ago(100)));
+    let unknown = house.run("clean --keep-parquet b=3d").expect(0);
+    assert!(unknown.stderr.contains("there is no such data set"), "{}", unknown.stderr);
+}
+
+#[test]
+fn an_hour_with_raw_segments_stays_whatever_is_asked() {
+    let house = House::new();
+    house.stream("telemetry", ago(100), 3);
+    house.stream("telemetry", ago(101), 3);
+    let sealed = house.seal("telemetry", ago(100));
+    let open = house.open(Area::Raw, "telemetry", ago(101), b"{}\n");
+    let run = house.run("clean --keep-parquet 1d --even-if-needed").expect(0);
+    assert!(run.stderr.contains("2 overdue hours") && run.stderr.contains("run compact"), "{}", run.stderr);
+    assert!(house.has("telemetry", ago(100)) && house.has("telemetry", ago(101)));
+
+    layout::remove_segments(&[sealed]).unwrap();
+    house.run("clean --keep-parquet 1d").expect(0);
+    assert!(!house.has("telemetry", ago(100)) && house.has("telemetry", ago(101)));
+    assert!(open.path().exists());
+}
+
+#[test]
+fn an_hour_stays_until_every_aggregate_has_taken_it_in() {
+    let house = House::new();
+    let (missing, stale, fresh, recent) = (ago(100), ago(101), ago(102), ago(1));
+    for hour in [missing, stale, fresh] {
+        let input = house.stream("telemetry", hour, 3);
+        if hour == fresh {
+            house.aggregate("temperatures", hour, &[("telemetry", &input)]);
+        }
+    }
+    house.aggregate("temperatures", stale, &[("telemetry", &Fingerprint::of(b"older"))]);
+    house.aggregate("other", recent, &[("elsewhere", &Fingerprint::of(b"x"))]);
+    let run = house.run("clean --keep-parquet telemetry=1d -v").expect(0);
+    assert!(!house.has("telemetry", fresh) && house.has("telemetry", stale) && house.has("telemetry", missing));
+    assert!(run.stderr.contains("temperatures is out of date for this hour: run aggregate"), "{}", run.stderr);
+    assert!(run.stderr.contains("temperatures does not have this hour yet: run aggregate"), "{}", run.stderr);
+
+    // In so many words.
+    house.run("clean --keep-parquet telemetry=1d --even-if-needed").expect(0);
+    assert!(!house.has("telemetry", stale) && !house.has("telemetry", missing));
+}
+
+#[test]
+fn an_aggregate_whose_hour_has_expired_needs_nothing_any_more() {
+    let house = House::new();
+    let input = house.stream("telemetry", ago(100), 3);
+    house.aggregate("temperatures", ago(100), &[("telemetry", &input)]);
+    house.run("clean --keep-parquet temperatures=1d").expect(0);
+    assert!(house.has("telemetry", ago(100)) && house.is_expired("temperatures", ago(100)));
+    house.stream("telemetry", ago(100), 4);
+    house.run("clean --keep-parquet 1d").expect(0);
+    assert!(!house.has("telemetry", ago(100)));
+}
+
+#[test]
+fn an_hour_stays_until_a_warehouse_that_knows_the_data_set_holds_it_as_it_is() {
+    let house = House::new();
+    let (missing, stale, loaded) = (ago(100), ago(101), ago(102));
+    for hour in [missing, stale, loaded] {
+        house.stream("unknown", hour, 3);
+        let fingerprint = house.stream("telemetry", hour, 3);
+        if hour == loaded {
+            house.load("telemetry", hour, &fingerprint);
+        }
+    }
+    house.load("telemetry", stale, &Fingerprint::of(b"older"));
+    let run = house.run("clean --keep-parquet 1d -v").expect(0);
+    assert!(!house.has("telemetry", loaded) && house.has("telemetry", stale) && house.has("telemetry", missing));
+    assert!([missing, stale, loaded].iter().all(|hour| !house.has("unknown", *hour)));
+    assert!(run.stderr.contains("holds an older state of this hour: run load-warehouse"), "{}", run.stderr);
+    assert!(run.stderr.contains("does not hold this hour yet: run load-warehouse"), "{}", run.stderr);
+
+    house.run("clean --keep-parquet 1d --even-if-needed").expect(0);
+    assert!(!house.has("telemetry", stale) && !house.has("telemetry", missing));
+}
+
+#[test]
+fn a_wish_that_is_only_just_due_is_kept_without_a_word() {
+    let house = House::new();
+    house.load("telemetry", ago(100), &Fingerprint::of(b"x"));
+    house.stream("telemetry", ago(30), 3);
+    let run = house.run("clean --keep-parquet 24h").expect(0);
+    assert_eq!(run.stderr, "");
+    let run = house.run("clean --keep-parquet 5h").expect(0);
+    assert!(run.stderr.contains("1 overdue hours"), "{}", run.stderr);
+    assert!(house.has("telemetry", ago(30)));
+}
+
+#[test]
+fn while_the_warehouse_cannot_be_asked_no_hour_goes_and_the_rest_does() {
+    let house = House::new();
+    let fingerprint = house.stream("telemetry", ago(100), 3);
+    house.quarantine("telemetry", ago(100), &["not_json"]);
+    // No server, or no extension to talk to one.
+    let mut command = house.house.program("housekeep");
+    command.args(["clean", "--keep-parquet=1d", "--keep-quarantine=1d", "--target=mysql"]);
+    command.envs([("DB_HOST", "127.0.0.1"), ("DB_PORT", "1"), ("DB_USER", "u"), ("DB_PASSWORD", "geheim")]);
+    let run = harness::Run::of(command.env("DB_NAME", "d"));
+    assert!(matches!(run.status, Some(1 | 75)) && !run.stderr.contains("geheim"), "{run:?}");
+    assert!(house.has("telemetry", ago(100)));
+    assert_eq!(house.house.files_like("quarantine", ".json").len(), 0);
+
+    // Somebody else has the embedded one open for long.
+    house.load("telemetry", ago(100), &fingerprint);
+    let open = duckdb::Connection::open(house.tree.warehouse()).unwrap();
+    house.quarantine("telemetry", ago(100), &["not_json"]);
+    let run = house.run("clean --keep-parquet 1d --keep-quarantine 1d").expect(75);
+    assert!(run.stderr.contains("no hour of a data set is removed"), "{}", run.stderr);
+    assert!(house.has("telemetry", ago(100)));
+    assert_eq!(house.house.files_like("quarantine", ".json").len(), 0);
+    drop(open);
+    house.run("clean --keep-parquet 1d").expect(0);
+    assert!(!house.has("telemetry", ago(100)));
+}
+
+#[test]
+fn a_damaged_file_is_named_and_never_removed() {
+    let house = House::new();
+    house.stream("telemetry", ago(100), 3);
+    let damaged = house.tree.parquet(&name("telemetry"), ago(101));
+    std::fs::create_dir_all(damaged.parent().unwrap()).unwrap();
+    std::fs::write(&damaged, "PAR1 torn").unwrap();
+    let run = house.run("clean --keep-parquet 1d --even-if-needed").expect(3);
+    assert!(run.stderr.contains(damaged.to_str().unwrap()), "{}", run.stderr);
+    assert!(damaged.exists() && !house.has("telemetry", ago(100)));
+    house.run("clean --keep-parquet 30d").expect(0);
+}
+
+#[test]
+fn quarantined_input_goes_by_the_hour_of_its_arrival() {
+    let house = House::new();
+    let old = house.quarantine("telemetry", ago(49), &["not_json"]);
+    let young = house.quarantine("telemetry", ago(46), &["not_json"]);
+    let open = house.open(Area::Quarantine, "telemetry", ago(49), b"{}\n");
+    house.run("clean --keep-quarantine 48h").expect(0);
+    assert!(!old.path.exists() && young.path.exists() && open.path().exists());
+}
+
+#[test]
+fn orphans_go_by_age_and_in_parquet_by_the_lock() {
+    let house = House::new();
+    let old = house.orphan(Area::Quarantine, "telemetry", ago(200), 2 * DAY);
+    let young = house.orphan(Area::Quarantine, "telemetry", ago(300), DAY / 2);
+    let draft = house.orphan(Area::Parquet, "telemetry", ago(200), Duration::ZERO);
+    house.stream("telemetry", ago(200), 3);
+
+    let lock = DatasetLock::try_acquire(&house.tree, &name("telemetry")).unwrap().unwrap();
+    let plan = house.run("clean --keep-parquet 1d --dry-run --format ndjson").expect(0);
+    let plan = paths(&house, &plan);
+    assert!(plan.contains(&old) && plan.contains(old.parent().unwrap()));
+    assert!(
+        !plan.iter().any(|path| *path == young || path.starts_with(house.house.path().join("parquet"))),
+        "{plan:?}"
+    );
+    let run = house.run("clean --keep-parquet 1d").expect(0);
+    assert_eq!(run.stderr, "");
+    assert!(!old.exists() && young.exists() && draft.exists() && house.has("telemetry", ago(200)));
+    let run = house.run("clean -v").expect(0);
+    assert!(run.stderr.contains("another process is changing this data set"), "{}", run.stderr);
+    assert!(draft.exists());
+
+    drop(lock);
+    house.run("clean --orphans-after 1h").expect(0);
+    assert!(!young.exists() && !draft.exists() && house.has("telemetry", ago(200)));
+}
+
+#[test]
+fn empty_folders_go_but_not_where_somebody_may_be_about_to_write() {
+    let house = House::new();
+    let path = |area: &str, day: &str| house.house.path().join(area).join("telemetry").join(day);
+    for (area, day) in
+        [("raw", "2024/01/01"), ("raw", "2024/02/01"), ("quarantine", "2024/01/01"), ("parquet", "2024/01")]
+    {
+        std::fs::create_dir_all(path(area, day)).unwrap();
+    }
+    let today = chrono::Utc::now().format("%Y/%m/%d").to_string();
+    std::fs::create_dir_all(path("raw", &today)).unwrap();
+    std::fs::create_dir_all(path("raw", "2024/02/notes")).unwrap();
+    house.run("clean").expect(0);
+    assert!(
+        !path("raw", "2024/01").exists() && !path("quarantine", "2024").exists() && !path("parquet", "2024").exists()
+    );
+    assert!(
+        !path("raw", "2024/02/01").exists() && path("raw", "2024/02/notes").exists() && path("raw", &today).exists()
+    );
+    assert!(path("parquet", "").exists());
+}
+
+#[test]
+fn a_missing_data_directory_is_nothing_to_do() {
+    let house = House::new();
+    let missing = harness::House::at(&house.house.path().join("missing"));
+    let run = missing.run("housekeep", "clean --keep-parquet 1d --keep-quarantine 1d").expect(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+    assert!(!missing.path().exists());
+}
+
+#[test]
+fn the_data_directory_can_be_named_after_the_command_too() {
+    let house = House::new();
+    house.stream("telemetry", ago(100), 3);
+    let mut command = harness::program("housekeep");
+    harness::Run::of(command.args(["clean", "--keep-parquet=1d", "--data-dir"]).arg(house.house.path())).expect(0);
+    assert!(!house.has("telemetry", ago(100)));
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_says_just_what_a_run_does() {
+    let house = furnished();
+    let before = house.picture();
+    let plan = house.run(&format!("{CLEAN} --dry-run --format ndjson")).expect(0);
+    assert_eq!(house.picture(), before);
+    house.run(CLEAN).expect(0);
+    let after = house.picture();
+    let gone: BTreeSet<_> = before.keys().filter(|path| !after.contains_key(*path)).cloned().collect();
+    assert_eq!(paths(&house, &plan), gone);
+    assert!(gone.len() > 20);
+    let kept: Vec<_> = objects(&plan).into_iter().filter(|step| step["action"] == "keep").collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(kept[0]["hour"], ago(100).to_string());
+    assert!(kept[0]["reason"].as_str().unwrap().contains("run compact"));
+
+    let table = house.run(&format!("{CLEAN} --dry-run")).expect(0).stdout;
+    assert!(table.starts_with("action  kind     name       hour"), "{table}");
+    let csv = house.run(&format!("{CLEAN} --dry-run --format csv")).expect(0).stdout;
+    assert!(csv.starts_with("action,kind,name,hour,path,bytes,reason\nkeep,parquet,telemetry,"), "{csv}");
+}
+
+#[test]
+fn to_die_at_any_point_and_run_again_leaves_what_one_run_leaves() {
+    let house = furnished();
+    let whole = house.copy();
+    whole.run(CLEAN).expect(0);
+    let expected = relative(&whole);
+    for point in ["publish.written", "publish.synced", "publish.renamed", "publish.done", "expire.recorded", "removed"]
+    {
+        for count in [1, 2, 7] {
+            let house = house.copy();
+            let mut command = house.house.program("housekeep");
+            let status = command
+                .args(CLEAN.split(' '))
+                .env("FAULT", format!("{point}:{count}"))
+                .stderr(Stdio::null())
+                .status()
+                .unwrap();
+            assert!(status.signal() == Some(9) || count > 1, "{point}:{count} was not reached");
+            house.run(CLEAN).expect(0);
+            assert_eq!(relative(&house), expected, "after death at {point}:{count}");
+        }
+    }
+}
+
+#[test]
+fn to_be_killed_at_random_moments_and_run_again_leaves_what_one_run_leaves() {
+    let house = furnished();
+    let whole = house.copy();
+    let begin = Instant::now();
+    whole.run(CLEAN).expect(0);
+    let length = u32::try_from(begin.elapsed().as_micros()).unwrap();
+    let expected = relative(&whole);
+    let mut seed = std::process::id();
+    println!("seed {seed}");
+    for round in 0..10 {
+        let house = house.copy();
+        for _ in 0..4 {
+            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let mut command = house.house.program("housekeep");
+            let mut child = command.args(CLEAN.split(' ')).stderr(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(Duration::from_micros(u64::from((seed >> 4) % length)));
+            child.kill().unwrap();
+            child.wait().unwrap();
+        }
+        house.run(CLEAN).expect(0);
+        assert_eq!(relative(&house), expected, "round {round}");
+    }
+}
+
+const CLEAN: &str = "clean --keep-parquet 2d --keep-quarantine 2d";
+
+/// A house with something of everything, most of it old.
+fn furnished() -> House {
+    let house = House::new();
+    for hours in [1, 98, 99, 100, 130, 131] {
+        let input = house.stream("telemetry", ago(hours), 3);
+        let aggregate = house.aggregate("temperatures", ago(hours), &[("telemetry", &input)]);
+        house.load("temperatures", ago(hours), &aggregate);
+        house.quarantine("telemetry", ago(hours), &["not_json"]);
+    }
+    house.seal("telemetry", ago(100));
+    house.orphan(Area::Parquet, "telemetry", ago(99), Duration::ZERO);
+    house.orphan(Area::Quarantine, "measurement", ago(500), 2 * DAY);
+    house
+}
+
+fn paths(house: &House, plan: &harness::Run) -> BTreeSet<PathBuf> {
+    let steps = objects(plan).into_iter().filter(|step| step["action"] == "remove");
+    steps.map(|step| house.house.path().join(step["path"].as_str().unwrap())).collect()
+}
+
+/// What is there, with the content of all but the warehouse.
+fn relative(house: &House) -> Vec<(PathBuf, Option<Vec<u8>>)> {
+    let entries = house.picture().into_iter();
+    entries
+        .map(|(path, content)| (path.strip_prefix(house.house.path()).unwrap().to_owned(), content))
+        .filter(|(path, _)| !path.starts_with("warehouse.duckdb"))
+        .collect()
+}

@@ -1,0 +1,180 @@
+//! What the tests of housekeep share: houses with hours, records and load logs that no other program had to make.
+
+#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::IoSlice;
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::time::{Duration, SystemTime};
+
+use chrono::Utc;
+use duckdb::Connection;
+use engine::SessionArgs;
+use layout::{Area, Commit, DatasetLock, Fingerprint, Hour, Lineage, Name, OpenSegment, Rejected, SegmentCount, Tree};
+use serde_json::Value;
+use warehouse::{LogEntry, Target, Warehouse, WarehouseArgs};
+
+pub use harness::Run;
+
+/// A house, and what it takes to furnish it.
+pub struct House {
+    pub house: harness::House,
+    pub tree: Tree,
+    connection: Connection,
+}
+
+pub fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// The hour that ended `hours` hours ago when the tests began, or up to an hour more.
+pub fn ago(hours: i64) -> Hour {
+    static NOW: LazyLock<Hour> = LazyLock::new(|| Hour::of(Utc::now()));
+    NOW.plus(-hours - 1)
+}
+
+fn session() -> SessionArgs {
+    SessionArgs { threads: None, memory_limit: None, temp_dir: None }
+}
+
+impl House {
+    pub fn new() -> Self {
+        let house = harness::House::new();
+        let tree = Tree::new(house.path());
+        Self { house, tree, connection: engine::open(&session()).unwrap() }
+    }
+
+    /// Runs housekeep to its end.
+    pub fn run(&self, arguments: &str) -> Run {
+        self.house.run("housekeep", arguments)
+    }
+
+    /// Publishes an hour of a data set.
+    pub fn publish(&self, dataset: &str, hour: Hour, rows: u64, lineage: Lineage) -> Fingerprint {
+        let dataset = name(dataset);
+        let commit = Commit::new(lineage);
+        let lock = DatasetLock::try_acquire(&self.tree, &dataset).unwrap().unwrap();
+        let draft = self.tree.draft_parquet(&lock, &dataset, hour).unwrap();
+        let select = format!("SELECT range AS n FROM range({rows})");
+        engine::copy_to_draft(&self.connection, &select, &draft, &commit).unwrap();
+        layout::publish(vec![draft]).unwrap();
+        commit.fingerprint
+    }
+
+    /// An hour of a stream that compact has made of one segment.
+    pub fn stream(&self, dataset: &str, hour: Hour, rows: u64) -> Fingerprint {
+        let sealed = self.seal(dataset, hour);
+        let made_of = SegmentCount { name: sealed.name.clone(), lines: rows, damaged: 0 };
+        layout::remove_segments(&[sealed]).unwrap();
+        self.publish(dataset, hour, rows, Lineage::Segments(vec![made_of]))
+    }
+
+    /// An hour of an aggregate of other data sets.
+    pub fn aggregate(&self, dataset: &str, hour: Hour, inputs: &[(&str, &Fingerprint)]) -> Fingerprint {
+        let inputs = inputs.iter().map(|(input, fingerprint)| (name(input), (*fingerprint).clone())).collect();
+        let lineage = Lineage::Query { query: Fingerprint::of(b"SELECT"), inputs, tables: BTreeMap::new() };
+        self.publish(dataset, hour, 1, lineage)
+    }
+
+    /// A segment that is being written; it is open as long as this lives.
+    pub fn open(&self, area: Area, stream: &str, hour: Hour, text: &[u8]) -> OpenSegment {
+        let mut segment = OpenSegment::create(&self.tree, area, &name(stream), hour).unwrap();
+        segment.append(&mut [IoSlice::new(text)]).unwrap();
+        segment
+    }
+
+    /// A sealed segment of raw/.
+    pub fn seal(&self, stream: &str, hour: Hour) -> layout::SealedSegment {
+        let segment = self.open(Area::Raw, stream, hour, b"{}\n");
+        layout::seal(vec![segment]).unwrap().remove(0)
+    }
+
+    /// A sealed file of the quarantine with a record for each reason.
+    pub fn quarantine(&self, stream: &str, hour: Hour, reasons: &[&str]) -> layout::SealedSegment {
+        let segment = self.open(Area::Quarantine, stream, hour, &records(reasons));
+        layout::seal(vec![segment]).unwrap().remove(0)
+    }
+
+    /// Tells the warehouse's load log that it holds this hour of a data set.
+    pub fn load(&self, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
+        let args = WarehouseArgs { target: Target::Duckdb, extension_dir: None };
+        let warehouse = Warehouse::attach_to_write(&args, &session(), &self.tree).unwrap();
+        let entry = LogEntry { hour, fingerprint: fingerprint.clone(), rows: 1, last_id: 1 };
+        let record = || warehouse.record(&name(dataset), &[entry], Utc::now()).map(Some);
+        warehouse.transaction(record).unwrap();
+    }
+
+    /// A file that was begun beside `hour` of a stream or data set and never published.
+    pub fn orphan(&self, area: Area, dataset: &str, hour: Hour, age: Duration) -> PathBuf {
+        let parquet = self.tree.parquet(&name(dataset), hour);
+        let path = self
+            .house
+            .path()
+            .join(area.as_str())
+            .join(parquet.strip_prefix(self.house.path().join("parquet")).unwrap());
+        let path = path.with_file_name(".10.parquet.01K4DDNN4QY4PS8W63D18ZSXKB.tmp");
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        let file = File::create(&path).unwrap();
+        file.set_modified(SystemTime::now() - age).unwrap();
+        path
+    }
+
+    pub fn has(&self, dataset: &str, hour: Hour) -> bool {
+        self.tree.parquet(&name(dataset), hour).exists()
+    }
+
+    pub fn is_expired(&self, dataset: &str, hour: Hour) -> bool {
+        let expired = self.tree.expired(&name(dataset), layout::HourRange::only(hour)).unwrap();
+        expired.into_iter().any(|(_, commit)| commit.is_ok())
+    }
+
+    /// Every file and folder below the data directory with its content.
+    pub fn picture(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+        let mut picture = BTreeMap::new();
+        let mut folders = vec![self.house.path().to_owned()];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(&folder).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    folders.push(path.clone());
+                }
+                picture.insert(path.clone(), std::fs::read(&path).ok());
+            }
+        }
+        picture
+    }
+
+    /// A house with the same files.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        for (path, content) in self.picture() {
+            let to = copy.house.path().join(path.strip_prefix(self.house.path()).unwrap());
+            match content {
+                None => std::fs::create_dir_all(to).unwrap(),
+                Some(content) => {
+                    std::fs::create_dir_all(to.parent().unwrap()).unwrap();
+                    std::fs::write(&to, content).unwrap();
+                    let modified = path.metadata().unwrap().modified().unwrap();
+                    File::options().append(true).open(&to).unwrap().set_modified(modified).unwrap();
+                }
+            }
+        }
+        copy
+    }
+}
+
+/// Quarantine records with these reasons.
+pub fn records(reasons: &[&str]) -> Vec<u8> {
+    let mut out = Vec::new();
+    for reason in reasons {
+        Rejected { time: Utc::now(), source: "test", reason, detail: "a \"detail\"", line: b"\xff" }.write(&mut out);
+    }
+    out
+}
+
+/// The lines of an NDJSON output.
+pub fn objects(run: &Run) -> Vec<Value> {
+    run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
