@@ -1,6 +1,7 @@
 //! What the tests share: the real binaries, a data directory of their own, and messages to send.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, missing_docs, reason = "tests")]
+#![allow(clippy::missing_panics_doc, clippy::return_self_not_must_use, reason = "tests panic")]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -20,18 +21,25 @@ pub fn program(name: &str) -> Command {
 /// A data directory that goes when the test ends.
 #[derive(Debug)]
 pub struct House {
-    folder: tempfile::TempDir,
+    path: PathBuf,
+    _folder: Option<tempfile::TempDir>,
 }
 
 impl House {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        Self { folder: tempfile::tempdir().unwrap() }
+        let folder = tempfile::tempdir().unwrap();
+        Self { path: folder.path().to_owned(), _folder: Some(folder) }
+    }
+
+    /// A data directory that is somebody else's to remove.
+    pub fn at(path: &Path) -> Self {
+        Self { path: path.to_owned(), _folder: None }
     }
 
     /// The data directory.
     pub fn path(&self) -> &Path {
-        self.folder.path()
+        &self.path
     }
 
     /// A program over this data directory.
@@ -51,7 +59,8 @@ impl House {
         let mut files = Vec::new();
         let mut folders = vec![self.path().to_owned()];
         while let Some(folder) = folders.pop() {
-            for entry in std::fs::read_dir(folder).unwrap() {
+            // A folder may go while it is looked at.
+            for entry in std::fs::read_dir(folder).into_iter().flatten() {
                 let path = entry.unwrap().path();
                 if path.is_dir() {
                     folders.push(path);

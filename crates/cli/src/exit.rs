@@ -15,6 +15,8 @@ pub enum Outcome {
     Done,
     /// Some of it is done; what failed was named on stderr.
     Partial,
+    /// A signal ended it before its time; what was begun is finished, nothing is half done.
+    Interrupted,
 }
 
 /// An error that goes away by itself: exit status 75.
@@ -53,6 +55,7 @@ pub fn run<A: Parser + AsRef<CommonArgs>>(
     match program(args) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::from(3),
+        Ok(Outcome::Interrupted) => ExitCode::from(130),
         Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
             log::error!("{error:#}");

@@ -1,0 +1,187 @@
+//! The command line: as typed, and as checked.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use cli::{CommonArgs, Size};
+use layout::{Hour, Name};
+use models::Model;
+
+/// Receive TCP streams, validate every message, and write it to hourly segments.
+///
+/// Messages are lines (LF or CRLF). What the stream's model accepts goes to raw/, everything else to quarantine/ with the
+/// reason. SIGTERM and SIGINT stop it cleanly: it takes what the kernel holds, writes, syncs, seals and exits.
+/// SIGUSR1 logs the statistics.
+#[derive(Debug, clap::Parser)]
+#[command(name = "tcp-ingest", version = cli::VERSION)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+
+    /// Listen for a stream: telemetry=127.0.0.1:9000 (repeatable; port 0 takes a free one, which the log names)
+    #[arg(long, value_name = "STREAM=ADDRESS:PORT", required_unless_present = "stdin")]
+    listen: Vec<Listen>,
+
+    /// Read a stream from standard input instead, then seal and exit
+    #[arg(long, value_name = "STREAM", conflicts_with = "listen")]
+    stdin: Option<Name>,
+
+    /// Also pass accepted lines on to standard output
+    #[arg(long)]
+    pub(crate) stdout: bool,
+
+    /// Longest line; a longer one goes to quarantine
+    #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = line_size)]
+    pub(crate) max_line: Size,
+
+    /// Most connections at a time; more wait to be accepted
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) max_connections: u32,
+
+    /// Close a connection that sends nothing for so long [default: never]
+    #[arg(long, value_name = "DURATION")]
+    idle_timeout: Option<humantime::Duration>,
+
+    /// Reject event times before this
+    #[arg(long, value_name = "TIME", default_value = "1970")]
+    pub(crate) earliest: Hour,
+
+    /// Reject event times further ahead of the clock than this
+    #[arg(long, value_name = "DURATION", default_value = "1day")]
+    max_ahead: humantime::Duration,
+
+    /// Seal a segment when it is as large as this
+    #[arg(long, value_name = "SIZE", default_value = "256MiB")]
+    pub(crate) seal_size: Size,
+
+    /// Seal a segment when it is as old as this
+    #[arg(long, value_name = "DURATION", default_value = "5min")]
+    seal_after: humantime::Duration,
+
+    /// Sync open segments this often: what a crash of the machine can cost at most
+    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    sync_every: humantime::Duration,
+
+    /// Most open segments at a time; beyond it the least recently used are sealed
+    #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=100_000))]
+    pub(crate) max_open: u32,
+
+    /// How long to go on taking what the kernel holds after SIGTERM
+    #[arg(long, value_name = "DURATION", default_value = "10s")]
+    drain_timeout: humantime::Duration,
+
+    /// Threads that serve connections [default: the number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+
+    /// Write the statistics to this file, in the Prometheus text format, every few seconds
+    #[arg(long, value_name = "FILE")]
+    pub(crate) metrics_file: Option<PathBuf>,
+}
+
+impl AsRef<CommonArgs> for Args {
+    fn as_ref(&self) -> &CommonArgs {
+        &self.common
+    }
+}
+
+/// One `--listen`.
+#[derive(Debug, Clone)]
+struct Listen {
+    stream: Name,
+    address: SocketAddr,
+}
+
+impl FromStr for Listen {
+    type Err = String;
+    fn from_str(text: &str) -> Result<Self, String> {
+        let (stream, address) = text.split_once('=').ok_or_else(|| format!("{text:?} is not STREAM=ADDRESS:PORT"))?;
+        let address =
+            address.parse().map_err(|_| format!("{address:?} is not an address with a port, like 127.0.0.1:9000"))?;
+        Ok(Self { stream: stream.parse()?, address })
+    }
+}
+
+/// The kernel must be able to hold a whole line, since a line is consumed only when it is complete and written.
+fn line_size(text: &str) -> Result<Size, String> {
+    let size: Size = text.parse()?;
+    if (Size(1024)..=Size(1 << 20)).contains(&size) { Ok(size) } else { Err("must be 1KiB to 1MiB".into()) }
+}
+
+/// A stream that is received.
+#[derive(Debug)]
+pub(crate) struct Stream {
+    pub(crate) name: Name,
+    pub(crate) model: &'static Model,
+}
+
+/// Where the bytes come from.
+#[derive(Debug)]
+pub(crate) enum Source {
+    /// Standard input.
+    Stdin,
+    /// Addresses, each with the index of its stream.
+    Listen(Vec<(usize, SocketAddr)>),
+}
+
+/// The arguments, checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    pub(crate) args: Args,
+    pub(crate) streams: Vec<Stream>,
+    pub(crate) source: Source,
+    pub(crate) workers: usize,
+    pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) max_ahead: Duration,
+    pub(crate) seal_after: Duration,
+    pub(crate) sync_every: Duration,
+    pub(crate) drain_timeout: Duration,
+}
+
+impl Config {
+    pub(crate) fn new(args: Args) -> anyhow::Result<Self> {
+        let mut streams: Vec<Stream> = Vec::new();
+        let mut index = |name: &Name| -> anyhow::Result<usize> {
+            if let Some(known) = streams.iter().position(|stream| stream.name == *name) {
+                return Ok(known);
+            }
+            let model = models::model(name.as_str()).with_context(|| {
+                let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
+                format!("there is no stream {name}; there are {}", known.join(" and "))
+            })?;
+            streams.push(Stream { name: name.clone(), model });
+            Ok(streams.len() - 1)
+        };
+        let source = match &args.stdin {
+            Some(name) => {
+                index(name)?;
+                Source::Stdin
+            }
+            None => Source::Listen(
+                args.listen
+                    .iter()
+                    .map(|listen| Ok((index(&listen.stream)?, listen.address)))
+                    .collect::<anyhow::Result<_>>()?,
+            ),
+        };
+        let workers = match (&source, args.workers) {
+            (Source::Stdin, _) => 1,
+            (_, Some(workers)) => usize::from(workers),
+            (_, None) => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        Ok(Self {
+            streams,
+            source,
+            workers,
+            idle_timeout: args.idle_timeout.map(Into::into),
+            max_ahead: args.max_ahead.into(),
+            seal_after: args.seal_after.into(),
+            sync_every: args.sync_every.into(),
+            drain_timeout: args.drain_timeout.into(),
+            args,
+        })
+    }
+}

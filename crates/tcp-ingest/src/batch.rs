@@ -1,0 +1,205 @@
+//! Judging a block of input: which lines go to which hour, which are rejected and why.
+//!
+//! Nothing is written here. A [`Batch`] is what one commit will write: for each hour the pieces of accepted lines, in place
+//! in the block they were read into, and the records of rejected lines.
+
+use std::collections::HashMap;
+use std::io::Write as _;
+use std::ops::Range;
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use layout::{Hour, Rejected};
+use models::{Decoder, Reason, Rejection};
+
+use crate::framing::{Framing, Part};
+
+/// A batch ends when its quarantine records are this long: a record is longer than the line, much longer than an empty one.
+const MAX_REJECTED: usize = 1 << 20;
+
+/// What is accepted besides what the model says.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Bounds {
+    /// First event time, in microseconds since 1970.
+    pub(crate) earliest: i64,
+    /// How far event times may be ahead of the clock, in microseconds.
+    pub(crate) ahead: i64,
+    /// How many hours one batch may touch: so many files are open at once for it.
+    pub(crate) hours: usize,
+}
+
+/// Accepted lines of one hour, as pieces of the block (or of [`Batch::stamped`]).
+#[derive(Debug)]
+pub(crate) struct Run {
+    pub(crate) hour: Hour,
+    pub(crate) pieces: Vec<Range<usize>>,
+}
+
+/// What one commit writes.
+#[derive(Debug, Default)]
+pub(crate) struct Batch {
+    /// Accepted lines by hour.
+    pub(crate) runs: Vec<Run>,
+    /// Records for the quarantine.
+    pub(crate) rejected: Vec<u8>,
+    /// Accepted lines.
+    pub(crate) lines: u64,
+    /// Rejected lines by [`Reason::index`].
+    pub(crate) rejects: [u64; Reason::ALL.len()],
+    /// How many bytes of the block it takes.
+    pub(crate) taken: usize,
+    /// For a model without event time: the accepted lines in their envelopes, which the pieces then refer to.
+    stamped: Option<Vec<u8>>,
+    places: HashMap<Hour, usize>,
+    last: usize,
+}
+
+/// Judges lines for one stream on one thread.
+#[derive(Debug)]
+pub(crate) struct Judge {
+    decoder: Decoder,
+    bounds: Bounds,
+}
+
+impl Judge {
+    pub(crate) fn new(decoder: Decoder, bounds: Bounds) -> Self {
+        Self { decoder, bounds }
+    }
+
+    /// Judges the complete lines of `block`, which came from `source`, as far as one batch goes. Returns whether that was
+    /// all of them; if not, the rest is for the next batch.
+    pub(crate) fn block(
+        &mut self,
+        batch: &mut Batch,
+        framing: &mut Framing,
+        block: &[u8],
+        source: &str,
+        now: DateTime<Utc>,
+    ) -> bool {
+        batch.clear(self.decoder.model().event_time.is_none());
+        while let Some((part, taken)) = block.get(batch.taken..).and_then(|rest| framing.next(rest)) {
+            match part {
+                Part::Line(line) => self.line(batch, line, taken, source, now),
+                Part::TooLong([]) => {}
+                Part::TooLong(line) => {
+                    let rejection = Rejection::new(Reason::TooLong, "longer than a line may be (--max-line)");
+                    batch.reject(&rejection, line, source, now);
+                }
+            }
+            batch.taken += taken;
+            if batch.runs.len() >= self.bounds.hours || batch.rejected.len() >= MAX_REJECTED {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Whether the model accepts `line`.
+    pub(crate) fn accepts(&mut self, line: &[u8]) -> bool {
+        self.decoder.message(line).is_ok()
+    }
+
+    fn line(&mut self, batch: &mut Batch, line: &[u8], taken: usize, source: &str, now: DateTime<Utc>) {
+        let hour = self.decoder.message(line).and_then(|event_time| match event_time {
+            Some(micros) => self.event_hour(micros, now),
+            None => Ok(Hour::of(now)),
+        });
+        match hour {
+            Ok(hour) => batch.accept(hour, line.len(), taken, line, now),
+            Err(rejection) => batch.reject(&rejection, line, source, now),
+        }
+    }
+
+    fn event_hour(&self, micros: i64, now: DateTime<Utc>) -> Result<Hour, Rejection> {
+        let reject = |words: String| Rejection::new(Reason::TimeOutOfBounds, words);
+        let time = || {
+            DateTime::from_timestamp_micros(micros).map_or_else(
+                || format!("{micros} microseconds"),
+                |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
+            )
+        };
+        if micros < self.bounds.earliest {
+            return Err(reject(format!("the event time {} is earlier than allowed (--earliest)", time())));
+        }
+        if micros > now.timestamp_micros().saturating_add(self.bounds.ahead) {
+            return Err(reject(format!("the event time {} is too far ahead of the clock (--max-ahead)", time())));
+        }
+        Hour::of_micros(micros)
+            .ok_or_else(|| reject(format!("the event time {} is in no calendar year 1 to 9999", time())))
+    }
+}
+
+impl Batch {
+    fn clear(&mut self, stamp: bool) {
+        let mut stamped = self.stamped.take().unwrap_or_default();
+        stamped.clear();
+        self.stamped = stamp.then_some(stamped);
+        self.runs.clear();
+        self.rejected.clear();
+        self.places.clear();
+        (self.lines, self.rejects, self.taken, self.last) = (0, Default::default(), 0, 0);
+    }
+
+    /// The bytes that the pieces refer to, when `block` is what was judged.
+    pub(crate) fn bytes<'b>(&'b self, block: &'b [u8]) -> &'b [u8] {
+        self.stamped.as_deref().unwrap_or(block)
+    }
+
+    /// Adds the line of `length` bytes at the front of what is left of the block, where it takes `taken` bytes.
+    fn accept(&mut self, hour: Hour, length: usize, taken: usize, line: &[u8], now: DateTime<Utc>) {
+        self.lines += 1;
+        let (start, end) = (self.taken, self.taken + taken);
+        if let Some(stamped) = &mut self.stamped {
+            let from = stamped.len();
+            // Writing to memory cannot fail.
+            let _ = write!(stamped, "{{\"arrival_time_us\":{},\"message\":", now.timestamp_micros());
+            stamped.extend_from_slice(line);
+            stamped.extend_from_slice(b"}\n");
+            let to = stamped.len();
+            self.run(hour).push(from..to);
+        } else if length + 1 == taken {
+            self.run(hour).push(start..end);
+        } else {
+            // CRLF: the line without its CR, then the LF, which the next line continues.
+            let run = self.run(hour);
+            run.push(start..start + length);
+            run.push(end - 1..end);
+        }
+    }
+
+    /// The run of an hour; mostly it is that of the line before.
+    fn run(&mut self, hour: Hour) -> &mut Run {
+        if self.runs.get(self.last).is_none_or(|run| run.hour != hour) {
+            self.last = *self.places.entry(hour).or_insert_with(|| {
+                self.runs.push(Run { hour, pieces: Vec::new() });
+                self.runs.len() - 1
+            });
+        }
+        #[expect(clippy::indexing_slicing, reason = "`last` is the place of a run that was found or pushed just now")]
+        &mut self.runs[self.last]
+    }
+
+    /// Is only this: a last line that has no terminator, rejected.
+    pub(crate) fn unfinished(&mut self, line: &[u8], why: &str, source: &str, now: DateTime<Utc>) {
+        self.clear(false);
+        self.reject(&Rejection::new(Reason::Unfinished, why), line, source, now);
+        self.taken = line.len();
+    }
+
+    fn reject(&mut self, rejection: &Rejection, line: &[u8], source: &str, now: DateTime<Utc>) {
+        if let Some(count) = self.rejects.get_mut(rejection.reason.index()) {
+            *count += 1;
+        }
+        let (reason, detail) = (rejection.reason.label(), rejection.detail.as_str());
+        Rejected { time: now, source, reason, detail, line }.write(&mut self.rejected);
+    }
+}
+
+impl Run {
+    /// Adds a piece; adjacent ones become one.
+    fn push(&mut self, piece: Range<usize>) {
+        match self.pieces.last_mut() {
+            Some(last) if last.end == piece.start => last.end = piece.end,
+            _ => self.pieces.push(piece),
+        }
+    }
+}

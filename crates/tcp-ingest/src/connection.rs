@@ -1,0 +1,257 @@
+//! One connection: peek, judge, write, consume.
+
+use std::io;
+use std::rc::Rc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use tokio::io::{Interest, Ready};
+use tokio::net::TcpStream;
+
+use crate::framing::Framing;
+use crate::socket;
+use crate::worker::{Incoming, Intake, Worker};
+
+/// Turns that a connection takes before the others have theirs.
+const TURNS: u32 = 8;
+
+/// What a turn found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// There may be more.
+    Again,
+    /// Nothing that can be taken before more arrives.
+    Nothing,
+    /// The end of the stream; all of it is taken.
+    End,
+    /// The storage refused; nothing was taken.
+    Refused,
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    ByPeer,
+    Idle,
+    Stopping,
+}
+
+impl Ending {
+    /// What became of an incomplete last line.
+    fn why(self) -> &'static str {
+        match self {
+            Self::ByPeer => "the connection ended inside this line",
+            Self::Idle => "the connection was closed inside this line: it was idle for too long",
+            Self::Stopping => "the receiver was stopped inside this line",
+        }
+    }
+}
+
+struct Connection {
+    worker: Rc<Worker>,
+    socket: TcpStream,
+    stream: usize,
+    source: String,
+    framing: Framing,
+    /// How many bytes at the front of the receive queue are known to be an incomplete line.
+    pending: usize,
+}
+
+/// Serves a connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, incoming: Incoming) {
+    let _permit = incoming.permit;
+    let stats = std::sync::Arc::clone(&worker.shared.stats);
+    stats.connections.fetch_add(1, Relaxed);
+    let max_line = usize::try_from(worker.shared.config.args.max_line.0).unwrap_or(usize::MAX);
+    let source = format!("tcp {}", incoming.peer);
+    let opened = socket::prepare(&incoming.socket, max_line).and_then(|()| TcpStream::from_std(incoming.socket));
+    let ended = match opened {
+        Ok(socket) => {
+            let framing = Framing::new(max_line);
+            Connection { worker, socket, stream: incoming.stream, source: source.clone(), framing, pending: 0 }
+                .run()
+                .await
+        }
+        Err(error) => Err(error),
+    };
+    match ended {
+        Ok(ending) => log::debug!("{source}: over ({ending:?})"),
+        Err(error) => log::warn!("{source}: {error}"),
+    }
+    stats.connections.fetch_sub(1, Relaxed);
+}
+
+impl Connection {
+    async fn run(mut self) -> io::Result<Ending> {
+        let mut turns = 0;
+        loop {
+            let ready = match self.ready().await? {
+                Ok(ready) => ready,
+                Err(ending) => return self.finish(ending).await,
+            };
+            if self.worker.storage_is_down() && !self.wait_for_storage().await {
+                return self.finish(Ending::Stopping).await;
+            }
+            match self.turn(ready)? {
+                Turn::Again | Turn::Nothing => {}
+                Turn::End => return Ok(Ending::ByPeer),
+                Turn::Refused => continue,
+            }
+            turns += 1;
+            if turns % TURNS == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Waits until there is something to read, or a reason to end.
+    async fn ready(&self) -> io::Result<Result<Ready, Ending>> {
+        let mut deadline = self.worker.shared.deadline.clone();
+        let readable = async {
+            match self.worker.shared.config.idle_timeout {
+                None => Ok(self.socket.ready(Interest::READABLE).await),
+                Some(limit) => tokio::time::timeout(limit, self.socket.ready(Interest::READABLE)).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            _ = deadline.wait_for(Option::is_some) => Ok(Err(Ending::Stopping)),
+            ready = readable => match ready {
+                Ok(ready) => Ok(Ok(ready?)),
+                Err(_) => Ok(Err(Ending::Idle)),
+            },
+        }
+    }
+
+    /// Waits for a chance to write; false when the program is stopping and its time is up.
+    async fn wait_for_storage(&self) -> bool {
+        let mut stopping = self.worker.shared.deadline.clone();
+        let already = stopping.borrow().is_some();
+        tokio::select! {
+            () = self.worker.storage_retry() => true,
+            _ = stopping.wait_for(Option::is_some), if !already => true,
+            () = self.time_is_up(), if already => false,
+        }
+    }
+
+    /// Waits for the deadline of stopping.
+    async fn time_is_up(&self) {
+        let deadline = *self.worker.shared.deadline.borrow();
+        match deadline {
+            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes what the kernel holds, then the unfinished line, and closes.
+    async fn finish(mut self, ending: Ending) -> io::Result<Ending> {
+        let mut turns = 0;
+        loop {
+            let time_left = self.worker.shared.deadline.borrow().is_none_or(|deadline| Instant::now() < deadline);
+            let turn = if self.worker.storage_is_down() && !self.wait_for_storage().await {
+                Turn::Refused
+            } else {
+                self.read()?
+            };
+            match turn {
+                Turn::End => return Ok(ending),
+                Turn::Again if time_left => {}
+                Turn::Refused if time_left => continue,
+                Turn::Nothing => match self.last(ending.why())? {
+                    Turn::End => return Ok(ending),
+                    _ if time_left => {}
+                    _ => return Ok(self.give_up(ending)),
+                },
+                Turn::Again | Turn::Refused => return Ok(self.give_up(ending)),
+            }
+            turns += 1;
+            if turns % TURNS == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// Ends although there is more to read, and says so.
+    fn give_up(&self, ending: Ending) -> Ending {
+        let what = "unread data is lost: the time to drain (--drain-timeout) is up";
+        self.worker.shared.failure.report(format!("{}: {what}", self.source));
+        ending
+    }
+
+    /// One turn; `ready` is what was known of the socket before it.
+    fn turn(&mut self, ready: Ready) -> io::Result<Turn> {
+        match self.read()? {
+            // What the peer sent before it closed was all there to be peeked.
+            Turn::Nothing if ready.is_read_closed() => self.last(Ending::ByPeer.why()),
+            Turn::Nothing => {
+                // Clears the readiness; whatever arrived after the peek sets it again.
+                let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+                let _ = self.socket.try_io(Interest::READABLE, nothing);
+                Ok(Turn::Nothing)
+            }
+            turn => Ok(turn),
+        }
+    }
+
+    /// Peeks a block, writes its complete lines and consumes them.
+    fn read(&mut self) -> io::Result<Turn> {
+        let worker = Rc::clone(&self.worker);
+        let intake = &mut *worker.intake.borrow_mut();
+        let count = match socket::peek(&self.socket, &mut intake.buffer) {
+            Ok(0) => return Ok(Turn::End),
+            Ok(count) if count == self.pending => return Ok(Turn::Nothing),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Turn::Nothing),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Turn::Again),
+            Err(error) => return Err(error),
+        };
+        let Intake { buffer, batch, judges, .. } = intake;
+        let Some((block, judge)) = buffer.get(..count).zip(judges.get_mut(self.stream)) else { return Ok(Turn::End) };
+        let (now, framing) = (Utc::now(), self.framing.clone());
+        let all = judge.block(batch, &mut self.framing, block, &self.source, now);
+        if batch.taken > 0 && !self.commit(intake, count, now)? {
+            self.framing = framing;
+            return Ok(Turn::Refused);
+        }
+        self.pending = if all { count - intake.batch.taken } else { 0 };
+        Ok(if all && count < intake.buffer.len() { Turn::Nothing } else { Turn::Again })
+    }
+
+    /// Takes an incomplete last line, if that is all there is.
+    fn last(&mut self, why: &str) -> io::Result<Turn> {
+        let worker = Rc::clone(&self.worker);
+        let intake = &mut *worker.intake.borrow_mut();
+        let count = match socket::peek(&self.socket, &mut intake.buffer) {
+            Ok(0) => return Ok(Turn::End),
+            Ok(count) if count != self.pending => return Ok(Turn::Again),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Turn::End),
+            Err(error) => return Err(error),
+        };
+        let now = Utc::now();
+        let line = intake.buffer.get(..count).unwrap_or_default();
+        intake.batch.unfinished(line, why, &self.source, now);
+        Ok(if self.commit(intake, count, now)? { Turn::End } else { Turn::Refused })
+    }
+
+    /// Writes the batch judged from the first `count` bytes of the buffer, then consumes what it took.
+    /// Returns false, with nothing written and nothing consumed, when the storage refuses.
+    fn commit(&self, intake: &mut Intake, count: usize, now: DateTime<Utc>) -> io::Result<bool> {
+        let block = intake.buffer.get(..count).unwrap_or_default();
+        match intake.writer.commit(self.stream, block, &intake.batch, now) {
+            Ok(()) => self.worker.storage_works(),
+            Err(error) => {
+                if matches!(error, layout::Error::Invalid { .. }) {
+                    self.worker.shared.failure.report(error.to_string());
+                }
+                self.worker.storage_failed(&error);
+                return Ok(false);
+            }
+        }
+        socket::consume(&self.socket, intake.batch.taken)?;
+        layout::fault::point("ingest.consumed");
+        self.worker.shared.pass_on(block, &intake.batch);
+        Ok(true)
+    }
+}

@@ -1,0 +1,97 @@
+//! From bytes to lines.
+//!
+//! A line ends with LF or CRLF. A line over the limit is handed out as it comes, in pieces, so that it needs no memory;
+//! after its end the next line is a line again.
+
+/// A part of the input, without the line's terminator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part<'b> {
+    /// A whole line.
+    Line(&'b [u8]),
+    /// A line over the limit, or a piece of one.
+    TooLong(&'b [u8]),
+}
+
+/// The state of one connection's framing.
+#[derive(Debug, Clone)]
+pub(crate) struct Framing {
+    max_line: usize,
+    inside_too_long: bool,
+}
+
+impl Framing {
+    pub(crate) fn new(max_line: usize) -> Self {
+        Self { max_line, inside_too_long: false }
+    }
+
+    /// Takes the first part off `input`: returns it and how many bytes it took, or none if the line is not complete yet.
+    pub(crate) fn next<'b>(&mut self, input: &'b [u8]) -> Option<(Part<'b>, usize)> {
+        let end = memchr::memchr(b'\n', input);
+        let text = input.get(..end.unwrap_or(input.len())).unwrap_or_default();
+        match end {
+            Some(end) => {
+                let line = text.strip_suffix(b"\r").unwrap_or(text);
+                let too_long = std::mem::take(&mut self.inside_too_long) || line.len() > self.max_line;
+                Some((if too_long { Part::TooLong(line) } else { Part::Line(line) }, end + 1))
+            }
+            // One more for the CR of a line that is just as long as allowed.
+            None if self.inside_too_long || text.len() > self.max_line + 1 => {
+                self.inside_too_long = true;
+                (!text.is_empty()).then_some((Part::TooLong(text), text.len()))
+            }
+            None => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Frames `input` given in blocks that end at `cuts`; what is not complete is given again with the next block.
+    fn frame(input: &[u8], cuts: &[usize], max_line: usize) -> (Vec<Vec<u8>>, Vec<u8>, usize) {
+        let mut framing = Framing::new(max_line);
+        let (mut lines, mut too_long, mut start) = (Vec::new(), Vec::new(), 0);
+        for end in cuts.iter().copied().chain([input.len()]) {
+            while let Some((part, taken)) = framing.next(&input[start..end]) {
+                match part {
+                    Part::Line(line) => lines.push(line.to_vec()),
+                    Part::TooLong(piece) => too_long.extend_from_slice(piece),
+                }
+                start += taken;
+            }
+        }
+        (lines, too_long, start)
+    }
+
+    #[test]
+    fn lf_and_crlf_end_a_line_and_an_unfinished_one_is_left() {
+        assert_eq!(frame(b"a\nb\r\n\nc", &[], 9), (vec![b"a".to_vec(), b"b".to_vec(), vec![]], vec![], 6));
+    }
+
+    #[test]
+    fn a_line_as_long_as_allowed_is_a_line_with_either_ending() {
+        assert_eq!(frame(b"1234\r\n1234\n", &[4, 5], 4).0.len(), 2);
+        assert_eq!(frame(b"12345\n1234\n", &[], 4), (vec![b"1234".to_vec()], b"12345".to_vec(), 11));
+    }
+
+    proptest! {
+        #[test]
+        fn lines_do_not_depend_on_how_the_input_is_cut(
+            input in proptest::collection::vec(prop_oneof![Just(b'\n'), Just(b'\r'), Just(b'x')], 0..60),
+            mut cuts in proptest::collection::vec(0usize..60, 0..10),
+        ) {
+            cuts.retain(|cut| *cut <= input.len());
+            cuts.sort_unstable();
+            let (lines, too_long, taken) = frame(&input, &cuts, 6);
+            let whole = frame(&input, &[], 6);
+            prop_assert_eq!(&lines, &whole.0);
+            // Pieces of a line over the limit may keep a CR that a cut separated from its LF: no byte is lost.
+            let visible = |bytes: &[u8]| memchr::memchr_iter(b'x', bytes).count();
+            prop_assert_eq!(visible(&too_long), visible(&whole.1));
+            prop_assert!(input.get(taken..).is_some_and(|rest| !rest.contains(&b'\n')));
+        }
+    }
+}

@@ -1,0 +1,131 @@
+//! Statistics: counted by everybody, read for the log and the metrics file.
+
+use std::fmt::{self, Write as _};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+
+use anyhow::Context as _;
+use models::Reason;
+
+use crate::args::Stream;
+use crate::batch::Batch;
+
+/// All counters of the process. Each is touched once a batch or less.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    streams: Vec<StreamStats>,
+    pub(crate) connections: AtomicU64,
+    pub(crate) accepted_connections: AtomicU64,
+    pub(crate) open_segments: AtomicU64,
+    pub(crate) sealed_segments: AtomicU64,
+    /// Whether writing is waiting for the storage to work again.
+    pub(crate) waiting: AtomicBool,
+}
+
+#[derive(Debug)]
+struct StreamStats {
+    name: String,
+    bytes: AtomicU64,
+    lines: AtomicU64,
+    rejects: [AtomicU64; Reason::ALL.len()],
+}
+
+impl Stats {
+    pub(crate) fn new(streams: &[Stream]) -> Self {
+        let stream = |stream: &Stream| StreamStats {
+            name: stream.name.to_string(),
+            bytes: AtomicU64::default(),
+            lines: AtomicU64::default(),
+            rejects: Default::default(),
+        };
+        Self {
+            streams: streams.iter().map(stream).collect(),
+            connections: AtomicU64::default(),
+            accepted_connections: AtomicU64::default(),
+            open_segments: AtomicU64::default(),
+            sealed_segments: AtomicU64::default(),
+            waiting: AtomicBool::default(),
+        }
+    }
+
+    /// Counts a batch that was written.
+    pub(crate) fn written(&self, stream: usize, batch: &Batch) {
+        let Some(stream) = self.streams.get(stream) else { return };
+        stream.bytes.fetch_add(batch.taken as u64, Relaxed);
+        stream.lines.fetch_add(batch.lines, Relaxed);
+        if !batch.rejected.is_empty() {
+            for (counter, count) in stream.rejects.iter().zip(batch.rejects) {
+                counter.fetch_add(count, Relaxed);
+            }
+        }
+    }
+
+    /// Rejected lines so far.
+    pub(crate) fn rejected(&self) -> u64 {
+        self.streams.iter().flat_map(|stream| &stream.rejects).map(|count| count.load(Relaxed)).sum()
+    }
+
+    /// Writes the metrics file, whole or not at all.
+    pub(crate) fn write_metrics(&self, path: &Path) -> anyhow::Result<()> {
+        let temporary = path.with_extension("tmp");
+        std::fs::write(&temporary, self.metrics())
+            .and_then(|()| std::fs::rename(&temporary, path))
+            .with_context(|| format!("{}: cannot write the metrics", path.display()))
+    }
+
+    /// The statistics in the Prometheus text format.
+    fn metrics(&self) -> String {
+        let mut text = String::new();
+        let mut metric = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
+            let _ = writeln!(text, "# HELP tcp_ingest_{name} {help}\n# TYPE tcp_ingest_{name} {kind}");
+            for (labels, value) in values {
+                let _ = writeln!(text, "tcp_ingest_{name}{labels} {value}");
+            }
+        };
+        let one = |value: u64| [(String::new(), value)];
+        let each = |value: fn(&StreamStats) -> &AtomicU64| -> Vec<_> {
+            let labels = |stream: &StreamStats| format!("{{stream=\"{}\"}}", stream.name);
+            self.streams.iter().map(|stream| (labels(stream), value(stream).load(Relaxed))).collect()
+        };
+        let rejects: Vec<_> = self
+            .streams
+            .iter()
+            .flat_map(|stream| {
+                Reason::ALL.iter().zip(&stream.rejects).map(|(reason, count)| {
+                    (format!("{{stream=\"{}\",reason=\"{reason}\"}}", stream.name), count.load(Relaxed))
+                })
+            })
+            .collect();
+        metric("connections", "gauge", "Open connections.", &one(self.connections.load(Relaxed)));
+        let accepted = self.accepted_connections.load(Relaxed);
+        metric("connections_total", "counter", "Connections accepted.", &one(accepted));
+        metric("bytes_total", "counter", "Bytes taken and written.", &each(|stream| &stream.bytes));
+        metric("lines_total", "counter", "Lines accepted and written to raw/.", &each(|stream| &stream.lines));
+        metric("rejected_lines_total", "counter", "Lines written to quarantine/.", &rejects);
+        metric("open_segments", "gauge", "Segments being written.", &one(self.open_segments.load(Relaxed)));
+        let sealed = self.sealed_segments.load(Relaxed);
+        metric("sealed_segments_total", "counter", "Segments sealed.", &one(sealed));
+        let waiting = u64::from(self.waiting.load(Relaxed));
+        metric("storage_waiting", "gauge", "1 while writing waits for the storage.", &one(waiting));
+        text
+    }
+}
+
+/// The statistics as a line of the log.
+impl fmt::Display for Stats {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (connections, open) = (self.connections.load(Relaxed), self.open_segments.load(Relaxed));
+        write!(f, "{connections} connections, {open} open segments")?;
+        for stream in &self.streams {
+            let (lines, bytes) = (stream.lines.load(Relaxed), stream.bytes.load(Relaxed));
+            write!(f, "; {}: {lines} lines accepted, {bytes} bytes", stream.name)?;
+            for (reason, count) in Reason::ALL.iter().zip(&stream.rejects) {
+                let count = count.load(Relaxed);
+                if count > 0 {
+                    write!(f, ", {reason} {count}")?;
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,136 @@
+//! Standard input as a source: replays, backfills, pipes.
+
+use std::io::{self, Read as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use chrono::Utc;
+use cli::Outcome;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+use crate::framing::Framing;
+use crate::worker::{Intake, Shared};
+
+const SOURCE: &str = "stdin";
+
+/// Reads standard input to its end, or until a signal. Partial when lines were rejected.
+pub(crate) async fn run(shared: Shared) -> anyhow::Result<Outcome> {
+    let max_line = usize::try_from(shared.config.args.max_line.0).unwrap_or(usize::MAX);
+    let stopping = Arc::new(AtomicBool::new(false));
+    let mut blocks = read(Arc::clone(&stopping));
+    let mut pipe = Pipe { intake: Intake::new(&shared), framing: Framing::new(max_line), block: Vec::new(), shared };
+    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    loop {
+        let block = tokio::select! {
+            block = blocks.recv() => block,
+            _ = terminate.recv() => { stopping.store(true, Relaxed); continue }
+            _ = interrupt.recv() => { stopping.store(true, Relaxed); continue }
+            // What was read when the signal came has been handed over by now; the reader may wait for more for ever.
+            () = tokio::time::sleep(Duration::from_millis(100)), if stopping.load(Relaxed) => None,
+        };
+        match block {
+            Some(block) => pipe.block.extend(block.context("cannot read standard input")?),
+            None => break,
+        }
+        pipe.lines().await?;
+    }
+    pipe.last().await?;
+    pipe.intake.writer.seal_all();
+    if stopping.load(Relaxed) {
+        log::warn!("interrupted: what was read is written, the rest is not");
+        return Ok(Outcome::Interrupted);
+    }
+    match pipe.shared.stats.rejected() {
+        0 => Ok(Outcome::Done),
+        rejected => {
+            log::warn!("{rejected} lines were rejected: see quarantine/");
+            Ok(Outcome::Partial)
+        }
+    }
+}
+
+/// Reads blocks on a thread of its own, no further ahead than one.
+fn read(stopping: Arc<AtomicBool>) -> mpsc::Receiver<io::Result<Vec<u8>>> {
+    let (sender, blocks) = mpsc::channel(1);
+    std::thread::spawn(move || {
+        let mut input = io::stdin().lock();
+        while !stopping.load(Relaxed) {
+            let mut block = vec![0; 256 * 1024];
+            let read = match input.read(&mut block) {
+                Ok(0) => break,
+                Ok(count) => {
+                    block.truncate(count);
+                    Ok(block)
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => Err(error),
+            };
+            if sender.blocking_send(read).is_err() {
+                break;
+            }
+        }
+    });
+    blocks
+}
+
+struct Pipe {
+    shared: Shared,
+    intake: Intake,
+    framing: Framing,
+    /// What is read and not written.
+    block: Vec<u8>,
+}
+
+impl Pipe {
+    /// Writes the complete lines.
+    async fn lines(&mut self) -> anyhow::Result<()> {
+        loop {
+            let now = Utc::now();
+            let Intake { batch, judges, .. } = &mut self.intake;
+            let judge = judges.first_mut().context("no stream")?;
+            let all = judge.block(batch, &mut self.framing, &self.block, SOURCE, now);
+            self.commit().await?;
+            if all {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Writes a last line without a terminator. A pipe has a definite end, so what the model accepts is complete.
+    async fn last(&mut self) -> anyhow::Result<()> {
+        if self.block.is_empty() {
+            return Ok(());
+        }
+        let judge = self.intake.judges.first_mut().context("no stream")?;
+        if judge.accepts(&self.block) {
+            self.block.push(b'\n');
+            return self.lines().await;
+        }
+        self.intake.batch.unfinished(&self.block, "the input ended inside this line", SOURCE, Utc::now());
+        self.commit().await
+    }
+
+    /// Writes the batch, waiting as long as the storage refuses, and drops from the block what it took.
+    async fn commit(&mut self) -> anyhow::Result<()> {
+        let mut told = false;
+        while let Err(error) = self.intake.writer.commit(0, &self.block, &self.intake.batch, Utc::now()) {
+            if matches!(error, layout::Error::Invalid { .. }) {
+                return Err(error.into());
+            }
+            if !std::mem::replace(&mut told, true) {
+                log::error!("{error}; reading waits, nothing is lost: make room or mend the disk");
+            }
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        if told {
+            log::warn!("writing works again");
+        }
+        self.shared.pass_on(&self.block, &self.intake.batch);
+        self.block.drain(..self.intake.batch.taken);
+        self.intake.writer.tend();
+        Ok(())
+    }
+}

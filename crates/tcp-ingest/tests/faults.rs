@@ -1,0 +1,190 @@
+//! tcp-ingest when it is killed, when the disk is full, and when its files are taken away.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeSet;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::{Server, lines, quarantined, until};
+use harness::{House, reading};
+
+/// Everything in raw/, sealed or not, is complete lines, and no line is there twice.
+#[track_caller]
+fn check_written(house: &House) -> BTreeSet<String> {
+    let all = lines(house, "raw");
+    for line in &all {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "torn: {line:?}");
+    }
+    let distinct: BTreeSet<_> = all.iter().cloned().collect();
+    assert_eq!(distinct.len(), all.len(), "a line is there twice");
+    distinct
+}
+
+#[test]
+fn after_kill_9_what_was_written_is_recovered_once_and_whole() {
+    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
+    println!("seed {seed}");
+    let mut random = u64::from(seed) | 1;
+    let house = House::new();
+    let mut sensor = 0;
+    for round in 0..15 {
+        let mut server = Server::start(&house, &["telemetry"], "--seal-size 200KiB");
+        let senders: Vec<_> = (0..4)
+            .map(|_| {
+                let mut connection = server.connect();
+                let first = sensor;
+                sensor += 1_000_000;
+                std::thread::spawn(move || {
+                    for n in 0..5_000 {
+                        let line = reading((n % 3) * 3600, first + n, 1.0) + "\n";
+                        if connection.write_all(line.as_bytes()).is_err() {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        until("something is written", || {
+            house.files_like("raw/", ".open").iter().any(|path| path.metadata().is_ok_and(|file| file.len() > 0))
+        });
+        std::thread::sleep(Duration::from_millis(random >> 57));
+        server.child.kill().unwrap();
+        for sender in senders {
+            sender.join().unwrap();
+        }
+        server.child.wait().unwrap();
+        drop(server);
+        // What was in complete lines before the restart is there after it; a torn tail went to quarantine.
+        let written: BTreeSet<_> = lines(&house, "raw").into_iter().filter(|line| line.ends_with("}}")).collect();
+        let next = Server::start(&house, &["telemetry"], "");
+        if round % 5 == 0 {
+            assert!(next.log().contains("recovered"), "{}", next.log());
+        }
+        next.stop();
+        assert!(house.files_like("raw/", ".open").is_empty());
+        assert_eq!(check_written(&house), written);
+    }
+    for (reason, _) in quarantined(&house) {
+        assert!(["torn", "unfinished"].contains(&reason.as_str()));
+    }
+}
+
+#[test]
+fn a_second_server_leaves_the_segments_of_the_first_alone() {
+    let house = House::new();
+    let first = Server::start(&house, &["telemetry"], "");
+    first.send(format!("{}\n", reading(0, 1, 1.0)));
+    until("it is written", || lines(&house, "raw").len() == 1);
+    let second = Server::start(&house, &["telemetry"], "");
+    assert!(!second.log().contains("recovered"));
+    second.send(format!("{}\n", reading(0, 2, 1.0)));
+    first.send(format!("{}\n", reading(0, 3, 1.0)));
+    until("both write", || lines(&house, "raw").len() == 3);
+    second.stop();
+    first.stop();
+    assert_eq!(check_written(&house).len(), 3);
+}
+
+/// A small file system of its own, unmounted when dropped; none without root.
+struct SmallDisk(harness::tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(options: &str) -> Option<Self> {
+        let folder = harness::tempfile::tempdir().unwrap();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
+            .arg(folder.path())
+            .output()
+            .is_ok_and(|output| output.status.success());
+        if !mounted {
+            assert!(std::env::var_os("PIPELINE_REQUIRE_SERVERS").is_none(), "cannot mount a tmpfs");
+            eprintln!("left out: mounting a small tmpfs needs root");
+        }
+        mounted.then(|| Self(folder))
+    }
+
+    fn path(&self) -> &Path {
+        self.0.path()
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
+    }
+}
+
+#[test]
+fn a_full_disk_holds_the_sources_and_loses_nothing() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let ballast = disk.path().join("ballast");
+    std::fs::write(&ballast, vec![0; 2 << 20]).unwrap();
+    let house = House::at(&disk.path().join("data"));
+    let server = Server::start(&house, &["telemetry"], "");
+    const LINES: i64 = 25_000;
+    let mut connection = server.connect();
+    let sender = std::thread::spawn(move || {
+        for n in 0..LINES {
+            connection.write_all((reading((n % 5) * 3600, n, 1.0) + "\n").as_bytes()).unwrap();
+        }
+    });
+    until("the disk is full", || server.log().contains("reading waits"));
+    let memory = server.resident();
+    // Several tries to write pass, none of which may leave or double anything.
+    let start = Instant::now();
+    until("some tries pass", || start.elapsed() > Duration::from_secs(1));
+    assert!(server.resident() < memory + (8 << 20), "memory grows while it waits");
+    assert_eq!(server.log().matches("reading waits").count(), 1, "one message an outage:\n{}", server.log());
+    std::fs::remove_file(&ballast).unwrap();
+    sender.join().unwrap();
+    until("all is written", || lines(&house, "raw").len() == usize::try_from(LINES).unwrap());
+    let log = server.stop();
+    assert!(log.contains("writing works again"), "{log}");
+    assert_eq!(check_written(&house).len(), usize::try_from(LINES).unwrap());
+    assert!(quarantined(&house).is_empty());
+}
+
+#[test]
+fn a_disk_without_inodes_is_waited_for_too() {
+    let Some(disk) = SmallDisk::mount("size=8m,nr_inodes=40") else { return };
+    let house = House::at(&disk.path().join("data"));
+    let server = Server::start(&house, &["telemetry"], "--max-open 16 --workers 1");
+    let extra: Vec<_> = (0..)
+        .map(|n| disk.path().join(format!("extra{n}")))
+        .take_while(|path| std::fs::write(path, "").is_ok())
+        .collect();
+    server.send(format!("{}\n", reading(0, 1, 1.0)));
+    until("it waits", || server.log().contains("reading waits"));
+    for path in extra {
+        std::fs::remove_file(path).unwrap();
+    }
+    until("it is written", || lines(&house, "raw").len() == 1);
+    server.stop();
+}
+
+#[test]
+fn each_point_of_sealing_can_be_the_last() {
+    for fault in ["segment.part:1", "ingest.written:1", "ingest.consumed:1", "seal.synced:1", "seal.renamed:1"] {
+        let house = House::new();
+        let mut command = house.program("tcp-ingest");
+        command.env("FAULT", fault);
+        let server = Server::start_command(command, &["telemetry"], "");
+        let sent = reading(0, 1, 1.0);
+        server.send(format!("{sent}\n"));
+        if fault.starts_with("seal") {
+            until("it is written", || lines(&house, "raw").len() == 1);
+            server.signal("-TERM");
+        }
+        assert_eq!(server.wait().0, None, "{fault} was not reached");
+        Server::start(&house, &["telemetry"], "").stop();
+        assert_eq!(lines(&house, "raw"), [sent], "{fault}");
+        assert_eq!(house.files_like("raw/", ".json").len(), 1, "{fault}");
+        assert!(quarantined(&house).is_empty());
+    }
+}
