@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use layout::{Commit, DatasetLock, Draft, Fingerprint, Hour, Lineage, Name, Tree};
 
 use crate::plan::{Recipe, Window};
@@ -86,7 +86,7 @@ impl Maker<'_> {
             match self.make_hour(session, window) {
                 Ok(Some(draft)) => batch.push((window.hour, draft)),
                 Ok(None) => made.removed += 1,
-                Err(error) => made.failed.push((window.hour, format!("{error:#}"))),
+                Err(error) => made.failed.push((window.hour, engine::explain(&error))),
             }
             if since.elapsed() > PATIENCE {
                 publish(&mut batch, made);
@@ -113,12 +113,19 @@ impl Maker<'_> {
         bail!("what it is made of changes again and again: run again later");
     }
 
+    /// Runs the query over one hour; an error names the files that it was about.
     fn run(self, session: &Session<'_>, hour: Hour, inputs: &BTreeMap<Name, Fingerprint>) -> anyhow::Result<Draft> {
         let Recipe { query, tables } = self.recipe;
         let lineage = Lineage::Query { query: query.clone(), inputs: inputs.clone(), tables: tables.clone() };
         let draft = self.tree.draft_parquet(self.lock, &self.query.name, hour)?;
-        session.enter(hour, inputs)?;
-        engine::copy_to_draft(session.connection(), &session.select(), &draft, &Commit::new(lineage))?;
+        let copy = || {
+            session.enter(hour, inputs)?;
+            engine::copy_to_draft(session.connection(), &session.select(), &draft, &Commit::new(lineage))
+        };
+        copy().with_context(|| {
+            let files = inputs.keys().map(|dataset| self.tree.parquet(dataset, hour).display().to_string());
+            format!("made of {}", files.collect::<Vec<_>>().join(", "))
+        })?;
         Ok(draft)
     }
 

@@ -41,7 +41,7 @@ pub(crate) fn print(
             if error.chain().any(<dyn std::error::Error>::is::<io::Error>) {
                 return Err(error.context("cannot print"));
             }
-            log::error!("{} {}: {error:#}", query.name, window.hour);
+            log::error!("{} {}: {}", query.name, window.hour, engine::explain(&error));
             outcome = Outcome::Partial;
         }
     }

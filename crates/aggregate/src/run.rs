@@ -2,7 +2,7 @@
 
 use std::io;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use cli::{Format, Outcome, Table, TryAgain};
 use duckdb::Connection;
 use layout::{DatasetLock, Tree};
@@ -18,12 +18,23 @@ use crate::{print, reads};
 /// Runs the program.
 #[expect(clippy::needless_pass_by_value, reason = "the arguments are the program's")]
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+    run_queries(&args).map_err(|error| {
+        // A run to be tried again keeps its kind; DuckDB's errors are made readable.
+        if error.chain().any(<dyn std::error::Error>::is::<duckdb::Error>) {
+            anyhow!(engine::explain(&error))
+        } else {
+            error
+        }
+    })
+}
+
+fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
     let tree = args.common.tree();
-    let queries = queries(&args)?;
+    let queries = queries(args)?;
     check_names(&tree, &args.tables)?;
     let parser = engine::open(&args.session)?;
     if let [query] = queries.as_slice() {
-        return run_query(&args, &tree, &parser, query);
+        return run_query(args, &tree, &parser, query);
     }
     if args.output.is_some() {
         bail!("--output - prints the rows of one query, and there are {}", queries.len());
@@ -31,7 +42,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::Done;
     let mut errors = Vec::new();
     for query in &queries {
-        match run_query(&args, &tree, &parser, query) {
+        match run_query(args, &tree, &parser, query) {
             Ok(Outcome::Done) => {}
             Ok(less) => outcome = less,
             Err(error) => errors.push(error),
@@ -40,7 +51,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     // The last error is the program's, when there is nothing but errors.
     let last = if errors.len() == queries.len() { errors.pop() } else { None };
     for error in errors {
-        log::error!("{error:#}");
+        log::error!("{}", engine::explain(&error));
         outcome = Outcome::Partial;
     }
     last.map_or(Ok(outcome), Err)

@@ -106,7 +106,7 @@ impl<'a> Session<'a> {
     fn prepare(mut self) -> anyhow::Result<Self> {
         self.enter(Hour::MIN, &BTreeMap::new())?;
         let create = format!("CREATE TEMP VIEW {QUERY} AS\n{}", self.query.sql);
-        self.connection.execute_batch(&create).map_err(|error| at_line(self.query, &error))?;
+        self.connection.execute_batch(&create).map_err(|error| at_line(self.query, error))?;
         let mut statement = self.connection.prepare(&format!("DESCRIBE {QUERY}"))?;
         let columns = statement.query_map([], |row| Ok(Column { name: row.get(0)?, sql_type: row.get(1)? }))?;
         self.columns = columns.collect::<duckdb::Result<_>>()?;
@@ -156,12 +156,12 @@ fn lock(connection: &Connection, tree: &Tree, workers: usize) -> anyhow::Result<
 }
 
 /// An error of DuckDB about the text of the query, with the file and line that it is about.
-fn at_line(query: &Query, error: &duckdb::Error) -> anyhow::Error {
-    let message = error.to_string();
-    let (what, place) = message.split_once("\n\nLINE ").unwrap_or((&message, ""));
-    let what = what.lines().map(str::trim).filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" ");
+fn at_line(query: &Query, error: duckdb::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let place = text.split_once("\n\nLINE ").and_then(|(_, place)| place.split(':').next()?.parse::<u64>().ok());
     // The query begins on the second line of the statement.
-    let line = place.split(':').next().and_then(|line| line.parse::<u64>().ok()).map(|line| line.saturating_sub(1));
+    let line = place.map(|line| line.saturating_sub(1));
+    let what = engine::explain(&error.into());
     match line {
         Some(line) => anyhow!("{}:{line}: {what}", query.origin),
         None => anyhow!("{}: {what}", query.origin),

@@ -4,11 +4,13 @@
 //! fetched or loaded unless a program asks for it by name; text from outside becomes SQL only through [`identifier`] and
 //! [`literal`], or as a prepared parameter.
 
+mod error;
 mod output;
 mod parquet;
 mod session;
 mod sql;
 
+pub use error::explain;
 pub use output::{print_query, print_rows};
 pub use parquet::{copy_to_draft, read_parquet};
 pub use session::{SessionArgs, open};

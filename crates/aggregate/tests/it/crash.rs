@@ -1,1 +1,143 @@
-//! x
+//! Killed at any time and run again, the result is that of a run that nobody disturbed.
+
+use std::path::PathBuf;
+use std::process::Stdio;
+use std::time::{Duration, Instant, SystemTime};
+
+use harness::House;
+use layout::{Commit, Lineage};
+
+use crate::tree::{file, many_hours, planned, published, rows, run, telemetry};
+
+const HOURS: i64 = 40;
+
+/// All that a house holds of the aggregate: rows and records.
+fn content(house: &House) -> (Vec<String>, Vec<Lineage>) {
+    let files = published(house, "temperatures");
+    let lineages = files.iter().map(|file| Commit::read(file).unwrap().lineage).collect();
+    (rows(&files, "FROM {} ORDER BY start_time, sensor_id"), lineages)
+}
+
+fn undisturbed() -> (Vec<String>, Vec<Lineage>) {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", HOURS);
+    run(&house, "temperatures").expect(0);
+    content(&house)
+}
+
+/// Removes the aggregate, so that the next run makes all of it.
+fn clear(house: &House) {
+    std::fs::remove_dir_all(house.path().join("parquet/temperatures")).unwrap();
+}
+
+/// A small generator of numbers (xorshift), seeded by the clock; the seed is printed.
+struct Random(u64);
+
+impl Random {
+    fn new() -> Self {
+        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
+            u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos()).unwrap_or(1)
+        });
+        println!("SEED={seed}");
+        Self(seed | 1)
+    }
+
+    fn below(&mut self, limit: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % limit
+    }
+}
+
+#[test]
+fn killed_at_random_moments_and_run_again_nothing_is_lost_or_doubled() {
+    let expected = undisturbed();
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", HOURS);
+    let started = Instant::now();
+    run(&house, "temperatures").expect(0);
+    let whole = u64::try_from(started.elapsed().as_micros()).unwrap();
+    clear(&house);
+    let mut random = Random::new();
+    for round in 0..50 {
+        let mut child = house.program("aggregate").arg("temperatures").stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(random.below(whole)));
+        let _ = child.kill();
+        child.wait().unwrap();
+        // Every second time it is killed once more on the way.
+        if round % 2 == 1 {
+            run(&house, "temperatures").expect(0);
+            assert_eq!(content(&house), expected, "round {round}");
+            assert_eq!(planned(&house, "temperatures"), [""; 0]);
+            clear(&house);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_dies_at_any_step_of_publishing_is_finished_by_the_next() {
+    let expected = undisturbed();
+    for fault in [
+        "publish.written",
+        "publish.synced:2",
+        "publish.renamed:1",
+        "publish.renamed:3",
+        "publish.renamed:39",
+        "publish.done",
+    ] {
+        let house = House::new();
+        many_hours(&house, "2025-09-02T00", HOURS);
+        let dead = house.program("aggregate").arg("temperatures").env("FAULT", fault).output().unwrap();
+        assert_eq!(dead.status.code(), None, "{fault} is reached");
+        for path in published(&house, "temperatures") {
+            Commit::read(&path).unwrap();
+        }
+        run(&house, "temperatures").expect(0);
+        assert_eq!(content(&house), expected, "{fault}");
+        assert_eq!(planned(&house, "temperatures"), [""; 0]);
+    }
+}
+
+#[test]
+fn an_hour_names_the_input_that_was_read_although_inputs_are_replaced_meanwhile() {
+    let house = House::new();
+    let hours: Vec<String> = (0..6).map(|hour| format!("2025-09-02T{hour:02}")).collect();
+    let publish = |version: i32| {
+        for hour in &hours {
+            telemetry(&house, hour, &[(1, Some(f64::from(version)), None, "Celsius")], &version.to_string());
+        }
+    };
+    publish(0);
+    let sql = file(&house, "version.sql", "SELECT max(measurement_value)::INTEGER AS version FROM telemetry");
+    let versions: std::collections::BTreeMap<_, _> = (0..2000)
+        .map(|version: i32| {
+            let query = layout::Fingerprint::of(version.to_string().as_bytes());
+            let lineage = Lineage::Query { query, inputs: [].into(), tables: [].into() };
+            (lineage.fingerprint(), version.to_string())
+        })
+        .collect();
+    let check = |files: &[PathBuf]| {
+        for path in files {
+            let Lineage::Query { inputs, .. } = Commit::read(path).unwrap().lineage else { panic!() };
+            let named = &versions[inputs.values().next().unwrap()];
+            assert_eq!(rows(std::slice::from_ref(path), "FROM {}"), [named.as_str()], "{}", path.display());
+        }
+    };
+    let mut version = 0;
+    for _ in 0..15 {
+        let mut child = house.program("aggregate").args(["--sql", &sql]).stderr(Stdio::piped()).spawn().unwrap();
+        while child.try_wait().unwrap().is_none() {
+            version += 1;
+            publish(version);
+        }
+        let output = child.wait_with_output().unwrap();
+        let message = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() || message.contains("changes again and again"), "{message}");
+        check(&published(&house, "version"));
+    }
+    run(&house, &format!("--sql {sql}")).expect(0);
+    let files = published(&house, "version");
+    check(&files);
+    assert_eq!(rows(&files, "SELECT DISTINCT version FROM {}"), [version.to_string()]);
+}

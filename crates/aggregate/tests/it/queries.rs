@@ -1,1 +1,142 @@
-//! x
+//! The user's own queries.
+
+use harness::House;
+
+use crate::tree::{columns, file, many_hours, published, put, rows, run, telemetry};
+
+const JOIN: &str = "-- how warm it was while doors were open
+WITH open AS (SELECT count(*) AS doors FROM doors WHERE open),
+telemetry AS (SELECT * FROM telemetry WHERE measurement_value IS NOT NULL)
+SELECT
+    getvariable('window_start') AS hour,
+    getvariable('window_end') - getvariable('window_start') = INTERVAL 1 HOUR AS whole,
+    (SELECT doors FROM open) AS doors,
+    count(*) AS readings,
+    sum(sensor_id) AS ids
+FROM telemetry; -- the end
+";
+
+#[test]
+fn a_query_joins_data_sets_and_one_that_lacks_an_hour_is_empty_in_it() {
+    let house = House::new();
+    let sql = file(&house, "open_doors.sql", JOIN);
+    telemetry(&house, "2025-09-02T10", &[(1, Some(1.0), None, "Celsius"), (4, Some(2.0), None, "Celsius")], "1");
+    telemetry(&house, "2025-09-02T11", &[(2, Some(1.0), None, "Celsius")], "1");
+    put(&house, "doors", "2025-09-02T10", "SELECT 'a' AS door, true AS open", "1");
+    put(&house, "doors", "2025-09-02T12", "FROM (VALUES ('a', true), ('b', false), ('c', true)) AS d(door, open)", "1");
+    run(&house, &format!("--sql {sql}")).expect(0);
+    let files = published(&house, "open_doors");
+    assert_eq!(
+        rows(&files, "FROM {} ORDER BY hour"),
+        ["2025-09-02T10:00:00,true,1,2,5", "2025-09-02T11:00:00,true,0,1,2", "2025-09-02T12:00:00,true,2,0,",]
+    );
+    assert_eq!(
+        columns(&files[0]),
+        ["hour TIMESTAMP", "whole BOOLEAN", "doors BIGINT", "readings BIGINT", "ids BIGINT"],
+        "sums of integers are BIGINT"
+    );
+}
+
+#[test]
+fn aggregates_are_built_on_aggregates_and_reference_tables_and_no_rows_are_a_file_too() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 3);
+    let limits = file(&house, "limits.ndjson", "{\"sensor\": 1, \"most\": 1.5}\n");
+    let sql = file(
+        &house,
+        "alarms.sql",
+        "SELECT start_time, sensor_id FROM Temperatures JOIN limits ON sensor_id = sensor WHERE max_temp > most",
+    );
+    run(&house, &format!("temperatures --sql {sql} --table limits={limits}")).expect(0);
+    let files = published(&house, "alarms");
+    assert_eq!(files.len(), 3);
+    assert_eq!(rows(&files, "FROM {}"), ["2025-09-02T02:00:00,1"]);
+    assert_eq!(columns(&files[0]), ["start_time TIMESTAMP", "sensor_id BIGINT"]);
+    run(&house, &format!("temperatures --sql {sql} --table limits={limits} --dry-run")).expect(0);
+}
+
+#[test]
+fn a_pattern_stands_for_all_its_files_and_a_name_may_be_given_to_one() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 1);
+    file(&house, "sql/one.sql", "SELECT 1 AS x FROM telemetry");
+    file(&house, "sql/two.sql", "SELECT 2 AS x FROM telemetry");
+    file(&house, "sql/.hidden.sql", "not a query");
+    let pattern = house.path().join("sql/*.sql");
+    run(&house, &format!("--sql {}", pattern.display())).expect(0);
+    assert_eq!((published(&house, "one").len(), published(&house, "two").len()), (1, 1));
+    let one = house.path().join("sql/one.sql");
+    run(&house, &format!("--sql {} --name three", one.display())).expect(0);
+    assert_eq!(published(&house, "three").len(), 1);
+    let failed = run(&house, &format!("--sql {} --name three", pattern.display())).expect(1);
+    assert!(failed.stderr.contains("--name names the data set of one file, and there are 2"), "{}", failed.stderr);
+}
+
+#[test]
+fn of_many_queries_those_that_are_wrong_are_named_and_the_others_are_done() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 1);
+    file(&house, "sql/bad.sql", "SELECT nothing FROM telemetry");
+    file(&house, "sql/good.sql", "SELECT 2 AS x FROM telemetry");
+    let run = run(&house, &format!("--sql {}", house.path().join("sql/*.sql").display())).expect(3);
+    assert!(run.stderr.contains("bad.sql:1: Binder Error"), "{}", run.stderr);
+    assert_eq!(published(&house, "good").len(), 1);
+}
+
+#[test]
+fn rows_go_to_stdout_in_order_of_hours_in_three_formats_and_nothing_is_published() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 3);
+    let before = house.files();
+    let print = |format: &str| run(&house, &format!("temperatures --output - {format}")).expect(0).stdout;
+    assert_eq!(
+        print("--format csv --from 2025-09-02T01"),
+        "start_time,end_time,sensor_id,sensor_name,sensor_location,avg_temp,min_temp,max_temp,samples,text_samples
+2025-09-02T01:00:00,2025-09-02T02:00:00,1,,,1.0,1.0,1.0,1,0
+2025-09-02T01:00:00,2025-09-02T02:00:00,2,,,-18.333333333333332,-18.333333333333332,-18.333333333333332,1,0
+2025-09-02T02:00:00,2025-09-02T03:00:00,1,,,2.0,2.0,2.0,1,0
+2025-09-02T02:00:00,2025-09-02T03:00:00,2,,,-18.88888888888889,-18.88888888888889,-18.88888888888889,1,0
+"
+    );
+    assert_eq!(
+        print("--format ndjson --to 2025-09-02T01").lines().next().unwrap(),
+        r#"{"start_time":"2025-09-02T00:00:00","end_time":"2025-09-02T01:00:00","sensor_id":1,"sensor_name":null,"sensor_location":null,"avg_temp":0.0,"min_temp":0.0,"max_temp":0.0,"samples":1,"text_samples":0}"#
+    );
+    let sql = file(&house, "n.sql", "SELECT getvariable('window_start') AS hour, sum(1) AS readings FROM telemetry");
+    let before_sql = house.files();
+    assert_eq!(
+        run(&house, &format!("--sql {sql} --output -")).expect(0).stdout,
+        "hour                 readings\n2025-09-02T00:00:00         2\n2025-09-02T01:00:00         2\n2025-09-02T02:00:00         2\n"
+    );
+    assert_eq!(house.files(), before_sql);
+    assert_eq!(before.len() + 1, before_sql.len());
+    run(&house, "temperatures").expect(0);
+    assert_eq!(print("--format csv").lines().count(), 7, "printed although it is up to date");
+}
+
+#[test]
+fn the_order_of_a_query_is_the_order_of_the_file() {
+    let house = House::new();
+    put(&house, "numbers", "2025-09-02T00", "SELECT (i * 7919) % 300007 AS i FROM range(300000) AS r(i)", "1");
+    let sql = file(&house, "ordered.sql", "SELECT i FROM numbers ORDER BY i DESC");
+    run(&house, &format!("--sql {sql} --threads 2")).expect(0);
+    let disorder = "SELECT count(*) AS n FROM (SELECT i, lag(i) OVER (ORDER BY file_row_number) AS before
+                    FROM (SELECT * FROM read_parquet('FILE', file_row_number = true))) WHERE before < i";
+    let files = published(&house, "ordered");
+    assert_eq!(rows(&files, &disorder.replace("FILE", files[0].to_str().unwrap())), ["0"]);
+}
+
+#[test]
+fn a_query_that_needs_more_memory_than_it_may_have_spills_to_the_given_folder() {
+    let house = House::new();
+    let spill = tempfile_folder();
+    put(&house, "numbers", "2025-09-02T00", "SELECT hash(i) AS h, hash(i + 1) AS g FROM range(3000000) AS r(i)", "1");
+    let sql = file(&house, "sorted.sql", "SELECT h, g FROM numbers ORDER BY h");
+    let spill_to = spill.path().display();
+    run(&house, &format!("--sql {sql} --memory-limit 60MiB --threads 1 --temp-dir {spill_to}")).expect(0);
+    assert_eq!(rows(&published(&house, "sorted"), "SELECT count(*) AS n FROM {}"), ["3000000"]);
+}
+
+fn tempfile_folder() -> harness::tempfile::TempDir {
+    harness::tempfile::tempdir().unwrap()
+}

@@ -1,1 +1,182 @@
-//! x
+//! What goes wrong is named, with its place and what to do; what does not is done.
+
+use std::fs;
+
+use harness::House;
+
+use crate::tree::{file, identity, lock, many_hours, published, put, run, telemetry};
+
+/// Runs the query `sql` in a file `q.sql`, which must fail as a whole with `message`.
+#[track_caller]
+fn refused(house: &House, sql: &str, message: &str) {
+    let path = file(house, "q.sql", sql);
+    let before = house.files();
+    let failed = run(house, &format!("--sql {path}")).expect(1);
+    assert!(failed.stderr.contains(message), "{sql}\n{}", failed.stderr);
+    let after: Vec<_> = house.files().into_iter().filter(|file| !before.contains(file)).collect();
+    assert_eq!(after, [""; 0]);
+}
+
+#[test]
+fn errors_in_a_query_point_at_its_file_and_line() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 1);
+    refused(&house, "SELECT 1\nFROM telemetry\nWHERE WHERE true", "q.sql:3: syntax error at or near \"WHERE\"");
+    refused(
+        &house,
+        "SELECT\n  celsius\nFROM telemetry",
+        "q.sql:2: Binder Error: Referenced column \"celsius\" not found",
+    );
+    refused(&house, "SELECT nope(1) FROM telemetry", "q.sql:1: Catalog Error");
+    refused(&house, "-- nothing\n", "q.sql: there is no query in it");
+    refused(&house, "SELECT $1 FROM telemetry", "q.sql: ");
+}
+
+#[test]
+fn an_unknown_table_is_named_with_those_that_are_known() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 1);
+    put(&house, "doors", "2025-09-02T00", "SELECT 1 AS x", "1");
+    refused(
+        &house,
+        "SELECT * FROM telemetry JOIN plants USING (sensor_id)",
+        "q.sql: there is no data set or reference table \"plants\": data sets are doors, measurement, telemetry; \
+         a reference table is given by --table plants=FILE",
+    );
+}
+
+#[test]
+fn what_is_not_one_select_over_data_sets_is_refused() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 1);
+    let secret = file(&house, "secret.csv", "a\n1\n");
+    let parquet = house.path().join("parquet/telemetry/2025/09/02/00.parquet");
+    for statement in
+        ["DROP TABLE telemetry", "COPY telemetry TO 'x.csv'", "ATTACH 'x.duckdb'", "SET threads = 1", "INSTALL httpfs"]
+    {
+        refused(&house, statement, "q.sql: a query is one SELECT, and this is something else");
+        refused(&house, &format!("SELECT 1 FROM telemetry; {statement}"), "q.sql: a query is one SELECT");
+    }
+    refused(
+        &house,
+        "SELECT 1 FROM telemetry; SELECT 2 FROM telemetry",
+        "q.sql: a query is one SELECT, and there are several",
+    );
+    refused(&house, "DESCRIBE telemetry", "q.sql: a query is one SELECT, and this describes one");
+    refused(&house, "SELECT 1 AS x", "q.sql: reads no data set");
+    refused(&house, "SELECT *\nFROM telemetry, read_csv('secret.csv')", "q.sql:2: read_csv() is not for queries");
+    refused(
+        &house,
+        &format!("FROM telemetry, read_parquet('{}')", parquet.display()),
+        "read_parquet() is not for queries",
+    );
+    refused(&house, "FROM telemetry, query('SELECT 1')", "query() is not for queries");
+    refused(&house, "FROM telemetry, glob('*')", "glob() is not for queries");
+    refused(&house, &format!("FROM telemetry, '{secret}'"), "there is no data set or reference table");
+    refused(
+        &house,
+        "FROM telemetry, information_schema.tables",
+        "information_schema.tables: data sets and reference tables",
+    );
+    refused(&house, "FROM telemetry, duckdb_settings", "there is no data set or reference table \"duckdb_settings\"");
+}
+
+#[test]
+fn a_name_that_is_taken_or_not_a_name_is_refused() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 1);
+    let fails = |path: &str, arguments: &str, message: &str| {
+        let failed = run(&house, &format!("--sql {path} {arguments}")).expect(1);
+        assert!(failed.stderr.contains(message), "{}", failed.stderr);
+    };
+    let sql = "SELECT 1 AS x FROM telemetry";
+    fails(&file(&house, "telemetry.sql", sql), "", "telemetry is a stream, and an aggregate cannot have its name");
+    fails(&file(&house, "x.sql", sql), "--name measurement", "measurement is a stream");
+    fails(&file(&house, "Hot-Days.sql", sql), "", "\"Hot-Days\" is not a name");
+    fails(&file(&house, "loop.sql", "FROM loop, telemetry"), "", "reads loop, the data set that it makes");
+    fails(
+        &file(&house, "temperatures.sql", sql),
+        "temperatures",
+        "another query makes the data set temperatures already",
+    );
+    fails("/nowhere/*.sql", "", "--sql /nowhere/*.sql: there is no such file");
+    run(&house, "").expect(2);
+    run(&house, "humidity").expect(2);
+    run(&house, "temperatures --output - --dry-run").expect(2);
+    run(&house, "temperatures --name x").expect(2);
+    let x = file(&house, "x.sql", sql);
+    let failed = run(&house, &format!("temperatures --sql {x} --output -")).expect(1);
+    assert!(failed.stderr.contains("--output - prints the rows of one query, and there are 2"), "{}", failed.stderr);
+}
+
+#[test]
+fn while_another_process_works_on_the_data_set_the_run_is_to_be_tried_again() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 1);
+    let lock = lock(&house, "temperatures");
+    let failed = run(&house, "temperatures").expect(75);
+    assert!(failed.stderr.contains("temperatures: another process works on this data set"), "{}", failed.stderr);
+    assert_eq!(run(&house, "temperatures --dry-run --format csv").expect(0).stdout.lines().count(), 2);
+    drop(lock);
+    run(&house, "temperatures").expect(0);
+}
+
+#[test]
+fn a_damaged_input_is_named_and_all_other_hours_are_done() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 4);
+    let damage = |hour: usize, change: &dyn Fn(&mut Vec<u8>)| {
+        let path = published(&house, "telemetry")[hour].clone();
+        let mut bytes = fs::read(&path).unwrap();
+        change(&mut bytes);
+        fs::write(path, bytes).unwrap();
+    };
+    damage(1, &|bytes| bytes[4..80].fill(0xff));
+    damage(2, &|bytes| bytes.truncate(bytes.len() / 2));
+    for _ in 0..2 {
+        let partial = run(&house, "temperatures").expect(3);
+        for hour in ["01", "02"] {
+            let file = format!("parquet/telemetry/2025/09/02/{hour}.parquet");
+            let hour = format!("temperatures 2025-09-02T{hour}");
+            let named = |line: &&str| line.contains(&hour) && line.contains(&file);
+            assert_eq!(partial.stderr.lines().filter(named).count(), 1, "{}", partial.stderr);
+        }
+        let files = published(&house, "temperatures");
+        assert_eq!(files.iter().map(|file| file.file_stem().unwrap()).collect::<Vec<_>>(), ["00", "03"]);
+        assert_eq!(house.files_like("parquet/temperatures/", ".tmp"), Vec::<std::path::PathBuf>::new());
+    }
+    let printed = run(&house, "temperatures --output - --format csv").expect(3);
+    assert_eq!(printed.stdout.lines().count(), 5);
+}
+
+#[test]
+fn an_hour_whose_query_fails_on_its_rows_is_named_and_keeps_its_old_file() {
+    let house = House::new();
+    telemetry(&house, "2025-09-02T00", &[(1, Some(1.0), Some("5"), "Celsius")], "1");
+    telemetry(&house, "2025-09-02T01", &[(1, Some(1.0), Some("6"), "Celsius")], "1");
+    let sql = file(&house, "texts.sql", "SELECT CAST(measurement_text AS INTEGER) AS n FROM telemetry");
+    run(&house, &format!("--sql {sql}")).expect(0);
+    let before = identity(&published(&house, "texts"));
+    telemetry(&house, "2025-09-02T01", &[(1, Some(1.0), Some("six"), "Celsius")], "2");
+    let partial = run(&house, &format!("--sql {sql}")).expect(3);
+    assert!(partial.stderr.contains("texts 2025-09-02T01: "), "{}", partial.stderr);
+    assert!(partial.stderr.contains("Could not convert string 'six' to INT32"), "{}", partial.stderr);
+    assert_eq!(identity(&published(&house, "texts")), before);
+}
+
+#[test]
+fn a_sum_that_does_not_fit_is_an_error_and_not_another_number() {
+    let house = House::new();
+    put(&house, "big", "2025-09-02T00", "SELECT 9223372036854775807 AS i FROM range(2)", "1");
+    let sql = file(&house, "sums.sql", "SELECT sum(i) AS total FROM big");
+    let partial = run(&house, &format!("--sql {sql}")).expect(3);
+    assert!(partial.stderr.contains("out of range"), "{}", partial.stderr);
+    assert_eq!(published(&house, "sums").len(), 0);
+}
+
+#[test]
+fn an_empty_house_has_nothing_to_aggregate() {
+    let house = House::new();
+    run(&house, "temperatures").expect(0);
+    assert_eq!(house.files(), [""; 0]);
+}

@@ -13,7 +13,7 @@ pub(crate) type Reading<'a> = (i64, Option<f64>, Option<&'a str>, &'a str);
 pub(crate) fn put(house: &House, dataset: &str, hour: &str, select: &str, version: &str) -> PathBuf {
     let tree = Tree::new(house.path());
     let (dataset, hour): (Name, Hour) = (dataset.parse().unwrap(), hour.parse().unwrap());
-    let lock = DatasetLock::try_acquire(&tree, &dataset).unwrap().unwrap();
+    let lock = lock(house, dataset.as_str());
     let draft = tree.draft_parquet(&lock, &dataset, hour).unwrap();
     let query = Fingerprint::of(version.as_bytes());
     let commit = Commit::new(Lineage::Query { query, inputs: [].into(), tables: [].into() });
@@ -21,6 +21,16 @@ pub(crate) fn put(house: &House, dataset: &str, hour: &str, select: &str, versio
     engine::copy_to_draft(&connection, select, &draft, &commit).unwrap();
     layout::publish(vec![draft]).unwrap();
     tree.parquet(&dataset, hour)
+}
+
+/// Takes the lock of a data set. A child that another test starts holds a copy of it until it has begun its program.
+pub(crate) fn lock(house: &House, dataset: &str) -> DatasetLock {
+    loop {
+        if let Some(lock) = DatasetLock::try_acquire(&Tree::new(house.path()), &dataset.parse().unwrap()).unwrap() {
+            return lock;
+        }
+        std::thread::yield_now();
+    }
 }
 
 /// Publishes an hour of telemetry.
@@ -52,22 +62,19 @@ pub(crate) fn many_hours(house: &House, first: &str, hours: i64) {
     }
 }
 
-/// The rows of a query over Parquet files, each as text; `{}` in `sql` stands for the files.
+/// The rows of a query over Parquet files as CSV; `{}` in `sql` stands for the files.
 pub(crate) fn rows(files: &[PathBuf], sql: &str) -> Vec<String> {
     let connection = Connection::open_in_memory().unwrap();
-    let from = engine::read_parquet(files.iter().map(PathBuf::as_path));
-    let sql = format!("SELECT CAST(row AS VARCHAR) FROM ({}) AS row", sql.replace("{}", &from));
-    let mut statement = connection.prepare(&sql).unwrap();
-    statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect()
+    let sql = sql.replace("{}", &engine::read_parquet(files.iter().map(PathBuf::as_path)));
+    let mut out = Vec::new();
+    engine::print_query(&connection, &sql, &mut out, cli::Format::Csv).unwrap();
+    String::from_utf8(out).unwrap().lines().skip(1).map(str::to_owned).collect()
 }
 
 /// The columns of a Parquet file with their types.
 pub(crate) fn columns(file: &Path) -> Vec<String> {
-    let from = engine::read_parquet([file]);
-    rows(&[], &format!("SELECT column_name || ' ' || column_type FROM (DESCRIBE SELECT * FROM {from})"))
-        .into_iter()
-        .map(|row| row.trim_matches(['(', ')', '{', '}', '\'', '"']).to_owned())
-        .collect()
+    let columns = "SELECT column_name || ' ' || column_type FROM (DESCRIBE SELECT * FROM {})";
+    rows(&[file.to_owned()], columns)
 }
 
 /// The published hours of a data set.
