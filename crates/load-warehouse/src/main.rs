@@ -1,3 +1,20 @@
-//! load-warehouse
+//! load-warehouse: data sets into a warehouse, transactionally and repeatably.
+//!
+//! Promises:
+//! - what the load log says is loaded is in the table exactly once; a load that is repeated changes nothing;
+//! - an hour that changed since is replaced as a whole, with ids that no row has had before;
+//! - an hour that retention has removed from the tree stays in the warehouse;
+//! - killed at any instruction, the next run goes on from what was committed.
 
-fn main() {}
+mod args;
+mod execute;
+mod loader;
+mod plan;
+mod schema;
+mod table;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    cli::run(log::LevelFilter::Warn, execute::run)
+}

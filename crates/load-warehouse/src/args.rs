@@ -1,0 +1,46 @@
+//! The command line.
+
+use cli::{CommonArgs, Format, RangeArgs};
+use engine::SessionArgs;
+use layout::Name;
+use warehouse::WarehouseArgs;
+
+/// Loads data sets into the warehouse: every hour whose Parquet file the warehouse does not hold yet, or holds in an
+/// older version.
+#[derive(Debug, clap::Parser)]
+#[command(version = cli::VERSION)]
+pub(crate) struct Args {
+    /// Data sets to load, each into the table of its name
+    #[arg(required = true, value_name = "DATASET")]
+    pub(crate) datasets: Vec<Name>,
+
+    /// Say which hours would be loaded, and load nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+
+    /// After loading, print the first N rows of each table
+    #[arg(long, value_name = "N")]
+    pub(crate) head: Option<u32>,
+
+    /// How results are printed
+    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
+    pub(crate) format: Format,
+
+    #[command(flatten)]
+    pub(crate) range: RangeArgs,
+
+    #[command(flatten)]
+    pub(crate) warehouse: WarehouseArgs,
+
+    #[command(flatten)]
+    pub(crate) session: SessionArgs,
+
+    #[command(flatten)]
+    pub(crate) common: CommonArgs,
+}
+
+impl AsRef<CommonArgs> for Args {
+    fn as_ref(&self) -> &CommonArgs {
+        &self.common
+    }
+}

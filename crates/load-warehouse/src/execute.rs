@@ -1,0 +1,119 @@
+//! A run: plans each data set, loads what is out of date, and says what failed.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::time::Instant;
+
+use cli::{Outcome, Table, TryAgain};
+use layout::{Area, Name, Tree};
+use warehouse::{LoadLog, Warehouse, read_load_log};
+
+use crate::args::Args;
+use crate::loader::{Loader, Tally};
+use crate::plan::{Window, plan};
+
+/// How often a data set is planned anew because files changed while they were loaded.
+const PASSES: u32 = 5;
+
+pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
+    let tree = args.common.tree();
+    let begun = Instant::now();
+    args.datasets.sort();
+    args.datasets.dedup();
+    let mut tally = Tally::default();
+    let log = read_load_log(&args.warehouse, &args.session, &tree)?.unwrap_or_default();
+    let plans = plan_all(&args, &tree, &log, &mut tally)?;
+    if args.dry_run {
+        print_plan(&args, &plans)?;
+    } else {
+        load_all(&args, &tree, plans, &mut tally)?;
+        log::info!("{} hours, {} rows, {:.1} s", tally.hours, tally.rows, begun.elapsed().as_secs_f64());
+        print_heads(&args, &tree)?;
+    }
+    Ok(if tally.failed == 0 { Outcome::Done } else { Outcome::Partial })
+}
+
+fn plan_all(
+    args: &Args,
+    tree: &Tree,
+    log: &LoadLog,
+    tally: &mut Tally,
+) -> anyhow::Result<BTreeMap<Name, Vec<Window>>> {
+    let known = tree.names(Area::Parquet)?;
+    let mut plans = BTreeMap::new();
+    for dataset in &args.datasets {
+        if !known.contains(dataset) {
+            log::warn!("{dataset}: there is no such data set in {}/parquet", tree.root().display());
+        }
+        plans.insert(dataset.clone(), plan_one(args, tree, log, dataset, tally)?);
+    }
+    Ok(plans)
+}
+
+/// The out-of-date windows of a data set; files that cannot be read are named and counted.
+fn plan_one(args: &Args, tree: &Tree, log: &LoadLog, dataset: &Name, tally: &mut Tally) -> anyhow::Result<Vec<Window>> {
+    let mut files = Vec::new();
+    for (file, commit) in tree.commits(dataset, args.range.range())? {
+        match commit {
+            Ok(commit) => files.push((file, commit)),
+            Err(error) => {
+                log::error!("{error}");
+                tally.failed += 1;
+            }
+        }
+    }
+    Ok(plan(files, log.get(dataset)))
+}
+
+fn print_plan(args: &Args, plans: &BTreeMap<Name, Vec<Window>>) -> anyhow::Result<()> {
+    let columns = ["dataset", "hour", "version", "rows"].map(str::to_owned).to_vec();
+    let mut table = Table::new(io::stdout().lock(), args.format, columns)?;
+    for (dataset, window) in plans.iter().flat_map(|(dataset, windows)| windows.iter().map(move |w| (dataset, w))) {
+        let version = if window.replaces { "changed" } else { "new" };
+        let hour = window.hour.to_string();
+        table.row(vec![dataset.as_str().into(), hour.into(), version.into(), window.rows.into()])?;
+    }
+    Ok(table.finish()?)
+}
+
+fn load_all(
+    args: &Args,
+    tree: &Tree,
+    plans: BTreeMap<Name, Vec<Window>>,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
+    let due = plans.values().map(Vec::len).sum::<usize>();
+    if due == 0 {
+        return Ok(());
+    }
+    let warehouse = Warehouse::attach_to_write(&args.warehouse, &args.session, tree)?;
+    let progress = cli::progress("hours", due as u64);
+    for (dataset, mut windows) in plans {
+        for pass in 1.. {
+            Loader { warehouse: &warehouse, dataset: &dataset, tally, progress: &progress }.load(windows)?;
+            if std::mem::take(&mut tally.changed) == 0 {
+                break;
+            }
+            if pass == PASSES {
+                let text = format!("{dataset}: its files change faster than they are loaded: run again later");
+                return Err(TryAgain(text).into());
+            }
+            let log = warehouse.load_log(Some(&dataset))?.unwrap_or_default();
+            // What cannot be read was named by the first pass.
+            windows = plan_one(args, tree, &log, &dataset, &mut Tally::default())?;
+        }
+    }
+    progress.finish_and_clear();
+    Ok(())
+}
+
+fn print_heads(args: &Args, tree: &Tree) -> anyhow::Result<()> {
+    let Some(rows) = args.head else { return Ok(()) };
+    let Some(warehouse) = Warehouse::attach_to_read(&args.warehouse, &args.session, tree)? else { return Ok(()) };
+    for dataset in &args.datasets {
+        if !warehouse.columns(dataset)?.is_empty() {
+            warehouse.print_head(dataset, rows, io::stdout().lock(), args.format)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,131 @@
+//! Columns: the types that every warehouse can hold, and which of them hold which without loss.
+
+use std::fmt;
+
+/// A column of a data set or of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Column {
+    /// Its name. Warehouses do not tell `Name` from `name`.
+    pub name: String,
+    /// Its type.
+    pub kind: ColumnType,
+}
+
+impl Column {
+    /// Whether this is the column `name`.
+    pub fn is(&self, name: &str) -> bool {
+        self.name.to_lowercase() == name.to_lowercase()
+    }
+}
+
+/// A type that every warehouse can hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum ColumnType {
+    /// True or false.
+    Boolean,
+    /// 32 bits, signed.
+    Integer,
+    /// 64 bits, signed.
+    BigInt,
+    /// 64 bits, floating.
+    Double,
+    /// Exact, with `precision` digits, `scale` of them behind the point.
+    Decimal {
+        /// All digits.
+        precision: u8,
+        /// Digits behind the point.
+        scale: u8,
+    },
+    /// Text in UTF-8.
+    Text,
+    /// A UTC time in microseconds.
+    Timestamp,
+    /// A day.
+    Date,
+}
+
+impl ColumnType {
+    /// The type that holds DuckDB's type of this name without loss. There is none for what a warehouse cannot be relied
+    /// on to hold. (A HUGEINT never comes here: DuckDB itself writes it to Parquet as DOUBLE.)
+    pub fn of_duckdb(name: &str) -> Option<Self> {
+        Some(match name {
+            "BOOLEAN" => Self::Boolean,
+            "TINYINT" | "SMALLINT" | "INTEGER" | "UTINYINT" | "USMALLINT" => Self::Integer,
+            "BIGINT" | "UINTEGER" => Self::BigInt,
+            "FLOAT" | "DOUBLE" => Self::Double,
+            "VARCHAR" => Self::Text,
+            "TIMESTAMP" => Self::Timestamp,
+            "DATE" => Self::Date,
+            _ => return Self::decimal(name.strip_prefix("DECIMAL")?),
+        })
+    }
+
+    /// Reads `(precision,scale)`.
+    pub(crate) fn decimal(parameters: &str) -> Option<Self> {
+        let (precision, scale) = parameters.strip_prefix('(')?.strip_suffix(')')?.split_once(',')?;
+        Some(Self::Decimal { precision: precision.trim().parse().ok()?, scale: scale.trim().parse().ok()? })
+    }
+
+    /// Whether a column of type `into` holds every value of this type without loss.
+    pub fn fits(self, into: Self) -> bool {
+        match (self, into) {
+            (Self::Integer, Self::BigInt | Self::Double) => true,
+            (Self::Integer, Self::Decimal { precision, scale }) => precision - scale.min(precision) >= 10,
+            (Self::BigInt, Self::Decimal { precision, scale }) => precision - scale.min(precision) >= 19,
+            (Self::Decimal { precision, scale }, Self::Decimal { precision: p, scale: s }) => {
+                s >= scale && p.saturating_sub(s) >= precision.saturating_sub(scale)
+            }
+            _ => self == into,
+        }
+    }
+}
+
+impl fmt::Display for ColumnType {
+    /// The type in DuckDB's SQL.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Boolean => "BOOLEAN",
+            Self::Integer => "INTEGER",
+            Self::BigInt => "BIGINT",
+            Self::Double => "DOUBLE",
+            Self::Decimal { precision, scale } => return write!(f, "DECIMAL({precision},{scale})"),
+            Self::Text => "VARCHAR",
+            Self::Timestamp => "TIMESTAMP",
+            Self::Date => "DATE",
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_type_goes_where_no_value_of_it_is_lost() {
+        let kind = |name| ColumnType::of_duckdb(name).unwrap();
+        for (from, into) in [
+            ("INTEGER", "BIGINT"),
+            ("INTEGER", "DOUBLE"),
+            ("SMALLINT", "INTEGER"),
+            ("UINTEGER", "BIGINT"),
+            ("DECIMAL(9,2)", "DECIMAL(10,3)"),
+            ("BIGINT", "DECIMAL(38,0)"),
+            ("VARCHAR", "VARCHAR"),
+        ] {
+            assert!(kind(from).fits(kind(into)), "{from} into {into}");
+        }
+        for (from, into) in [
+            ("BIGINT", "INTEGER"),
+            ("BIGINT", "DOUBLE"),
+            ("DOUBLE", "BIGINT"),
+            ("VARCHAR", "DOUBLE"),
+            ("TIMESTAMP", "DATE"),
+            ("DECIMAL(9,2)", "DECIMAL(9,3)"),
+            ("DECIMAL(9,2)", "DOUBLE"),
+        ] {
+            assert!(!kind(from).fits(kind(into)), "{from} into {into}");
+        }
+        assert_eq!(ColumnType::of_duckdb("TIMESTAMP WITH TIME ZONE"), None);
+        assert_eq!(ColumnType::of_duckdb("UBIGINT"), None);
+    }
+}

@@ -1,0 +1,24 @@
+//! A warehouse, reached through DuckDB's ATTACH: its tables, and the load log that says which version of which hour it
+//! holds.
+//!
+//! What the programs may rely on:
+//! - rows and load log change in one transaction, so that they never disagree;
+//! - one load at a time writes to a warehouse; whoever finds it busy or away gets a [`cli::TryAgain`];
+//! - reading creates nothing;
+//! - no password is in any error.
+//!
+//! Everything in which kinds of warehouses differ is in a module per kind: [`file`](mod@file) for the embedded DuckDB
+//! file, [`mysql`] for MariaDB and MySQL.
+
+mod args;
+mod column;
+mod file;
+mod log;
+mod mysql;
+mod session;
+mod warehouse;
+
+pub use args::{Target, WarehouseArgs};
+pub use column::{Column, ColumnType};
+pub use log::{LoadLog, LoggedWindow, read_load_log};
+pub use warehouse::{LogEntry, Warehouse};

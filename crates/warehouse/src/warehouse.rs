@@ -1,0 +1,268 @@
+//! A warehouse as a load sees it, whatever its kind.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use chrono::{DateTime, Utc};
+use engine::{SessionArgs, identifier, literal};
+use layout::{Fingerprint, Hour, Name, Tree};
+
+use crate::args::{Target, WarehouseArgs};
+use crate::column::{Column, ColumnType};
+use crate::log::{LoadLog, LoggedWindow};
+use crate::session::Session;
+use crate::{file, mysql};
+
+/// What a warehouse is attached for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// What a table needs.
+#[derive(Debug)]
+pub(crate) enum Layout<'c> {
+    /// To be created, with these columns after its own two.
+    Create(&'c [Column]),
+    /// These columns more.
+    Add(&'c [Column]),
+}
+
+/// A line of the load log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The hour.
+    pub hour: Hour,
+    /// The fingerprint of the Parquet file.
+    pub fingerprint: Fingerprint,
+    /// Its rows.
+    pub rows: u64,
+    /// The last id that was given when it was loaded.
+    pub last_id: i64,
+}
+
+/// An attached warehouse.
+#[derive(Debug)]
+pub struct Warehouse {
+    session: Session,
+    target: Target,
+}
+
+impl Warehouse {
+    /// Attaches the warehouse to read from it; there may be none yet.
+    pub fn attach_to_read(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<Self>> {
+        let session = match args.target {
+            Target::Duckdb => file::attach(session, tree, Access::Read)?,
+            Target::Mysql => Some(mysql::attach(args, session, Access::Read)?),
+        };
+        Ok(session.map(|session| Self { session, target: args.target }))
+    }
+
+    /// Attaches the warehouse to load into it, with its load log: both are created if they are missing.
+    pub fn attach_to_write(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
+        let session = match args.target {
+            Target::Duckdb => file::attach(session, tree, Access::Write)?,
+            Target::Mysql => Some(mysql::attach(args, session, Access::Write)?),
+        };
+        let Some(session) = session else { anyhow::bail!("{}: is gone", tree.warehouse().display()) };
+        match args.target {
+            Target::Duckdb => file::create_log(&session)?,
+            Target::Mysql => mysql::create_log(&session)?,
+        }
+        Ok(Self { session, target: args.target })
+    }
+
+    /// The load log, of one data set or of all; none if the warehouse has none.
+    pub fn load_log(&self, dataset: Option<&Name>) -> anyhow::Result<Option<LoadLog>> {
+        if self.columns_as_written("load_log")?.is_empty() {
+            return Ok(None);
+        }
+        let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
+        let source = self.source(&format!("SELECT * FROM {}{condition}", self.table("load_log")));
+        let sql = format!("SELECT dataset, epoch_us(window_start), fingerprint, row_count FROM {source}");
+        let rows = self.session.rows(&sql, |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, u64>(3)?))
+        })?;
+        let mut log = LoadLog::new();
+        for (dataset, micros, fingerprint, rows) in rows {
+            // Lines that no load has written are no business of ours.
+            let (Ok(name), Some(hour)) = (dataset.parse::<Name>(), Hour::of_micros(micros)) else { continue };
+            let window = LoggedWindow { fingerprint: Fingerprint::from_text(fingerprint), rows };
+            log.entry(name).or_insert_with(BTreeMap::new).insert(hour, window);
+        }
+        Ok(Some(log))
+    }
+
+    /// The columns of a data set's table with their types, which are none where they are not of the kinds that a load
+    /// creates; empty if there is no table.
+    pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<(String, String, Option<ColumnType>)>> {
+        let columns = self.columns_as_written(dataset.as_str())?;
+        let kind = |name: &str| match self.target {
+            Target::Duckdb => file::column_type(name),
+            Target::Mysql => mysql::column_type(name),
+        };
+        Ok(columns
+            .into_iter()
+            .map(|(name, written)| {
+                let kind = kind(&written);
+                (name, written, kind)
+            })
+            .collect())
+    }
+
+    fn columns_as_written(&self, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+        match self.target {
+            Target::Duckdb => file::columns(&self.session, table),
+            Target::Mysql => mysql::columns(&self.session, table),
+        }
+    }
+
+    /// Creates a data set's table: its id, the start of the hour of its file, and `columns`. Outside of a transaction.
+    pub fn create_table(&self, dataset: &Name, columns: &[Column]) -> anyhow::Result<()> {
+        self.lay_out(dataset, &Layout::Create(columns))
+    }
+
+    /// Adds columns to a data set's table, which are NULL in the rows that are there. Outside of a transaction.
+    pub fn add_columns(&self, dataset: &Name, columns: &[Column]) -> anyhow::Result<()> {
+        self.lay_out(dataset, &Layout::Add(columns))
+    }
+
+    fn lay_out(&self, dataset: &Name, layout: &Layout<'_>) -> anyhow::Result<()> {
+        match self.target {
+            Target::Duckdb => file::lay_out(&self.session, dataset, layout),
+            Target::Mysql => {
+                mysql::lay_out(&self.session, dataset, layout)?;
+                mysql::refresh(&self.session)
+            }
+        }
+    }
+
+    /// Runs `work` in a transaction, in which no other load changes the warehouse. It is committed if `work` returns
+    /// something, and otherwise leaves no trace.
+    pub fn transaction<T>(&self, work: impl FnOnce() -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
+        self.session.run("BEGIN")?;
+        let locked = match self.target {
+            Target::Duckdb => Ok(()),
+            Target::Mysql => mysql::begin(&self.session),
+        };
+        match locked.and_then(|()| work()) {
+            Ok(Some(result)) => {
+                layout::fault::point("load.before_commit");
+                self.session.run("COMMIT")?;
+                layout::fault::point("load.committed");
+                Ok(Some(result))
+            }
+            Ok(None) => {
+                self.session.run("ROLLBACK")?;
+                Ok(None)
+            }
+            Err(error) => {
+                // The first error is the one to tell; a transaction that cannot be rolled back is dead anyway.
+                let _ = self.session.run("ROLLBACK");
+                Err(error)
+            }
+        }
+    }
+
+    /// The first id that no row of the data set has, or ever had as far as the load log knows.
+    pub fn next_id(&self, dataset: &Name) -> anyhow::Result<i64> {
+        let (table, log) = (self.table(dataset.as_str()), self.table("load_log"));
+        let mut next = 1;
+        for select in [
+            format!("SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}'"),
+            format!("SELECT max(id) AS id FROM {table}"),
+        ] {
+            let sql = format!("SELECT id FROM {}", self.source(&select));
+            let found = self.session.rows(&sql, |row| row.get::<_, Option<i64>>(0))?;
+            next = found.into_iter().flatten().map(|id| id.saturating_add(1)).fold(next, i64::max);
+        }
+        Ok(next)
+    }
+
+    /// Removes the rows of `hours`.
+    pub fn delete(&self, dataset: &Name, hours: &[Hour]) -> anyhow::Result<()> {
+        let table = self.table(dataset.as_str());
+        self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours)))
+    }
+
+    /// Inserts the rows of the query `select` into `columns`; returns how many.
+    pub fn insert(&self, dataset: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
+        let columns: Vec<_> = columns.iter().map(|name| identifier(name)).collect();
+        let table = identifier(dataset.as_str());
+        self.session.execute(&format!("INSERT INTO warehouse.{table} ({}) {select}", columns.join(", ")))
+    }
+
+    /// Puts hours into the load log, instead of what it says of them.
+    pub fn record(&self, dataset: &Name, entries: &[LogEntry], now: DateTime<Utc>) -> anyhow::Result<()> {
+        let hours: Vec<_> = entries.iter().map(|entry| entry.hour).collect();
+        let now = now.format("%Y-%m-%d %H:%M:%S%.6f");
+        let values: Vec<_> = entries
+            .iter()
+            .map(|entry| {
+                let LogEntry { hour, fingerprint, rows, last_id } = entry;
+                let (start, fingerprint) = (start(*hour), literal(fingerprint.as_str()));
+                format!("('{dataset}', TIMESTAMP '{start}', {fingerprint}, {rows}, {last_id}, TIMESTAMP '{now}')")
+            })
+            .collect();
+        let insert = match self.target {
+            // DuckDB's primary key still sees a row that the same transaction has deleted.
+            Target::Duckdb => "INSERT OR REPLACE",
+            Target::Mysql => {
+                let hours = starts(&hours);
+                self.change(&format!("DELETE FROM load_log WHERE dataset = '{dataset}' AND window_start IN ({hours})"))?;
+                "INSERT"
+            }
+        };
+        self.session.run(&format!("{insert} INTO warehouse.load_log VALUES {}", values.join(", ")))
+    }
+
+    /// Prints the first rows of a data set's table.
+    pub fn print_head(&self, dataset: &Name, rows: u32, out: impl Write, format: cli::Format) -> anyhow::Result<()> {
+        let select = format!("SELECT * FROM {} ORDER BY id LIMIT {rows}", self.table(dataset.as_str()));
+        let sql = format!("SELECT * FROM {} ORDER BY id", self.source(&select));
+        let printed = engine::print_query(&self.session.connection, &sql, out, format);
+        printed.map_err(|error| match error.downcast_ref::<duckdb::Error>() {
+            Some(cause) => self.session.explain(&cause.to_string()),
+            None => error,
+        })
+    }
+
+    /// The session's connection, for queries that do not concern the warehouse.
+    pub fn connection(&self) -> &duckdb::Connection {
+        &self.session.connection
+    }
+
+    /// A name in the warehouse's own SQL.
+    fn table(&self, name: &str) -> String {
+        match self.target {
+            Target::Duckdb => format!("warehouse.{}", identifier(name)),
+            Target::Mysql => mysql::quoted(name),
+        }
+    }
+
+    /// A SELECT that the warehouse itself runs, as a table expression. It sees what is committed and nothing else.
+    fn source(&self, select: &str) -> String {
+        match self.target {
+            Target::Duckdb => format!("({select})"),
+            Target::Mysql => mysql::query(select),
+        }
+    }
+
+    /// A change that the warehouse itself makes, inside the transaction.
+    fn change(&self, sql: &str) -> anyhow::Result<()> {
+        match self.target {
+            Target::Duckdb => self.session.run(sql),
+            Target::Mysql => mysql::execute(&self.session, sql),
+        }
+    }
+}
+
+/// The start of an hour as SQL text.
+fn start(hour: Hour) -> String {
+    hour.start().format("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn starts(hours: &[Hour]) -> String {
+    hours.iter().map(|hour| format!("'{}'", start(*hour))).collect::<Vec<_>>().join(", ")
+}
