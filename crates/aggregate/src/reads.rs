@@ -1,7 +1,8 @@
 //! What a query reads, found out from the query itself as DuckDB parses it.
 //!
 //! It may read data sets and reference tables by name, and nothing else: no file, no catalogue, no table function that
-//! could read one. Otherwise an hour would depend on something that its commit record does not name.
+//! could read one. Otherwise an hour would depend on something that its commit record does not name. (DuckDB's own ban
+//! on other folders follows links, and so would ban a data set that is kept on another disk by one.)
 
 use std::collections::BTreeSet;
 
@@ -103,7 +104,8 @@ impl Walk<'_> {
             let place = place(self.query, location(node));
             bail!("{place}: {qualifier}.{name}: data sets and reference tables are named without a schema");
         }
-        if !scope.contains(&name) {
+        // A name with a point may be a file to DuckDB, where it is no common table expression to it.
+        if !scope.contains(&name) || name.contains('.') {
             self.tables.insert(name);
         }
         Ok(())

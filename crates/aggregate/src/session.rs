@@ -1,14 +1,14 @@
 //! A DuckDB session in which one query sees one hour at a time.
 //!
 //! Each data set is a temporary view over the hour's file; reference tables are in memory; the query itself is a
-//! temporary view over both. The session can reach files of the data directory only, and its settings are locked.
+//! temporary view over both.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, anyhow, bail};
 use duckdb::Connection;
-use engine::{SessionArgs, identifier, literal, read_parquet};
+use engine::{SessionArgs, identifier, read_parquet};
 use layout::{Fingerprint, Hour, HourRange, Name, Tree};
 
 use crate::query::Query;
@@ -58,7 +58,8 @@ impl<'a> Session<'a> {
         let datasets = sources.datasets.iter();
         let datasets = datasets.map(|dataset| Ok((dataset.clone(), without_rows(&connection, tree, dataset)?)));
         let datasets = datasets.collect::<anyhow::Result<Vec<_>>>()?;
-        lock(&connection, tree, workers)?;
+        // The threads that run hours side by side count among DuckDB's own: all together are as many as were asked for.
+        connection.execute_batch(&format!("SET external_threads = {workers}"))?;
         Self { tree, query, datasets, connection, columns: Vec::new() }.prepare()
     }
 
@@ -83,7 +84,7 @@ impl<'a> Session<'a> {
     pub(crate) fn select(&self) -> String {
         let columns = self.columns.iter().map(|Column { name, sql_type }| {
             let name = identifier(name);
-            if sql_type.contains("HUGEINT") { format!("CAST({name} AS BIGINT) AS {name}") } else { name }
+            if sql_type.ends_with("HUGEINT") { format!("CAST({name} AS BIGINT) AS {name}") } else { name }
         });
         format!("SELECT {} FROM {QUERY}", columns.collect::<Vec<_>>().join(", "))
     }
@@ -139,20 +140,6 @@ fn without_rows(connection: &Connection, tree: &Tree, dataset: &Name) -> anyhow:
     };
     let columns = columns.iter().map(|(name, sql_type)| format!("NULL::{sql_type} AS {}", identifier(name)));
     Ok(format!("SELECT {} WHERE false", columns.collect::<Vec<_>>().join(", ")))
-}
-
-/// Closes the session to all files but those of the data directory, and its settings to the query. The threads that run
-/// hours side by side count among DuckDB's own, so that all together are as many as were asked for.
-fn lock(connection: &Connection, tree: &Tree, workers: usize) -> anyhow::Result<()> {
-    let folder = literal(&tree.root().to_string_lossy());
-    connection
-        .execute_batch(&format!(
-            "SET external_threads = {workers};
-             SET allowed_directories = [{folder}];
-             SET enable_external_access = false;
-             SET lock_configuration = true;"
-        ))
-        .context("cannot close the DuckDB session to other files")
 }
 
 /// An error of DuckDB about the text of the query, with the file and line that it is about.

@@ -38,7 +38,10 @@ impl Random {
         let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
             u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos()).unwrap_or(1)
         });
-        println!("SEED={seed}");
+        #[allow(clippy::print_stdout, reason = "shown when the test fails, to run it again with")]
+        {
+            println!("SEED={seed}");
+        }
         Self(seed | 1)
     }
 

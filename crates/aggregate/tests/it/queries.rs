@@ -137,6 +137,22 @@ fn a_query_that_needs_more_memory_than_it_may_have_spills_to_the_given_folder() 
     assert_eq!(rows(&published(&house, "sorted"), "SELECT count(*) AS n FROM {}"), ["3000000"]);
 }
 
+#[test]
+fn a_data_directory_may_have_any_name_and_a_data_set_may_be_kept_elsewhere_by_a_link() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 2);
+    let elsewhere = tempfile_folder();
+    let odd = house.path().join("it's a \"name\"");
+    std::fs::create_dir_all(odd.join("parquet")).unwrap();
+    let telemetry = elsewhere.path().join("telemetry");
+    let mut copy = std::process::Command::new("cp");
+    assert!(copy.arg("-r").arg(house.path().join("parquet/telemetry")).arg(&telemetry).status().unwrap().success());
+    std::os::unix::fs::symlink(&telemetry, odd.join("parquet/telemetry")).unwrap();
+    let mut command = harness::program("aggregate");
+    harness::Run::of(command.arg("--data-dir").arg(&odd).arg("temperatures")).expect(0);
+    assert!(odd.join("parquet/temperatures/2025/09/02/01.parquet").exists());
+}
+
 fn tempfile_folder() -> harness::tempfile::TempDir {
     harness::tempfile::tempdir().unwrap()
 }

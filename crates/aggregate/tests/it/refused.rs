@@ -73,6 +73,10 @@ fn what_is_not_one_select_over_data_sets_is_refused() {
     refused(&house, "FROM telemetry, query('SELECT 1')", "query() is not for queries");
     refused(&house, "FROM telemetry, glob('*')", "glob() is not for queries");
     refused(&house, &format!("FROM telemetry, '{secret}'"), "there is no data set or reference table");
+    let recursive = format!(
+        "WITH RECURSIVE \"{secret}\" AS (FROM \"{secret}\" UNION FROM \"{secret}\") FROM telemetry, \"{secret}\""
+    );
+    refused(&house, &recursive, "there is no data set or reference table");
     refused(
         &house,
         "FROM telemetry, information_schema.tables",

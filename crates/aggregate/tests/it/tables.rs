@@ -2,7 +2,7 @@
 
 use harness::House;
 
-use crate::tree::{file, published, rows, run, telemetry};
+use crate::tree::{connection, file, published, rows, run, telemetry};
 
 fn house() -> House {
     let house = House::new();
@@ -15,6 +15,8 @@ fn names(house: &House) -> Vec<String> {
     rows(&files, "SELECT sensor_id AS id, sensor_name AS name, sensor_location AS location FROM {}")
 }
 
+type Make<'a> = &'a dyn Fn(&House) -> String;
+
 #[test]
 fn a_reference_table_may_be_csv_json_ndjson_or_parquet() {
     let expected = ["7,007,Hall 1", "8,,"];
@@ -24,10 +26,10 @@ fn a_reference_table_may_be_csv_json_ndjson_or_parquet() {
             "COPY (SELECT '7' AS sensor_id, '007' AS name, 'Hall 1' AS location, 5 AS floor) TO '{}'",
             path.display()
         );
-        duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
+        connection().execute_batch(&sql).unwrap();
         path.to_str().unwrap().to_owned()
     };
-    let makers: [(&str, &dyn Fn(&House) -> String); 4] = [
+    let makers: [(&str, Make<'_>); 4] = [
         ("csv", &|house| file(house, "sensors.csv", "name,sensor_id,floor,location\n007,7,5,Hall 1\n")),
         ("json", &|house| file(house, "sensors.json", r#"[{"sensor_id": "7", "name": "007", "location": "Hall 1"}]"#)),
         ("ndjson", &|house| {

@@ -1,6 +1,7 @@
 //! A tree to aggregate: hours of data sets as compact would have published them, and what is in the results.
 
 use std::path::{Path, PathBuf};
+use std::sync::{LazyLock, Mutex};
 
 use duckdb::Connection;
 use harness::{House, Run};
@@ -8,6 +9,12 @@ use layout::{Commit, DatasetLock, Fingerprint, Hour, Lineage, Name, Tree};
 
 /// A reading: sensor, number or none, text or none, unit.
 pub(crate) type Reading<'a> = (i64, Option<f64>, Option<&'a str>, &'a str);
+
+/// A connection of the tests' own.
+pub(crate) fn connection() -> Connection {
+    static DUCKDB: LazyLock<Mutex<Connection>> = LazyLock::new(|| Mutex::new(Connection::open_in_memory().unwrap()));
+    DUCKDB.lock().unwrap().try_clone().unwrap()
+}
 
 /// Publishes an hour of `dataset` with the rows of the query `select`; `version` stands for its lineage.
 pub(crate) fn put(house: &House, dataset: &str, hour: &str, select: &str, version: &str) -> PathBuf {
@@ -17,8 +24,7 @@ pub(crate) fn put(house: &House, dataset: &str, hour: &str, select: &str, versio
     let draft = tree.draft_parquet(&lock, &dataset, hour).unwrap();
     let query = Fingerprint::of(version.as_bytes());
     let commit = Commit::new(Lineage::Query { query, inputs: [].into(), tables: [].into() });
-    let connection = Connection::open_in_memory().unwrap();
-    engine::copy_to_draft(&connection, select, &draft, &commit).unwrap();
+    engine::copy_to_draft(&connection(), select, &draft, &commit).unwrap();
     layout::publish(vec![draft]).unwrap();
     tree.parquet(&dataset, hour)
 }
@@ -64,10 +70,9 @@ pub(crate) fn many_hours(house: &House, first: &str, hours: i64) {
 
 /// The rows of a query over Parquet files as CSV; `{}` in `sql` stands for the files.
 pub(crate) fn rows(files: &[PathBuf], sql: &str) -> Vec<String> {
-    let connection = Connection::open_in_memory().unwrap();
     let sql = sql.replace("{}", &engine::read_parquet(files.iter().map(PathBuf::as_path)));
     let mut out = Vec::new();
-    engine::print_query(&connection, &sql, &mut out, cli::Format::Csv).unwrap();
+    engine::print_query(&connection(), &sql, &mut out, cli::Format::Csv).unwrap();
     String::from_utf8(out).unwrap().lines().skip(1).map(str::to_owned).collect()
 }
 
