@@ -1,0 +1,156 @@
+#!/usr/bin/env bash
+# Measures the programs beside what they can be compared with, and writes the table into README.md.
+#
+#   scripts/bench.sh [--print]
+#
+# Ingest: until every byte is in a file, beside a bare recv and write of the same bytes by one thread, and beside the
+# same service in Python (asyncio, pydantic, a buffered writer). compact: beside DuckDB's own COPY of the same file. Idle
+# runs and loading: a year of hours, 8,760 of them. What is compared runs in turns, and medians count: the ratios say
+# something about other machines too, the absolute figures do not. The table stands in README.md between the lines
+# <!-- bench --> and <!-- /bench -->; with --print it is only printed. Takes some minutes after the build.
+#
+# Settings: BENCH_ROUNDS (5), BENCH_MB of messages for each run (400; a twentieth of it for Python), TMPDIR for the files.
+set -euo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit; fi
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+rounds=${BENCH_ROUNDS:-5} megabytes=${BENCH_MB:-400}
+export LC_ALL=C TZ=UTC
+unset RUST_LOG DATA_DIR
+work=$(mktemp -d "${TMPDIR:-/tmp}/bench.XXXXXX")
+server=
+stop() {
+    [[ -n $server ]] || return 0
+    kill -TERM "$server" 2>/dev/null || true
+    wait "$server" 2>/dev/null || true
+    server=
+}
+trap 'stop; rm -rf "$work"' EXIT
+say() { echo "bench: $*" >&2; }
+
+programs=$(scripts/build.sh --workspace --examples)
+PATH=$programs:$programs/examples:$PATH
+python=
+if scripts/need.sh python3=python3-venv && python3 -m venv "$work/venv" >&2 &&
+    "$work/venv/bin/pip" install --quiet --disable-pip-version-check pydantic==2.14.3 >&2; then
+    python=$work/venv/bin/python
+else
+    say "no Python with pydantic here: the comparison with it is left out"
+fi
+
+median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }
+calc() { awk "BEGIN { printf \"$1\", $2 }"; }
+# Runs a command and prints its seconds.
+seconds() {
+    local start=${EPOCHREALTIME/./} end
+    "$@" >&2
+    end=${EPOCHREALTIME/./}
+    calc %.6f "($end - $start) / 1e6"
+}
+# Waits until a file holds an address, and prints it.
+address() {
+    for _ in {1..200}; do
+        if grep -oE -m 1 '127\.0\.0\.1:[0-9]+' "$1"; then return; fi
+        sleep 0.05
+    done
+    say "$2 did not start: $(<"$1")"
+    exit 1
+}
+# One run: starts a server ($1) over a fresh folder, sends, stops it, and notes bytes and messages per second.
+ingest() {
+    local kind=$1 connections=$2 size=$megabytes folder=$work/ingest result
+    rm -rf "$folder"
+    mkdir -p "$folder"
+    case $kind in
+        bare) sink "$folder/out" >"$work/log" & ;;
+        tcp-ingest) tcp-ingest -v --data-dir "$folder" --listen telemetry=127.0.0.1:0 2>"$work/log" & ;;
+        python)
+            size=$((megabytes / 20))
+            "$python" tests/bench/asyncio_server.py "$folder" >"$work/log" &
+            ;;
+    esac
+    server=$!
+    result=$(loadgen "$(address "$work/log" "$kind")" "$connections" "$size" "$folder")
+    stop
+    awk '{ print $2 / $1 / 1e6 }' <<<"$result" >>"$work/$kind.$connections.mb"
+    awk '{ print $3 / $1 }' <<<"$result" >>"$work/$kind.$connections.lines"
+}
+table=$work/table
+{
+    echo "| | this | compared with | ratio |"
+    echo "|---|---|---|---|"
+} >"$table"
+row() { printf '| %s | %s | %s | %s |\n' "$@" >>"$table"; }
+
+for connections in 1 4 64; do
+    for ((round = 0; round < rounds; round++)); do
+        say "ingest, $connections connections, round $((round + 1)) of $rounds"
+        ingest bare $connections
+        ingest tcp-ingest $connections
+        [[ -z $python ]] || ingest python $connections
+    done
+    mb=$(median <"$work/tcp-ingest.$connections.mb") lines=$(median <"$work/tcp-ingest.$connections.lines")
+    this=$(printf '%.0f MB/s, %.2f million messages/s' "$mb" "$(calc %.2f "$lines / 1e6")")
+    bare=$(median <"$work/bare.$connections.mb")
+    name="ingest, $connections connections"
+    [[ $connections != 1 ]] || name="ingest, 1 connection"
+    row "$name" "$this" "$(printf '%.0f MB/s: bare recv and write' "$bare")" "$(calc %.2f "$mb / $bare")"
+    if [[ -n $python ]]; then
+        other=$(median <"$work/python.$connections.lines")
+        row "$name" "$this" "$(printf '%.3f million messages/s: Python, asyncio and pydantic' "$(calc %.4f "$other / 1e6")")" "$(calc %.1f "$lines / $other")"
+    fi
+done
+
+input=$work/input.ndjson
+loadgen - 4 "$megabytes" "$input" >/dev/null
+tcp-ingest --data-dir "$work/sealed" --stdin telemetry <"$input"
+for ((round = 0; round < rounds; round++)); do
+    say "compact, round $((round + 1)) of $rounds"
+    copy "$input" "$work/copy.parquet" >>"$work/copy.seconds"
+    rm -rf "$work/compact"
+    cp -r "$work/sealed" "$work/compact"
+    sync
+    seconds compact --data-dir "$work/compact" >>"$work/compact.seconds"
+    echo >>"$work/compact.seconds"
+done
+this=$(median <"$work/compact.seconds") other=$(median <"$work/copy.seconds")
+size=$(stat -c %s "$input")
+row "compact, $megabytes MB in one hour (start, sync and clearing up included)" "$(calc "%.0f MB/s" "$size / 1e6 / $this")" \
+    "$(calc "%.0f MB/s" "$size / 1e6 / $other"): DuckDB's COPY of read_json" "$(calc %.2f "$other / $this")"
+output=$(find "$work/compact/parquet" -name '*.parquet' -printf '%s\n' | awk '{ n += $1 } END { print n }')
+other=$(stat -c %s "$work/copy.parquet")
+row "size of its Parquet file" "$(calc "%.2f MB" "$output / 1e6")" "$(calc "%.2f MB" "$other / 1e6"): DuckDB's COPY" "$(calc %.2f "$output / $other")"
+rm -rf "$work/compact" "$work/sealed" "$work/ingest" "$input"
+
+say "a year of hours, 20 sensors"
+year=$work/year
+awk 'BEGIN { for (hour = 0; hour < 8760; hour++) for (sensor = 1; sensor <= 20; sensor++)
+    printf "{\"timestamp\": %d, \"sensor_id\": %d, \"measurement\": {\"kind\": \"Temperature\", \"value\": %.1f, \"unit\": \"Celsius\"}}\n",
+        1735689600 + hour * 3600 + sensor, sensor, (hour * 7 + sensor * 13) % 400 / 10 }' |
+    tcp-ingest --data-dir "$year" --stdin telemetry
+compact --data-dir "$year"
+aggregate --data-dir "$year" temperatures --table sensors=tests/data/sensors.csv
+for ((round = 0; round < rounds; round++)); do
+    rm -f "$year"/warehouse.duckdb*
+    seconds load-warehouse --data-dir "$year" temperatures >>"$work/load.seconds"
+    echo >>"$work/load.seconds"
+done
+row "load-warehouse, 175,200 rows in 8,760 hours, embedded warehouse" "$(calc "%.0f rows/s" "175200 / $(median <"$work/load.seconds")")" "" ""
+for ((round = 0; round < rounds; round++)); do
+    { seconds compact --data-dir "$year"; echo; } >>"$work/idle.compact"
+    { seconds aggregate --data-dir "$year" temperatures --table sensors=tests/data/sensors.csv; echo; } >>"$work/idle.aggregate"
+    { seconds load-warehouse --data-dir "$year" temperatures; echo; } >>"$work/idle.load-warehouse"
+done
+for program in compact aggregate load-warehouse; do
+    row "$program, nothing to do over 8,760 hours" "$(calc "%.3f s" "$(median <"$work/idle.$program")")" "" ""
+done
+
+cat "$table"
+if [[ ${1:-} != --print ]] && grep -q '^<!-- bench -->$' README.md 2>/dev/null; then
+    awk -v table="$table" '
+        /^<!-- bench -->$/ { print; print ""; while ((getline line < table) > 0) print line; print ""; skip = 1; next }
+        /^<!-- \/bench -->$/ { skip = 0 }
+        !skip' README.md >"$work/README.md"
+    cat "$work/README.md" >README.md
+    say "the table is in README.md"
+fi
