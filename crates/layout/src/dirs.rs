@@ -1,25 +1,72 @@
 //! Folders: made durably, synced, and listed although others change them meanwhile.
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
-use std::fs::{self, File};
+use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::tree::Area;
+
+/// How often to make what somebody tidies away at the same moment. More often than that, it is something else.
+const ATTEMPTS: u32 = 100;
 
 /// Makes `path` and the folders above it that are missing, each of them durable in its parent.
 pub(crate) fn create(path: &Path) -> Result<()> {
+    again(|| create_once(path))
+}
+
+/// Creates the file `path`, and its folder if that is missing; while it is there, nobody tidies the folder away.
+pub(crate) fn create_file(path: &Path) -> Result<File> {
+    again(|| {
+        create_once(path.parent().unwrap_or(path))?;
+        OpenOptions::new().append(true).create_new(true).open(path).map_err(Error::at("create", path))
+    })
+}
+
+fn create_once(path: &Path) -> Result<()> {
     if path.is_dir() {
         return Ok(());
     }
     if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        create(parent)?;
+        create_once(parent)?;
     }
     match fs::create_dir(path) {
         Ok(()) => sync(path.parent().unwrap_or(path)),
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        // By another process just now; or it is a file, or a link to nothing, which stays in the way.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
+            Ok(there) if there.is_dir() || (there.is_symlink() && path.is_dir()) => Ok(()),
+            Ok(_) => Err(Error::at("create the folder", path)(error)),
+            Err(error) => Err(Error::at("look at", path)(error)),
+        },
         Err(error) => Err(Error::at("create the folder", path)(error)),
     }
+}
+
+/// Does again what failed because somebody tidied an empty folder away in between.
+fn again<T>(make: impl Fn() -> Result<T>) -> Result<T> {
+    let mut attempts = 1..ATTEMPTS;
+    loop {
+        match make() {
+            Err(error) if error.is_not_found() && attempts.next().is_some() => {}
+            done => return done,
+        }
+    }
+}
+
+/// Makes the name of `file` durable, and the names of the folders that lead to it: another process may have made one of
+/// them a moment ago and died before it was synced.
+pub(crate) fn sync_names<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<()> {
+    let folders: BTreeSet<_> = files.into_iter().flat_map(|file| file.ancestors().skip(1).take(depth(file))).collect();
+    folders.into_iter().try_for_each(sync)
+}
+
+/// How many folders lead from the data directory, itself counted, to `file`.
+fn depth(file: &Path) -> usize {
+    // <data directory>/<area>/<name>/YYYY/MM/DD/<file>
+    let area = file.ancestors().nth(5).and_then(Path::file_name);
+    if area.is_some_and(|name| Area::ALL.iter().any(|area| name == area.as_str())) { 6 } else { 1 }
 }
 
 /// Makes the entries of `path` durable.

@@ -125,7 +125,8 @@ impl HourRange {
 
     /// Just `hour`.
     pub fn only(hour: Hour) -> Self {
-        Self { from: Some(hour), to: Some(hour.plus(1)) }
+        // After the last hour there is none.
+        Self { from: Some(hour), to: (hour < Hour::MAX).then(|| hour.plus(1)) }
     }
 
     /// Whether `hour` is one of them.

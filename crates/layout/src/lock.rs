@@ -2,11 +2,10 @@
 
 use std::fs::File;
 
-use rustix::fs::{FlockOperation, flock};
-
 use crate::dirs;
 use crate::error::{Error, Result};
 use crate::name::Name;
+use crate::segment::try_lock;
 use crate::tree::{Area, Tree};
 
 /// The right to change a data set. The kernel takes it back when the process ends, however it ends.
@@ -21,10 +20,6 @@ impl DatasetLock {
         let path = tree.folder(Area::Parquet, dataset);
         dirs::create(&path)?;
         let folder = File::open(&path).map_err(Error::at("open the folder", &path))?;
-        match flock(&folder, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Some(Self { _folder: folder })),
-            Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
-            Err(error) => Err(Error::at("lock the folder", &path)(error)),
-        }
+        Ok(try_lock(&folder, &path)?.then_some(Self { _folder: folder }))
     }
 }

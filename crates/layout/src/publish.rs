@@ -4,7 +4,6 @@
 //! each to its target and syncs the folders. Whoever dies before the rename leaves an orphan, which nobody reads; whoever
 //! dies after it has published.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -23,8 +22,16 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Prepares the folder of `target` and a name beside it. The file itself is for the caller to write.
+    /// Makes an empty file beside `target`, in its folder, for the caller to write: it keeps the folder from being tidied
+    /// away.
     pub(crate) fn new(target: PathBuf) -> Result<Self> {
+        let draft = Self::unmade(target)?;
+        dirs::create_file(&draft.temporary)?;
+        Ok(draft)
+    }
+
+    /// As [`Draft::new`], for whoever wants to make the file as well: the folder is there, the file is not.
+    pub(crate) fn unmade(target: PathBuf) -> Result<Self> {
         let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(Error::invalid(&target, "not the path of a file"));
         };
@@ -42,6 +49,15 @@ impl Draft {
     pub fn target(&self) -> &Path {
         &self.target
     }
+
+    /// Syncs what was written. Nothing at all is a caller's mistake, and no file of the tree.
+    fn sync(&self) -> Result<()> {
+        let file = File::open(&self.temporary).map_err(Error::at("open", &self.temporary))?;
+        if file.metadata().map_err(Error::at("look at", &self.temporary))?.len() == 0 {
+            return Err(Error::invalid(&self.temporary, "nothing was written to it: it is not published"));
+        }
+        file.sync_all().map_err(Error::at("sync", &self.temporary))
+    }
 }
 
 impl Drop for Draft {
@@ -55,18 +71,14 @@ impl Drop for Draft {
 pub fn publish(drafts: Vec<Draft>) -> Result<()> {
     fault::point("publish.written");
     for draft in &drafts {
-        File::open(&draft.temporary).and_then(|file| file.sync_all()).map_err(Error::at("sync", &draft.temporary))?;
+        draft.sync()?;
     }
     fault::point("publish.synced");
-    let mut folders = BTreeSet::new();
     for draft in &drafts {
         fs::rename(&draft.temporary, &draft.target).map_err(Error::at("rename to its name", &draft.target))?;
-        folders.extend(draft.target.parent());
         fault::point("publish.renamed");
     }
-    for folder in folders {
-        dirs::sync(folder)?;
-    }
+    dirs::sync_names(drafts.iter().map(Draft::target))?;
     fault::point("publish.done");
     Ok(())
 }
@@ -74,21 +86,19 @@ pub fn publish(drafts: Vec<Draft>) -> Result<()> {
 /// Makes a published file durable whose publisher may have died between the rename and the sync of the folder.
 pub fn sync_published(path: &Path) -> Result<()> {
     File::open(path).and_then(|file| file.sync_all()).map_err(Error::at("sync", path))?;
-    path.parent().map_or(Ok(()), dirs::sync)
+    dirs::sync_names([path])
 }
 
 /// Publishes `draft` unless its name is taken by now, and says whether it did: of two that publish, the second sees the
 /// first's file.
 #[expect(clippy::needless_pass_by_value, reason = "a draft that is published is used up")]
 pub fn publish_new(draft: Draft) -> Result<bool> {
-    File::open(&draft.temporary).and_then(|file| file.sync_all()).map_err(Error::at("sync", &draft.temporary))?;
+    draft.sync()?;
     match fs::hard_link(&draft.temporary, &draft.target) {
         Ok(()) => {}
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(Error::at("link to its name", &draft.target)(error)),
     }
-    if let Some(folder) = draft.target.parent() {
-        dirs::sync(folder)?;
-    }
+    dirs::sync_names([draft.target()])?;
     Ok(true)
 }

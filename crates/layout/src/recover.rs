@@ -59,22 +59,21 @@ pub fn recover(tree: &Tree, area: Area, stream: &Name, now: DateTime<Utc>) -> Re
 /// The length up to the last complete line, and the bytes after it.
 fn torn_tail(file: &File) -> io::Result<(u64, Vec<u8>)> {
     const STEP: u64 = 64 * 1024;
+    let read = |from: u64, to: u64| {
+        let mut piece = vec![0; usize::try_from(to - from).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        file.read_exact_at(&mut piece, from).map(|()| piece)
+    };
     let len = file.metadata()?.len();
-    let mut start = len;
-    let mut tail = Vec::new();
-    while start > 0 {
-        let from = start.saturating_sub(STEP);
-        let mut piece = vec![0; usize::try_from(start - from).unwrap_or_default()];
-        file.read_exact_at(&mut piece, from)?;
-        let newline = piece.iter().rposition(|byte| *byte == b'\n');
-        let torn = piece.split_off(newline.map_or(0, |at| at + 1));
-        tail.splice(0..0, torn);
-        if newline.is_some() {
+    let mut complete = len;
+    while complete > 0 {
+        let from = complete.saturating_sub(STEP);
+        if let Some(newline) = read(from, complete)?.iter().rposition(|byte| *byte == b'\n') {
+            complete = from + newline as u64 + 1;
             break;
         }
-        start = from;
+        complete = from;
     }
-    Ok((len - tail.len() as u64, tail))
+    Ok((complete, read(complete, len)?))
 }
 
 fn quarantine_tail(tree: &Tree, stream: &Name, segment: &SealedSegment, tail: &[u8], now: DateTime<Utc>) -> Result<()> {

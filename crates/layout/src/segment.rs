@@ -4,9 +4,8 @@
 //! after which nobody changes it. A segment's name holds the time of its creation and 80 random bits: names sort by age and
 //! never come twice, which is what makes "listed in the commit record" mean "already in the Parquet file".
 
-use std::collections::BTreeSet;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io::{self, IoSlice, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -126,13 +125,7 @@ impl OpenSegment {
         loop {
             let sealed = tree.segment(area, stream, hour, SegmentName::unique());
             let path = open_path(&sealed.path);
-            dirs::create(path.parent().unwrap_or(&path))?;
-            let file = match OpenOptions::new().append(true).create_new(true).open(&path) {
-                Ok(file) => file,
-                // Somebody tidied the empty folder away in between.
-                Err(error) if error.kind() == io::ErrorKind::NotFound && tree.exists() => continue,
-                Err(error) => return Err(Error::at("create the segment", &path)(error)),
-            };
+            let file = dirs::create_file(&path)?;
             // Between creation and lock, a recovering process may have taken the file for a dead writer's.
             if try_lock(&file, &path)? {
                 return Ok(Self::resume(file, path, sealed, 0));
@@ -178,11 +171,13 @@ impl OpenSegment {
         self.created
     }
 
-    /// Appends `pieces`, complete lines in all. On an error the segment is as it was before; if even that cannot be
-    /// had, the error is [`Error::Invalid`] and the segment must not be written any more.
+    /// Appends `pieces`, complete lines in all, and uses them up, also when it fails. On an error the segment is as it
+    /// was before; if even that cannot be had, the error is [`Error::Invalid`] and the segment must not be written any more.
     pub fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
         let before = self.len;
         let mut rest = pieces;
+        // Empty pieces in front: to write nothing would look like a disk that takes nothing.
+        IoSlice::advance_slices(&mut rest, 0);
         // The kernel takes so many pieces at a time (IOV_MAX).
         while let Some(batch) = (!rest.is_empty()).then(|| rest.len().min(1024)) {
             let (now, _) = rest.split_at(batch);
@@ -247,7 +242,7 @@ impl SegmentSync {
     pub fn run(&self) -> Result<()> {
         self.file.sync_data().map_err(Error::at("sync", &self.path))?;
         if !self.entry_synced.load(Ordering::Relaxed) {
-            dirs::sync(self.path.parent().unwrap_or(&self.path))?;
+            dirs::sync_names([self.path.as_path()])?;
             self.entry_synced.store(true, Ordering::Relaxed);
         }
         Ok(())
@@ -282,7 +277,6 @@ pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSeg
     }
     fault::point("seal.synced");
     let mut sealed = Vec::new();
-    let mut folders = BTreeSet::new();
     while let Some(segment) = segments.pop() {
         let target = &segment.sealed.path;
         let done = if segment.is_empty() {
@@ -296,13 +290,14 @@ pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSeg
         }
         fault::point("seal.renamed");
         if !segment.is_empty() {
-            folders.extend(target.parent().map(Path::to_owned));
             sealed.push(segment.sealed);
         }
     }
-    for folder in folders {
-        dirs::sync(&folder).map_err(|error| SealError { error, unsynced: true, open: Vec::new() })?;
-    }
+    dirs::sync_names(sealed.iter().map(|segment| segment.path.as_path())).map_err(|error| SealError {
+        error,
+        unsynced: true,
+        open: Vec::new(),
+    })?;
     Ok(sealed)
 }
 
@@ -319,7 +314,7 @@ pub fn remove_segments(segments: &[SealedSegment]) -> Result<()> {
     Ok(())
 }
 
-/// Locks a segment's file, if no living writer has it and `path` still is that file.
+/// Locks a file or folder, if nobody else has it and `path` still is that file.
 pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool> {
     match flock(file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => {}

@@ -89,14 +89,14 @@ impl Tree {
         &self.root
     }
 
-    /// Whether the data directory is there.
-    pub(crate) fn exists(&self) -> bool {
-        self.root.is_dir()
-    }
-
     /// The embedded warehouse.
     pub fn warehouse(&self) -> PathBuf {
         self.root.join("warehouse.duckdb")
+    }
+
+    /// A draft of the embedded warehouse, which [`publish_new`](crate::publish_new) publishes.
+    pub fn draft_warehouse(&self) -> Result<Draft> {
+        Draft::unmade(self.warehouse())
     }
 
     /// `path` without the data directory, for messages and records.
@@ -188,14 +188,14 @@ impl Tree {
                 .map(|files| scope.spawn(|| files.iter().map(|file| Commit::read(&file.path)).collect::<Vec<_>>()))
                 .collect();
             for reader in readers {
-                commits.extend(reader.join().unwrap_or_default());
+                // A share that was missing would give each file after it the record of another.
+                commits.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
             }
         });
-        Ok(files
-            .into_iter()
-            .zip(commits)
-            .filter(|(_, commit)| !commit.as_ref().is_err_and(Error::is_not_found))
-            .collect())
+        // A link to nothing, though, is an hour on a disk that is not there.
+        let removed = |file: &ParquetFile, error: &Error| error.is_not_found() && file.path.symlink_metadata().is_err();
+        let hours = files.into_iter().zip(commits);
+        Ok(hours.filter(|(file, commit)| !commit.as_ref().is_err_and(|error| removed(file, error))).collect())
     }
 
     /// Removes a published hour. Only who holds the data set's lock does.
@@ -260,7 +260,13 @@ impl Tree {
     pub fn remove_empty_folder(&self, path: &Path) -> Result<bool> {
         match fs::remove_dir(path) {
             Ok(()) => Ok(true),
-            Err(error) if matches!(error.kind(), io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound) => {
+            // Somebody else's now: filled again, removed already, or replaced by a link.
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::DirectoryNotEmpty | io::ErrorKind::NotFound | io::ErrorKind::NotADirectory
+                ) =>
+            {
                 Ok(false)
             }
             Err(error) => Err(Error::at("remove the empty folder", path)(error)),

@@ -1,0 +1,68 @@
+//! The lock of a data set: one holder at a time, and none for longer than it lives.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use common::{House, kill, name, ready};
+use layout::DatasetLock;
+
+fn lock(house: &House, dataset: &str) -> Option<DatasetLock> {
+    DatasetLock::try_acquire(&house.tree, &name(dataset)).unwrap()
+}
+
+#[test]
+fn child_holds_the_lock() {
+    let Some(house) = House::of_child() else { return };
+    let _lock = lock(&house, "telemetry").unwrap();
+    ready();
+    // Until it is killed, or the test ends and closes its end.
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+}
+
+#[test]
+fn a_lock_excludes_other_processes_until_its_holder_dies() {
+    let house = House::new();
+    let child = house.start("child_holds_the_lock");
+    assert!(lock(&house, "telemetry").is_none(), "two processes hold the lock");
+    assert!(lock(&house, "temperatures").is_some(), "the lock of another data set is another lock");
+    kill(child);
+    assert!(lock(&house, "telemetry").is_some(), "a dead process holds the lock");
+}
+
+#[test]
+fn a_lock_that_is_dropped_is_free() {
+    let house = House::new();
+    let held = lock(&house, "telemetry");
+    assert!(held.is_some() && lock(&house, "telemetry").is_none());
+    drop(held);
+    assert!(lock(&house, "telemetry").is_some());
+}
+
+#[test]
+fn of_many_that_try_at_once_one_has_it() {
+    let house = House::new();
+    let inside = AtomicU32::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| {
+                for _ in 0..500 {
+                    let Some(_lock) = lock(&house, "telemetry") else { continue };
+                    assert_eq!(inside.fetch_add(1, Ordering::SeqCst), 0, "two hold the lock");
+                    assert_eq!(inside.fetch_sub(1, Ordering::SeqCst), 1);
+                }
+            });
+        }
+    });
+}
+
+#[test]
+fn a_folder_that_was_replaced_is_locked_anew() {
+    let house = House::new();
+    let _of_the_old = lock(&house, "telemetry").unwrap();
+    let folder = house.tree.root().join("parquet/telemetry");
+    std::fs::rename(&folder, folder.with_file_name("aside")).unwrap();
+    assert!(lock(&house, "telemetry").is_some(), "the lock of the folder that was moved away bars the new one");
+}
