@@ -1,0 +1,236 @@
+//! Recovery: what a dead writer left is sealed, once; what a living one writes is left alone.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::fs;
+use std::io::IoSlice;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use base64::Engine as _;
+use chrono::Utc;
+use common::{House, hour, kill, name, ready};
+use layout::{Area, Hour, OpenSegment, Recovered, seal};
+use proptest::prelude::*;
+
+fn recover(house: &House) -> Vec<Recovered> {
+    layout::recover(&house.tree, Area::Raw, &name("telemetry"), Utc::now()).unwrap()
+}
+
+fn abandon(house: &House, lines: &[u8]) {
+    house.abandon(Area::Raw, &name("telemetry"), hour("2025-09-02T10"), lines);
+}
+
+/// The content of all sealed segments of telemetry.
+fn sealed(house: &House) -> Vec<u8> {
+    house.sealed(Area::Raw, &name("telemetry")).iter().flat_map(|segment| fs::read(&segment.path).unwrap()).collect()
+}
+
+/// The original bytes in the quarantine, one entry a record.
+fn quarantined(house: &House) -> Vec<Vec<u8>> {
+    let mut lines = Vec::new();
+    for segment in house.sealed(Area::Quarantine, &name("telemetry")) {
+        for record in fs::read_to_string(&segment.path).unwrap().lines() {
+            let record: serde_json::Value = serde_json::from_str(record).unwrap();
+            assert_eq!(record["reason"], "torn");
+            assert!(record["source"].as_str().unwrap().starts_with("raw/telemetry/2025/09/02/10."));
+            lines.push(match record.get("line") {
+                Some(line) => line.as_str().unwrap().as_bytes().to_vec(),
+                None => {
+                    base64::engine::general_purpose::STANDARD.decode(record["line_base64"].as_str().unwrap()).unwrap()
+                }
+            });
+        }
+    }
+    lines
+}
+
+#[test]
+fn a_segment_is_left_alone_as_long_as_this_process_writes_it() {
+    let house = House::new();
+    let mut segment = OpenSegment::create(&house.tree, Area::Raw, &name("telemetry"), hour("2025-09-02T10")).unwrap();
+    segment.append(&mut [IoSlice::new(b"{}\n{")]).unwrap();
+    assert!(recover(&house).is_empty());
+    // A sync that another thread has yet to do keeps the lock as well: the file is still in use.
+    let sync = segment.take_sync();
+    drop(segment);
+    assert!(recover(&house).is_empty());
+    drop(sync);
+    assert_eq!(recover(&house).len(), 1);
+    assert_eq!(sealed(&house), b"{}\n");
+}
+
+#[test]
+fn child_writes_and_waits() {
+    let Some(house) = House::of_child() else { return };
+    let mut segment = OpenSegment::create(&house.tree, Area::Raw, &name("telemetry"), hour("2025-09-02T10")).unwrap();
+    segment.append(&mut [IoSlice::new(b"{\"a\":1}\n{\"b\":")]).unwrap();
+    ready();
+    std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
+}
+
+#[test]
+fn a_segment_is_recovered_when_its_writer_is_killed_and_not_before() {
+    let house = House::new();
+    let child = house.start("child_writes_and_waits");
+    assert!(recover(&house).is_empty());
+    assert_eq!(sealed(&house), b"");
+    kill(child);
+    let recovered = recover(&house);
+    assert_eq!((recovered.len(), recovered[0].torn), (1, 5));
+    assert_eq!(recovered[0].sealed.as_ref(), house.sealed(Area::Raw, &name("telemetry")).first());
+    assert_eq!((sealed(&house), quarantined(&house)), (b"{\"a\":1}\n".to_vec(), vec![b"{\"b\":".to_vec()]));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn whole_lines_are_sealed_and_a_torn_one_is_kept(
+        lines in "([a-z]{0,10}\n){0,5}",
+        tail in prop_oneof!["[a-z]{0,10}".prop_map(String::into_bytes), proptest::collection::vec(11u8.., 1..20)],
+        long in prop_oneof![Just(0usize), 65_000usize..66_100, 131_000usize..131_100],
+    ) {
+        let house = House::new();
+        let tail = [vec![b'x'; long], tail].concat();
+        let text = [lines.as_bytes(), &tail].concat();
+        abandon(&house, &text);
+        let recovered = recover(&house);
+        prop_assert_eq!(recovered.len(), 1);
+        prop_assert_eq!(recovered[0].torn, tail.len());
+        prop_assert_eq!(recovered[0].sealed.is_some(), !lines.is_empty());
+        prop_assert_eq!(sealed(&house), lines.as_bytes());
+        let expected = if tail.is_empty() { Vec::new() } else { vec![tail] };
+        prop_assert_eq!(quarantined(&house), expected);
+        prop_assert!(recover(&house).is_empty());
+    }
+}
+
+#[test]
+fn a_file_that_is_one_torn_line_of_many_megabytes_goes_to_quarantine_whole() {
+    let house = House::new();
+    let line = vec![b'x'; 40 << 20];
+    abandon(&house, &line);
+    let recovered = recover(&house);
+    assert!(recovered[0].sealed.is_none() && recovered[0].torn == line.len());
+    assert!(quarantined(&house) == [line]);
+    assert_eq!(house.files().len(), 1, "{:?}", house.files());
+}
+
+#[test]
+fn child_recovers() {
+    let Some(house) = House::of_child() else { return };
+    recover(&house);
+}
+
+#[test]
+fn a_torn_line_is_quarantined_once_however_often_recovery_dies() {
+    let house = House::new();
+    abandon(&house, b"{\"a\":1}\n{\"b\":");
+    for fault in [
+        "publish.written",
+        "publish.renamed",
+        "recover.quarantined",
+        "recover.quarantined",
+        "seal.synced",
+        "seal.renamed",
+    ] {
+        house.die_at("child_recovers", fault);
+        assert!(sealed(&house).is_empty() || fault == "seal.renamed");
+        assert!(quarantined(&house).len() <= 1, "{:?}", quarantined(&house));
+    }
+    assert!(recover(&house).is_empty(), "the last one had renamed it");
+    assert_eq!((sealed(&house), quarantined(&house)), (b"{\"a\":1}\n".to_vec(), vec![b"{\"b\":".to_vec()]));
+}
+
+#[test]
+fn recovery_of_one_stream_or_area_does_not_touch_another() {
+    let house = House::new();
+    abandon(&house, b"{}\n");
+    house.abandon(Area::Quarantine, &name("telemetry"), hour("2025-09-02T10"), b"{\"reason\":\"torn\"}\n");
+    house.abandon(Area::Raw, &name("measurement"), hour("2025-09-02T10"), b"{}\n");
+    assert_eq!(recover(&house).len(), 1);
+    let open: Vec<_> = house.files().into_iter().filter(|file| file.ends_with("open")).collect();
+    assert_eq!(open.len(), 2, "{open:?}");
+}
+
+#[test]
+fn a_torn_record_of_the_quarantine_is_quarantined_itself() {
+    let house = House::new();
+    let stream = name("telemetry");
+    house.abandon(Area::Quarantine, &stream, hour("2025-09-02T10"), b"{\"reason\":\"not_json\"}\n{\"rea");
+    let recovered = layout::recover(&house.tree, Area::Quarantine, &stream, Utc::now()).unwrap();
+    assert_eq!((recovered.len(), recovered[0].torn), (1, 5));
+    let counts =
+        house.sealed(Area::Quarantine, &stream).into_iter().map(|file| layout::count_rejected(&file.path).unwrap());
+    let reasons: Vec<_> = counts.flat_map(|counts| counts.into_keys()).collect();
+    assert_eq!(reasons.len(), 2, "{reasons:?}");
+    assert!(layout::recover(&house.tree, Area::Quarantine, &stream, Utc::now()).unwrap().is_empty());
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_an_error_that_names_it() {
+    let house = House::new();
+    let path = house.tree.root().join("raw/telemetry/2025/09/02/10.01K4A6Q0000000000000000000.json.open");
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    std::os::unix::fs::symlink("loop.json.open", path.with_file_name("loop.json.open")).unwrap();
+    std::os::unix::fs::symlink("loop.json.open", &path).unwrap();
+    let error = layout::recover(&house.tree, Area::Raw, &name("telemetry"), Utc::now()).unwrap_err().to_string();
+    assert!(error.starts_with(&format!("{}: cannot open: ", path.display())), "{error}");
+}
+
+#[test]
+fn two_that_recover_at_once_seal_each_segment_once() {
+    const SEGMENTS: usize = 20;
+    for _ in 0..5 {
+        let house = House::new();
+        for i in 0..SEGMENTS {
+            abandon(&house, format!("{{\"a\":{i}}}\n{{\"torn\":{i}").as_bytes());
+        }
+        let recovered: usize = std::thread::scope(|scope| {
+            let both = [(); 2].map(|()| scope.spawn(|| recover(&house).len()));
+            both.into_iter().map(|one| one.join().unwrap()).sum()
+        });
+        assert_eq!(recovered, SEGMENTS);
+        assert_eq!(
+            (house.sealed(Area::Raw, &name("telemetry")).len(), quarantined(&house).len()),
+            (SEGMENTS, SEGMENTS)
+        );
+        assert!(recover(&house).is_empty());
+    }
+}
+
+#[test]
+fn who_creates_a_segment_keeps_it_while_others_recover() {
+    const ROUNDS: u32 = 400;
+    let house = House::new();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let recoverers = [(); 2].map(|()| {
+            scope.spawn(|| {
+                let mut taken = 0;
+                while !done.load(Ordering::Relaxed) {
+                    taken += recover(&house).iter().filter(|one| one.sealed.is_some()).count();
+                }
+                taken
+            })
+        });
+        let hour: Hour = hour("2025-09-02T10");
+        for round in 0..ROUNDS {
+            let mut segment = OpenSegment::create(&house.tree, Area::Raw, &name("telemetry"), hour).unwrap();
+            segment.append(&mut [IoSlice::new(format!("{round}\n").as_bytes())]).unwrap();
+            assert!(segment.path().exists(), "somebody took a segment from its living writer");
+            let sealed = seal(vec![segment]).unwrap();
+            assert_eq!(fs::read_to_string(&sealed[0].path).unwrap(), format!("{round}\n"));
+        }
+        done.store(true, Ordering::Relaxed);
+        let taken: usize = recoverers.into_iter().map(|one| one.join().unwrap()).sum();
+        assert_eq!(taken, 0, "a recovery sealed a segment with a living writer");
+    });
+    let mut lines: Vec<u32> =
+        String::from_utf8(sealed(&house)).unwrap().lines().map(|line| line.parse().unwrap()).collect();
+    lines.sort_unstable();
+    assert!(lines.into_iter().eq(0..ROUNDS));
+    assert!(house.files().iter().all(|file| !file.ends_with("open")));
+}
