@@ -238,6 +238,9 @@ impl Connection {
     /// Writes the batch judged from the first `count` bytes of the buffer, then consumes what it took.
     /// Returns false, with nothing written and nothing consumed, when the storage refuses.
     fn commit(&self, intake: &mut Intake, count: usize, now: DateTime<Utc>) -> io::Result<bool> {
+        if self.worker.shared.failure.get().is_some() {
+            return Ok(false);
+        }
         let block = intake.buffer.get(..count).unwrap_or_default();
         match intake.writer.commit(self.stream, block, &intake.batch, now) {
             Ok(()) => self.worker.storage_works(),

@@ -123,6 +123,7 @@ fn serve(
         let mut accepting = start_accepting(&listeners, &dispatch);
         until_stopped(&mut signals, &config, &stats, &failure).await;
         accepting.shutdown().await;
+        failure.stopping.store(true, Relaxed);
         let _ = stop.send(Some(Instant::now() + config.drain_timeout));
         for (stream, listener) in listeners {
             accept_rest(listener, stream, &dispatch);

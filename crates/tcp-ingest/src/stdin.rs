@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use chrono::Utc;
 use cli::Outcome;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::framing::Framing;
@@ -21,13 +21,17 @@ pub(crate) async fn run(shared: Shared) -> anyhow::Result<Outcome> {
     let max_line = usize::try_from(shared.config.args.max_line.0).unwrap_or(usize::MAX);
     let stopping = Arc::new(AtomicBool::new(false));
     let mut blocks = read(Arc::clone(&stopping));
-    let mut pipe = Pipe { intake: Intake::new(&shared), framing: Framing::new(max_line), block: Vec::new(), shared };
-    let (mut terminate, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut pipe = Pipe {
+        intake: Intake::new(&shared),
+        framing: Framing::new(max_line),
+        block: Vec::new(),
+        stop: Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? },
+        shared,
+    };
     loop {
         let block = tokio::select! {
             block = blocks.recv() => block,
-            _ = terminate.recv() => { stopping.store(true, Relaxed); continue }
-            _ = interrupt.recv() => { stopping.store(true, Relaxed); continue }
+            () = pipe.stop.wanted() => { stopping.store(true, Relaxed); continue }
             // What was read when the signal came has been handed over by now; the reader may wait for more for ever.
             () = tokio::time::sleep(Duration::from_millis(100)), if stopping.load(Relaxed) => None,
         };
@@ -38,6 +42,7 @@ pub(crate) async fn run(shared: Shared) -> anyhow::Result<Outcome> {
         pipe.lines().await?;
     }
     pipe.last().await?;
+    pipe.shared.failure.stopping.store(stopping.load(Relaxed), Relaxed);
     pipe.intake.writer.seal_all();
     if stopping.load(Relaxed) {
         log::warn!("interrupted: what was read is written, the rest is not");
@@ -76,12 +81,28 @@ fn read(stopping: Arc<AtomicBool>) -> mpsc::Receiver<io::Result<Vec<u8>>> {
     blocks
 }
 
+/// The signals that end it before its time.
+struct Stop {
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Stop {
+    async fn wanted(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
+        }
+    }
+}
+
 struct Pipe {
     shared: Shared,
     intake: Intake,
     framing: Framing,
     /// What is read and not written.
     block: Vec<u8>,
+    stop: Stop,
 }
 
 impl Pipe {
@@ -123,7 +144,13 @@ impl Pipe {
             if !std::mem::replace(&mut told, true) {
                 log::error!("{error}; reading waits, nothing is lost: make room or mend the disk");
             }
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                () = self.stop.wanted() => bail!("interrupted while the disk refused: what was read last is not written"),
+            }
+        }
+        if let Some(what) = self.shared.failure.get() {
+            bail!("{what}");
         }
         if told {
             log::warn!("writing works again");

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use layout::{Area, Hour, OpenSegment, Result, Tree};
+use layout::{Area, Error, Hour, OpenSegment, Result, Tree};
 
 use crate::args::Config;
 use crate::batch::Batch;
@@ -72,6 +72,9 @@ impl Writer {
             let before = slot.segment.len();
             slot.used = self.commits;
             if let Err(error) = slot.segment.append(pieces) {
+                if matches!(error, Error::Invalid { .. }) {
+                    self.abandon(key);
+                }
                 self.rollback(&lengths)?;
                 return Err(error);
             }
@@ -85,13 +88,24 @@ impl Writer {
         Ok(())
     }
 
+    /// Cuts the segments of a batch that failed back to what they were before it.
     fn rollback(&mut self, lengths: &[(Key, u64)]) -> Result<()> {
+        let mut undone = Ok(());
         for (key, before) in lengths {
-            if let Some(slot) = self.open.get_mut(key) {
-                slot.segment.rollback(*before)?;
+            if let Some(slot) = self.open.get_mut(key)
+                && let Err(error) = slot.segment.rollback(*before)
+            {
+                self.abandon(key);
+                undone = Err(error);
             }
         }
-        Ok(())
+        undone
+    }
+
+    /// Leaves a segment that cannot be cut back as it is: not sealed, but for the next start to recover.
+    fn abandon(&mut self, key: &Key) {
+        self.open.remove(key);
+        self.stats.open_segments.fetch_sub(1, Relaxed);
     }
 
     /// Opens the segments that `writes` needs; seals those used longest ago when there would be too many.
