@@ -159,13 +159,13 @@ fn while_the_warehouse_cannot_be_asked_no_hour_goes_and_the_rest_does() {
     let fingerprint = house.stream("telemetry", ago(100), 3);
     house.quarantine("telemetry", ago(100), &["not_json"]);
     // No server, or no extension to talk to one.
-    let mut command = house.house.program("housekeep");
+    let mut command = house.data.program("housekeep");
     command.args(["clean", "--keep-parquet=1d", "--keep-quarantine=1d", "--target=mysql"]);
     command.envs([("DB_HOST", "127.0.0.1"), ("DB_PORT", "1"), ("DB_USER", "u"), ("DB_PASSWORD", "geheim")]);
     let run = harness::Run::of(command.env("DB_NAME", "d"));
     assert!(matches!(run.status, Some(1 | 75)) && !run.stderr.contains("geheim"), "{run:?}");
     assert!(house.has("telemetry", ago(100)));
-    assert_eq!(house.house.files_like("quarantine", ".json").len(), 0);
+    assert_eq!(house.data.files_like("quarantine", ".json").len(), 0);
 
     // Somebody else has the embedded one open for long.
     house.load("telemetry", ago(100), &fingerprint);
@@ -174,7 +174,7 @@ fn while_the_warehouse_cannot_be_asked_no_hour_goes_and_the_rest_does() {
     let run = house.run("clean --keep-parquet 1d --keep-quarantine 1d").expect(75);
     assert!(run.stderr.contains("no hour of a data set is removed"), "{}", run.stderr);
     assert!(house.has("telemetry", ago(100)));
-    assert_eq!(house.house.files_like("quarantine", ".json").len(), 0);
+    assert_eq!(house.data.files_like("quarantine", ".json").len(), 0);
     drop(open);
     house.run("clean --keep-parquet 1d").expect(0);
     assert!(!house.has("telemetry", ago(100)));
@@ -215,10 +215,7 @@ fn orphans_go_by_age_and_in_parquet_by_the_lock() {
     let plan = house.run("clean --keep-parquet 1d --dry-run --format ndjson").expect(0);
     let plan = paths(&house, &plan);
     assert!(plan.contains(&old) && plan.contains(old.parent().unwrap()));
-    assert!(
-        !plan.iter().any(|path| *path == young || path.starts_with(house.house.path().join("parquet"))),
-        "{plan:?}"
-    );
+    assert!(!plan.iter().any(|path| *path == young || path.starts_with(house.data.path().join("parquet"))), "{plan:?}");
     let run = house.run("clean --keep-parquet 1d").expect(0);
     assert_eq!(run.stderr, "");
     assert!(!old.exists() && young.exists() && draft.exists() && house.has("telemetry", ago(200)));
@@ -234,7 +231,7 @@ fn orphans_go_by_age_and_in_parquet_by_the_lock() {
 #[test]
 fn empty_folders_go_but_not_where_somebody_may_be_about_to_write() {
     let house = House::new();
-    let path = |area: &str, day: &str| house.house.path().join(area).join("telemetry").join(day);
+    let path = |area: &str, day: &str| house.data.path().join(area).join("telemetry").join(day);
     for (area, day) in
         [("raw", "2024/01/01"), ("raw", "2024/02/01"), ("quarantine", "2024/01/01"), ("parquet", "2024/01")]
     {
@@ -256,7 +253,7 @@ fn empty_folders_go_but_not_where_somebody_may_be_about_to_write() {
 #[test]
 fn a_missing_data_directory_is_nothing_to_do() {
     let house = House::new();
-    let missing = harness::House::at(&house.house.path().join("missing"));
+    let missing = harness::House::at(&house.data.path().join("missing"));
     let run = missing.run("housekeep", "clean --keep-parquet 1d --keep-quarantine 1d").expect(0);
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
     assert!(!missing.path().exists());
@@ -267,7 +264,7 @@ fn the_data_directory_can_be_named_after_the_command_too() {
     let house = House::new();
     house.stream("telemetry", ago(100), 3);
     let mut command = harness::program("housekeep");
-    harness::Run::of(command.args(["clean", "--keep-parquet=1d", "--data-dir"]).arg(house.house.path())).expect(0);
+    harness::Run::of(command.args(["clean", "--keep-parquet=1d", "--data-dir"]).arg(house.data.path())).expect(0);
     assert!(!house.has("telemetry", ago(100)));
 }
 
@@ -303,7 +300,7 @@ fn to_die_at_any_point_and_run_again_leaves_what_one_run_leaves() {
     {
         for count in [1, 2, 7] {
             let house = house.copy();
-            let mut command = house.house.program("housekeep");
+            let mut command = house.data.program("housekeep");
             let status = command
                 .args(CLEAN.split(' '))
                 .env("FAULT", format!("{point}:{count}"))
@@ -331,7 +328,7 @@ fn to_be_killed_at_random_moments_and_run_again_leaves_what_one_run_leaves() {
         let house = house.copy();
         for _ in 0..4 {
             seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let mut command = house.house.program("housekeep");
+            let mut command = house.data.program("housekeep");
             let mut child = command.args(CLEAN.split(' ')).stderr(Stdio::null()).spawn().unwrap();
             std::thread::sleep(Duration::from_micros(u64::from((seed >> 4) % length)));
             child.kill().unwrap();
@@ -361,14 +358,14 @@ fn furnished() -> House {
 
 fn paths(house: &House, plan: &harness::Run) -> BTreeSet<PathBuf> {
     let steps = objects(plan).into_iter().filter(|step| step["action"] == "remove");
-    steps.map(|step| house.house.path().join(step["path"].as_str().unwrap())).collect()
+    steps.map(|step| house.data.path().join(step["path"].as_str().unwrap())).collect()
 }
 
 /// What is there, with the content of all but the warehouse.
 fn relative(house: &House) -> Vec<(PathBuf, Option<Vec<u8>>)> {
     let entries = house.picture().into_iter();
     entries
-        .map(|(path, content)| (path.strip_prefix(house.house.path()).unwrap().to_owned(), content))
+        .map(|(path, content)| (path.strip_prefix(house.data.path()).unwrap().to_owned(), content))
         .filter(|(path, _)| !path.starts_with("warehouse.duckdb"))
         .collect()
 }

@@ -19,8 +19,8 @@ fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
 #[test]
 fn an_empty_or_missing_house_has_a_disk_and_nothing_else() {
     let house = House::new();
-    let missing = harness::House::at(&house.house.path().join("missing/data"));
-    for house in [&house.house, &missing] {
+    let missing = harness::House::at(&house.data.path().join("missing/data"));
+    for house in [&house.data, &missing] {
         let run = house.run("housekeep", "status").expect(0);
         assert!(run.stdout.starts_with("Disk\nraw  quarantine  parquet"), "{}", run.stdout);
         assert_eq!(run.stderr, "");
@@ -194,7 +194,7 @@ fn the_disk_fills_at_the_rate_of_what_arrived_whatever_hour_it_belongs_to() {
     let input = house.stream("telemetry", old, 7);
     house.aggregate("temperatures", old, &[("telemetry", &input)]);
     let mut open = house.open(Area::Raw, "telemetry", old, b"{}\n");
-    open.append(&mut [std::io::IoSlice::new(&[b'\n'; 100_000])]).unwrap();
+    open.append(&mut [std::io::IoSlice::new(&vec![b'\n'; 100_000])]).unwrap();
     // Long ago.
     let segment: layout::SegmentName = "01AAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
     let made_of = layout::SegmentCount { name: segment, lines: 10_000, damaged: 0 };
@@ -226,7 +226,7 @@ fn a_warehouse_that_is_in_use_is_left_out() {
 #[test]
 fn status_can_be_taken_while_everything_changes() {
     let house = House::new();
-    let seen = harness::House::at(house.house.path());
+    let seen = harness::House::at(house.data.path());
     let looking = std::thread::spawn(move || {
         for _ in 0..20 {
             let run = seen.run("housekeep", "status");

@@ -20,7 +20,7 @@ pub use harness::Run;
 
 /// A house, and what it takes to furnish it.
 pub struct House {
-    pub house: harness::House,
+    pub data: harness::House,
     pub tree: Tree,
     connection: Connection,
 }
@@ -41,14 +41,14 @@ fn session() -> SessionArgs {
 
 impl House {
     pub fn new() -> Self {
-        let house = harness::House::new();
-        let tree = Tree::new(house.path());
-        Self { house, tree, connection: engine::open(&session()).unwrap() }
+        let data = harness::House::new();
+        let tree = Tree::new(data.path());
+        Self { data, tree, connection: engine::open(&session()).unwrap() }
     }
 
     /// Runs housekeep to its end.
     pub fn run(&self, arguments: &str) -> Run {
-        self.house.run("housekeep", arguments)
+        self.data.run("housekeep", arguments)
     }
 
     /// Publishes an hour of a data set.
@@ -109,11 +109,8 @@ impl House {
     /// A file that was begun beside `hour` of a stream or data set and never published.
     pub fn orphan(&self, area: Area, dataset: &str, hour: Hour, age: Duration) -> PathBuf {
         let parquet = self.tree.parquet(&name(dataset), hour);
-        let path = self
-            .house
-            .path()
-            .join(area.as_str())
-            .join(parquet.strip_prefix(self.house.path().join("parquet")).unwrap());
+        let path =
+            self.data.path().join(area.as_str()).join(parquet.strip_prefix(self.data.path().join("parquet")).unwrap());
         let path = path.with_file_name(".10.parquet.01K4DDNN4QY4PS8W63D18ZSXKB.tmp");
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         let file = File::create(&path).unwrap();
@@ -133,7 +130,7 @@ impl House {
     /// Every file and folder below the data directory with its content.
     pub fn picture(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         let mut picture = BTreeMap::new();
-        let mut folders = vec![self.house.path().to_owned()];
+        let mut folders = vec![self.data.path().to_owned()];
         while let Some(folder) = folders.pop() {
             for entry in std::fs::read_dir(&folder).unwrap() {
                 let path = entry.unwrap().path();
@@ -150,7 +147,7 @@ impl House {
     pub fn copy(&self) -> Self {
         let copy = Self::new();
         for (path, content) in self.picture() {
-            let to = copy.house.path().join(path.strip_prefix(self.house.path()).unwrap());
+            let to = copy.data.path().join(path.strip_prefix(self.data.path()).unwrap());
             match content {
                 None => std::fs::create_dir_all(to).unwrap(),
                 Some(content) => {
