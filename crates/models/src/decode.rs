@@ -2,7 +2,8 @@
 //!
 //! A line is accepted when it is UTF-8 from end to end, exactly one JSON object, holds every field of the model once with
 //! the type and range asked for, and no key twice in any object that the model describes. Members that the model does not
-//! know are passed over. `serde_json` does the parsing; what is ours is only what a model means.
+//! know are passed over. `serde_json` does the parsing; what is ours is only what a model means. Lines that repeat the
+//! [`Shape`] of one that was accepted are spared the parsing, not the judgement: they get the same values.
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -12,6 +13,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 
 use crate::rejection::{Reason, Rejection};
 use crate::schema::{Field, Kind, Model};
+use crate::shape::Shape;
 
 /// A value of a row. Text is borrowed from the line unless it had escapes.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,12 +34,14 @@ pub enum Value<'l> {
 #[derive(Debug)]
 pub struct Decoder {
     model: &'static Model,
+    messages: Shapes,
+    records: Shapes,
 }
 
 impl Decoder {
     /// A decoder for the messages and records of `model`.
     pub fn new(model: &'static Model) -> Self {
-        Self { model }
+        Self { model, messages: Shapes::default(), records: Shapes::default() }
     }
 
     /// The model it decodes.
@@ -48,7 +52,7 @@ impl Decoder {
     /// Judges a message. Returns its event time in microseconds since 1970, or none if the model has none.
     pub fn message(&mut self, line: &[u8]) -> Result<Option<i64>, Rejection> {
         let mut row = Vec::with_capacity(self.model.columns.len());
-        decode(self.model, self.model.message, line, &mut row)?;
+        self.messages.decode(self.model, self.model.message, line, &mut row)?;
         Ok(match self.model.event_time.and_then(|column| row.get(column)) {
             Some(Value::Micros(micros)) => Some(*micros),
             _ => None,
@@ -58,7 +62,51 @@ impl Decoder {
     /// Decodes a record of raw/ into `row`, one value for each of the model's columns.
     /// After a rejection the row's content is unspecified.
     pub fn record<'l>(&mut self, line: &'l [u8], row: &mut Vec<Value<'l>>) -> Result<(), Rejection> {
-        decode(self.model, self.model.record, line, row)
+        self.records.decode(self.model, self.model.record, line, row)
+    }
+}
+
+/// The shapes that lines had lately, the last that fitted first.
+#[derive(Debug, Default)]
+struct Shapes {
+    known: Vec<Shape>,
+    /// Accepted lines that had none of them, since there are as many as are kept.
+    misses: u32,
+}
+
+impl Shapes {
+    /// A stream has a few kinds of devices. More shapes would cost each line that fits none.
+    const MOST: usize = 4;
+    /// How many lines fit none before the shape that was not used for longest gives way to a new one: where each line
+    /// has a shape of its own, learning is in vain and has to be rare.
+    const PATIENCE: u32 = 32;
+
+    fn decode<'l>(
+        &mut self,
+        model: &Model,
+        fields: &'static [Field],
+        line: &'l [u8],
+        row: &mut Vec<Value<'l>>,
+    ) -> Result<(), Rejection> {
+        if let Some(index) = self.known.iter().position(|shape| shape.read(line, model.columns.len(), row)) {
+            if let Some(used) = self.known.get_mut(..=index) {
+                used.rotate_right(1);
+            }
+            return Ok(());
+        }
+        decode(model, fields, line, row)?;
+        if self.known.len() == Self::MOST {
+            self.misses += 1;
+            if self.misses < Self::PATIENCE {
+                return Ok(());
+            }
+            self.misses = 0;
+            self.known.pop();
+        }
+        if let Some(shape) = Shape::learn(fields, line, row) {
+            self.known.insert(0, shape);
+        }
+        Ok(())
     }
 }
 

@@ -15,6 +15,7 @@ mod decode;
 mod measurement;
 mod rejection;
 mod schema;
+mod shape;
 mod telemetry;
 
 pub use decode::{Decoder, Value};
