@@ -9,7 +9,7 @@ use warehouse::LoadLog;
 
 use crate::age::Age;
 use crate::args::CleanArgs;
-use crate::house::{Dataset, House, Parquet, inputs};
+use crate::house::{Dataset, House, Parquet, Segments, inputs};
 
 /// How long each kind of file is kept; none for ever.
 #[derive(Debug)]
@@ -195,23 +195,24 @@ fn due_hours(
     age: Age,
     now: DateTime<Utc>,
 ) -> Vec<Step> {
-    let raw = house.raw.get(name).map(super::house::Segments::hours).unwrap_or_default();
+    let raw = house.raw.get(name).map(Segments::hours).unwrap_or_default();
     let readers: Vec<_> = house.readers(name).collect();
-    let step = |(hour, parquet): (&Hour, &Parquet)| {
-        let waiting = || {
-            let overdue = age.is_past(*hour, now - TimeDelta::days(1));
-            Action::Keep(if overdue { Cause::Overdue } else { Cause::Waiting })
+    let needed = |hour: Hour, commit: &Commit| {
+        if raw.contains(&hour) {
+            return Some("raw segments of this hour are not compacted yet: run compact".to_owned());
+        }
+        let needed = || {
+            needed_by_reader(&readers, name, hour, commit).or_else(|| needed_by_warehouse(loaded, name, hour, commit))
         };
+        if rules.even_if_needed { None } else { needed() }
+    };
+    let step = |(hour, parquet): (&Hour, &Parquet)| {
+        let overdue = age.is_past(*hour, now - TimeDelta::days(1));
         let (action, reason) = match &parquet.commit {
             Err(problem) => (Action::Keep(Cause::Damaged), problem.clone()),
-            Ok(_) if raw.contains(hour) => {
-                (waiting(), "raw segments of this hour are not compacted yet: run compact".to_owned())
-            }
-            Ok(_) if rules.even_if_needed => (Action::Remove, format!("older than {age}")),
-            Ok(commit) => match needed_by_reader(&readers, name, *hour, commit)
-                .or_else(|| needed_by_warehouse(loaded, name, *hour, commit))
-            {
-                Some(reason) => (waiting(), reason),
+            Ok(commit) => match needed(*hour, commit) {
+                Some(reason) if overdue => (Action::Keep(Cause::Overdue), reason),
+                Some(reason) => (Action::Keep(Cause::Waiting), reason),
                 None => (Action::Remove, format!("older than {age}")),
             },
         };
