@@ -118,11 +118,8 @@ impl Maker<'_> {
         let Recipe { query, tables } = self.recipe;
         let lineage = Lineage::Query { query: query.clone(), inputs: inputs.clone(), tables: tables.clone() };
         let draft = self.tree.draft_parquet(self.lock, &self.query.name, hour)?;
-        let copy = || {
-            session.enter(hour, inputs)?;
-            engine::copy_to_draft(session.connection(), &session.select(), &draft, &Commit::new(lineage))
-        };
-        copy().with_context(|| {
+        let copy = engine::copy_statement(&session.select(), &draft, &Commit::new(lineage));
+        session.run(hour, inputs, &copy).with_context(|| {
             let files = inputs.keys().map(|dataset| self.tree.parquet(dataset, hour).display().to_string());
             format!("made of {}", files.collect::<Vec<_>>().join(", "))
         })?;

@@ -34,7 +34,7 @@ pub(crate) fn print(
     let mut table = Table::new(out, format, session.columns())?;
     for window in &plan.windows {
         let mut run = || {
-            session.enter(window.hour, &window.inputs)?;
+            session.run(window.hour, &window.inputs, "")?;
             engine::print_rows(session.connection(), &select, &mut table)
         };
         if let Err(error) = run() {

@@ -23,6 +23,9 @@ pub(crate) struct Query {
     pub(crate) origin: String,
     /// The reference tables whose columns it fixes.
     pub(crate) declared: &'static [DeclaredTable],
+    /// The tables that it reads, where that is known and DuckDB need not be asked, whose start takes as long as to look
+    /// at a year of hours.
+    pub(crate) reads: Option<&'static [&'static str]>,
 }
 
 /// A reference table that a built-in query knows: when it is not given it is empty.
@@ -45,11 +48,15 @@ impl Query {
         Fingerprint::of(format!("{RULES}\n{}", self.sql).as_bytes())
     }
 
-    fn new(name: Name, sql: String, origin: String, declared: &'static [DeclaredTable]) -> anyhow::Result<Self> {
-        if models::model(name.as_str()).is_some() {
-            bail!("{origin}: {name} is a stream, and an aggregate cannot have its name: give it another by --name");
-        }
-        Ok(Self { name, sql, origin, declared })
+    /// The built-in query `temperatures`.
+    fn temperatures() -> anyhow::Result<Self> {
+        Ok(Self {
+            name: "temperatures".parse().map_err(anyhow::Error::msg)?,
+            sql: include_str!("temperatures.sql").to_owned(),
+            origin: "temperatures (built in)".to_owned(),
+            declared: &[SENSORS],
+            reads: Some(&["sensors", "telemetry"]),
+        })
     }
 
     fn from_file(path: &Path, name: Option<&Name>) -> anyhow::Result<Self> {
@@ -63,17 +70,18 @@ impl Query {
                     .map_err(|error| anyhow::anyhow!("{origin}: {error}: rename the file, or give a name by --name"))?
             }
         };
-        Self::new(name, sql, origin, &[])
+        if models::model(name.as_str()).is_some() {
+            bail!("{origin}: {name} is a stream, and an aggregate cannot have its name: give it another by --name");
+        }
+        Ok(Self { name, sql, origin, declared: &[], reads: None })
     }
 }
 
 /// The queries that the command line names, built-in ones first.
 pub(crate) fn queries(args: &Args) -> anyhow::Result<Vec<Query>> {
     let mut queries = Vec::new();
-    for name in &args.built_in {
-        let name: Name = name.parse().map_err(anyhow::Error::msg)?;
-        let sql = include_str!("temperatures.sql").to_owned();
-        queries.push(Query::new(name, sql, "temperatures (built in)".into(), &[SENSORS])?);
+    for _ in &args.built_in {
+        queries.push(Query::temperatures()?);
     }
     let mut files = Vec::new();
     for pattern in &args.sql {
@@ -105,4 +113,17 @@ fn expand(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
         bail!("--sql {pattern}: there is no such file");
     }
     Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_built_in_query_reads_what_it_says() {
+        let connection = duckdb::Connection::open_in_memory().unwrap();
+        let query = Query::temperatures().unwrap();
+        let said: BTreeSet<_> = query.reads.unwrap().iter().map(ToString::to_string).collect();
+        assert_eq!(crate::reads::parse(&connection, &query).unwrap(), said);
+    }
 }

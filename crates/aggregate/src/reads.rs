@@ -4,10 +4,12 @@
 //! could read one. Otherwise an hour would depend on something that its commit record does not name. (DuckDB's own ban
 //! on other folders follows links, and so would ban a data set that is kept on another disk by one.)
 
+use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail};
 use duckdb::Connection;
+use engine::SessionArgs;
 use serde_json::Value;
 
 use crate::query::Query;
@@ -15,8 +17,36 @@ use crate::query::Query;
 /// Table functions that make rows of their arguments alone.
 const FUNCTIONS: [&str; 7] = ["generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest"];
 
-/// The names of the tables that `query` reads, in lower case as DuckDB compares them.
-pub(crate) fn tables(connection: &Connection, query: &Query) -> anyhow::Result<BTreeSet<String>> {
+/// Finds out what queries read, with a DuckDB session that is started when it is needed.
+#[derive(Debug)]
+pub(crate) struct Parser<'a> {
+    args: &'a SessionArgs,
+    connection: OnceCell<Connection>,
+}
+
+impl<'a> Parser<'a> {
+    pub(crate) fn new(args: &'a SessionArgs) -> Self {
+        Self { args, connection: OnceCell::new() }
+    }
+
+    /// The names of the tables that `query` reads, in lower case as DuckDB compares them.
+    pub(crate) fn tables(&self, query: &Query) -> anyhow::Result<BTreeSet<String>> {
+        if let Some(tables) = query.reads {
+            return Ok(tables.iter().map(ToString::to_string).collect());
+        }
+        let connection = match self.connection.get() {
+            Some(connection) => connection,
+            None => {
+                let connection = engine::open(self.args)?;
+                self.connection.get_or_init(|| connection)
+            }
+        };
+        parse(connection, query)
+    }
+}
+
+/// The names of the tables that `query` reads, as DuckDB parses it.
+pub(crate) fn parse(connection: &Connection, query: &Query) -> anyhow::Result<BTreeSet<String>> {
     let parsed: String =
         connection.query_row("SELECT json_serialize_sql(?::VARCHAR)", [&query.sql], |row| row.get(0))?;
     let parsed: Value = serde_json::from_str(&parsed).context("DuckDB's parse of a query cannot be read")?;

@@ -4,16 +4,16 @@ use std::io;
 
 use anyhow::{Context as _, anyhow, bail};
 use cli::{Format, Outcome, Table, TryAgain};
-use duckdb::Connection;
 use layout::{DatasetLock, Tree};
 
 use crate::args::Args;
 use crate::make::Maker;
 use crate::plan::{Holdings, Plan, Recipe, plan};
+use crate::print;
 use crate::query::{Query, queries};
+use crate::reads::Parser;
 use crate::session::Session;
 use crate::sources::{Sources, check_names};
-use crate::{print, reads};
 
 /// Runs the program.
 #[expect(clippy::needless_pass_by_value, reason = "the arguments are the program's")]
@@ -32,7 +32,7 @@ fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
     let tree = args.common.tree();
     let queries = queries(args)?;
     check_names(&tree, &args.tables)?;
-    let parser = engine::open(&args.session)?;
+    let parser = Parser::new(&args.session);
     if let [query] = queries.as_slice() {
         return run_query(args, &tree, &parser, query);
     }
@@ -57,8 +57,8 @@ fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
     last.map_or(Ok(outcome), Err)
 }
 
-fn run_query(args: &Args, tree: &Tree, parser: &Connection, query: &Query) -> anyhow::Result<Outcome> {
-    let sources = Sources::resolve(tree, query, &reads::tables(parser, query)?, &args.tables)?;
+fn run_query(args: &Args, tree: &Tree, parser: &Parser<'_>, query: &Query) -> anyhow::Result<Outcome> {
+    let sources = Sources::resolve(tree, query, &parser.tables(query)?, &args.tables)?;
     if args.output.is_some() {
         return print::print(&args.session, tree, query, &sources, args.range.range(), args.format);
     }

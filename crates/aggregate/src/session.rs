@@ -69,7 +69,7 @@ impl<'a> Session<'a> {
         Self { tree, query, datasets, connection: self.connection.try_clone()?, columns: Vec::new() }.prepare()
     }
 
-    /// The connection, in which [`select`](Self::select) yields the rows of the hour that was entered last.
+    /// The connection, in which [`select`](Self::select) yields the rows of the hour of the last run.
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
@@ -89,8 +89,8 @@ impl<'a> Session<'a> {
         format!("SELECT {} FROM {QUERY}", columns.collect::<Vec<_>>().join(", "))
     }
 
-    /// Shows the query the rows of `hour`. A data set that is not among `inputs` has none.
-    pub(crate) fn enter(&self, hour: Hour, inputs: &BTreeMap<Name, Fingerprint>) -> anyhow::Result<()> {
+    /// Runs `statements` while the query sees the rows of `hour`. A data set that is not among `inputs` has none.
+    pub(crate) fn run(&self, hour: Hour, inputs: &BTreeMap<Name, Fingerprint>, statements: &str) -> anyhow::Result<()> {
         let mut sql = window(hour);
         for (dataset, empty) in &self.datasets {
             let rows = if inputs.contains_key(dataset) {
@@ -100,12 +100,13 @@ impl<'a> Session<'a> {
             };
             let _ = write!(sql, "CREATE OR REPLACE TEMP VIEW {} AS {rows};", identifier(dataset.as_str()));
         }
+        sql.push_str(statements);
         Ok(self.connection.execute_batch(&sql)?)
     }
 
     /// Makes the views over an hour without rows, and finds what is wrong with the query before it runs.
     fn prepare(mut self) -> anyhow::Result<Self> {
-        self.enter(Hour::MIN, &BTreeMap::new())?;
+        self.run(Hour::MIN, &BTreeMap::new(), "")?;
         let create = format!("CREATE TEMP VIEW {QUERY} AS\n{}", self.query.sql);
         self.connection.execute_batch(&create).map_err(|error| at_line(self.query, error))?;
         let mut statement = self.connection.prepare(&format!("DESCRIBE {QUERY}"))?;

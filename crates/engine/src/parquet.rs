@@ -11,20 +11,29 @@ use crate::sql::literal;
 /// A table expression over Parquet files, which must exist and have the same columns by name.
 pub fn read_parquet<'p>(paths: impl IntoIterator<Item = &'p Path>) -> String {
     let paths: Vec<_> = paths.into_iter().map(|path| literal(&path.to_string_lossy())).collect();
-    // Without these two, `hour=10` in a folder's name would become a column, and a column in one file only an error.
-    format!("read_parquet([{}], hive_partitioning = false, union_by_name = true)", paths.join(", "))
+    // Without these two, `hour=10` in a folder's name would become a column, and a column in one file only an error. To
+    // unite the columns of one file would only cost time.
+    let union = paths.len() > 1;
+    format!("read_parquet([{}], hive_partitioning = false, union_by_name = {union})", paths.join(", "))
 }
 
 /// Writes the rows of the query `select` with `commit` in the footer to a draft, which is left to be published.
 /// Returns the number of rows. COPY syncs nothing and would use a temporary name of its own: publishing is `layout`'s.
 pub fn copy_to_draft(connection: &Connection, select: &str, draft: &Draft, commit: &Commit) -> anyhow::Result<u64> {
+    let sql = copy_statement(select, draft, commit);
+    let rows = connection.execute(&sql, []).with_context(|| format!("{}: cannot be made", draft.target().display()))?;
+    Ok(rows as u64)
+}
+
+/// The statement of [`copy_to_draft`], for whoever runs it together with others: DuckDB plans a statement that is run in
+/// a batch once, and one that is prepared twice.
+pub fn copy_statement(select: &str, draft: &Draft, commit: &Commit) -> String {
     // An hour holds nearly every sensor in each row group, so Bloom filters would be 3 % of the file and rule nothing out.
-    let sql = format!(
-        "COPY ({select}) TO {} (FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false, USE_TMP_FILE false, KV_METADATA {{{}: {}}})",
+    format!(
+        "COPY ({select}) TO {} (FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false, USE_TMP_FILE false, \
+         KV_METADATA {{{}: {}}})",
         literal(&draft.path().to_string_lossy()),
         Commit::KEY,
         literal(&commit.to_json()),
-    );
-    let rows = connection.execute(&sql, []).with_context(|| format!("{}: cannot be made", draft.target().display()))?;
-    Ok(rows as u64)
+    )
 }
