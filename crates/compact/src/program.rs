@@ -107,7 +107,7 @@ fn outcome(summary: &Summary, locked: &[Name], mut errors: Vec<anyhow::Error>) -
         return errors.pop().map_or(Ok(Outcome::Done), Err);
     }
     for error in &errors {
-        log::error!("{error:#}");
+        log::error!("{}", engine::explain(error));
     }
     if summary.failed > 0 || summary.damaged > 0 || !errors.is_empty() {
         if let Some(busy) = busy {

@@ -42,7 +42,7 @@ impl Summary {
 
     /// Names an hour that failed.
     pub(crate) fn fail(&mut self, stream: &Name, hour: Hour, error: &anyhow::Error) {
-        log::error!("{stream} {hour}: {error:#}; nothing is lost: put it right and run compact again");
+        log::error!("{stream} {hour}: {}; nothing is lost: put it right and run compact again", engine::explain(error));
         self.failed += 1;
     }
 

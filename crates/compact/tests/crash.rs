@@ -1,7 +1,14 @@
 //! Dying at any point, running side by side: every line is in Parquet, raw or quarantine, and when the work is done it is
 //! there exactly once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stderr,
+    reason = "tests"
+)]
 
 mod common;
 
@@ -26,7 +33,7 @@ impl Sent {
     fn seal(&mut self, house: &House, hour: &str, lines: usize, damaged: bool) {
         let mut text = Vec::new();
         for line in 0..lines {
-            let id = (self.good.len() + self.bad.len()) as i64;
+            let id = i64::try_from(self.good.len() + self.bad.len()).unwrap();
             if damaged && line == lines / 2 {
                 let bad = format!("damaged {id}");
                 self.bad.push(bad.clone());
@@ -136,8 +143,8 @@ fn spawn(house: &House) -> Child {
 /// Seals what a round adds: some hours, some of them late, now and then a large or a damaged segment.
 fn seal_some(random: &mut Random, house: &House, sent: &mut Sent) {
     for _ in 0..=random.below(4) {
-        let hour = HOURS[random.below(HOURS.len() as u64) as usize];
-        let lines = if random.below(8) == 0 { 20_000 } else { 1 + random.below(40) as usize };
+        let hour = HOURS[random.below(HOURS.len())];
+        let lines = if random.below(8) == 0 { 20_000 } else { 1 + random.below(40) };
         sent.seal(house, hour, lines, random.below(6) == 0);
     }
 }
@@ -150,7 +157,7 @@ fn kill_9_at_random_moments_loses_and_doubles_nothing() {
     for round in 0..60 {
         seal_some(&mut random, &house, &mut sent);
         let mut child = spawn(&house);
-        std::thread::sleep(Duration::from_micros(random.below(120_000)));
+        std::thread::sleep(Duration::from_micros(random.below(120_000) as u64));
         if child.try_wait().unwrap().is_none() {
             killed += 1;
         }
@@ -163,7 +170,7 @@ fn kill_9_at_random_moments_loses_and_doubles_nothing() {
             sent.verify(&house, &format!("round {round}"));
         }
     }
-    println!("{killed} of 60 killed, {} lines", sent.good.len() + sent.bad.len());
+    eprintln!("{killed} of 60 killed, {} lines", sent.good.len() + sent.bad.len());
     assert!(killed > 10, "only {killed} were killed at work");
 }
 

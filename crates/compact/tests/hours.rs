@@ -7,6 +7,9 @@ mod common;
 use common::{HOUR, identity, lineage, parquet, quarantine, relative, rows, sensors};
 use harness::{House, epoch, reading};
 
+/// A row of telemetry.
+type Row = (i64, String, String, Option<f64>, Option<String>, String);
+
 fn readings(hour: &str, sensors: impl IntoIterator<Item = i64>) -> Vec<String> {
     sensors.into_iter().map(|sensor| reading(epoch(hour) + sensor, sensor, 20.5)).collect()
 }
@@ -40,7 +43,6 @@ fn a_first_compaction_writes_typed_rows_and_their_lineage_and_removes_the_segmen
         path.display()
     );
     let mut statement = connection.prepare(&sql).unwrap();
-    type Row = (i64, String, String, Option<f64>, Option<String>, String);
     let found: Vec<Row> = statement
         .query_map([], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get(3)?, r.get(4)?, r.get(5)?)))
         .unwrap()
@@ -147,7 +149,8 @@ fn the_current_hour_and_later_ones_wait_unless_asked_for() {
     let house = House::new();
     // So far ahead that the hour cannot end while the test runs; and the current hour, whichever it is.
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let hour = |hours: i64| layout::Hour::of_micros(now as i64 * 1_000_000).unwrap().plus(hours).to_string();
+    let hour =
+        |hours: i64| layout::Hour::of_micros(i64::try_from(now).unwrap() * 1_000_000).unwrap().plus(hours).to_string();
     for hours in [0, 1, 20] {
         house.seal("telemetry", &hour(hours), &readings(&hour(hours), [hours]));
     }
@@ -162,8 +165,8 @@ fn the_current_hour_and_later_ones_wait_unless_asked_for() {
 #[test]
 fn from_and_to_choose_hours() {
     let house = House::new();
-    for (sensor, hour) in ["2025-09-01T23", "2025-09-02T00", "2025-09-02T01", "2025-09-03T00"].into_iter().enumerate() {
-        house.seal("telemetry", hour, &readings(hour, [sensor as i64]));
+    for (sensor, hour) in (0..).zip(["2025-09-01T23", "2025-09-02T00", "2025-09-02T01", "2025-09-03T00"]) {
+        house.seal("telemetry", hour, &readings(hour, [sensor]));
     }
     house.run("compact", "--from 2025-09-02 --to 2025-09-02T01").expect(0);
     assert_eq!(sensors(&house), [1]);

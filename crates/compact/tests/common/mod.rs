@@ -1,6 +1,6 @@
 //! What the tests of compact share: what the tree holds, read independently of the program.
 
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test file uses a part")]
+#![allow(dead_code, unreachable_pub, missing_docs, clippy::print_stderr, reason = "each test file uses a part")]
 
 use std::path::{Path, PathBuf};
 
@@ -86,7 +86,7 @@ pub fn identity(path: &Path) -> (u64, std::time::SystemTime) {
     (metadata.ino(), metadata.modified().unwrap())
 }
 
-/// A generator of numbers that a seed repeats (SplitMix64).
+/// A generator of numbers that a seed repeats (the algorithm is `SplitMix64`).
 #[derive(Debug)]
 pub struct Random(pub u64);
 
@@ -99,15 +99,15 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    pub fn below(&mut self, limit: u64) -> u64 {
-        self.next() % limit
+    pub fn below(&mut self, limit: usize) -> usize {
+        usize::try_from(self.next() % limit as u64).unwrap()
     }
 
     /// A seed of this run's own, printed, or the one that `SEED` asks for.
     pub fn seeded() -> Self {
-        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-        let seed = std::env::var("SEED").ok().map_or(clock as u64, |seed| seed.parse().unwrap());
-        println!("SEED={seed}");
+        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+        let seed = std::env::var("SEED").ok().map_or(u64::from(clock.subsec_nanos()), |seed| seed.parse().unwrap());
+        eprintln!("SEED={seed}");
         Self(seed)
     }
 }
