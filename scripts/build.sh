@@ -4,16 +4,12 @@
 #   programs=$(scripts/build.sh [ARGUMENT OF CARGO ...])
 #
 # Links DuckDB's prebuilt library where it can be had, else compiles DuckDB (see duckdb-lib.sh). Needs Rust and a C
-# compiler; the compiler is installed when it is missing (see need.sh).
+# compiler, which is installed when it is missing (see need.sh).
 set -euo pipefail
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit; fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-[[ -x $(command -v cargo) ]] || { echo "build: there is no cargo: install Rust from https://rustup.rs" >&2; exit 1; }
-libraries=$(scripts/duckdb-lib.sh)
-eval "$libraries"
-scripts/need.sh cc=gcc ld=binutils
-[[ -n $DUCKDB_CARGO_FLAGS ]] || scripts/need.sh c++=g++
+. scripts/env.sh
 # shellcheck disable=SC2086 # flags are split at white space
 cargo build --release --bins $DUCKDB_CARGO_FLAGS "$@" >&2
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')

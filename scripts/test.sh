@@ -43,19 +43,14 @@ mysql_extension() {
     export DUCKDB_EXTENSION_DIR=$folder
 }
 
-[[ -x $(command -v cargo) ]] || { say "there is no cargo: install Rust from https://rustup.rs"; exit 1; }
-scripts/need.sh cc=gcc ld=binutils
+. scripts/env.sh
 scripts/need.sh shellcheck=shellcheck || left_out+=("shellcheck over the scripts")
 scripts/need.sh mariadbd=mariadb-server-core my_print_defaults=mariadb-client-core || left_out+=("MariaDB")
 scripts/need.sh cron=cron flock=util-linux || left_out+=("cron")
 [[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || mysql_extension || left_out+=("MariaDB through DuckDB's MySQL extension")
 [[ $(id -u) == 0 ]] || left_out+=("what mounts a file system or starts cron, which needs root")
 
-libraries=$(scripts/duckdb-lib.sh)
-eval "$libraries"
-[[ -n $DUCKDB_CARGO_FLAGS ]] || scripts/need.sh c++=g++
-
-! command -v shellcheck >/dev/null || shellcheck scripts/*.sh .ci/run
+! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
 # With everything there, a test that leaves itself out fails.
 [[ ${#left_out[@]} != 0 ]] || export PIPELINE_REQUIRE_SERVERS=1
 # shellcheck disable=SC2086 # flags are split at white space
