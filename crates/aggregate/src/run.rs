@@ -7,7 +7,7 @@ use cli::{Format, Outcome, Table, TryAgain};
 use layout::{DatasetLock, Tree};
 
 use crate::args::Args;
-use crate::make::Maker;
+use crate::make::{Made, Maker};
 use crate::plan::{Holdings, Plan, Recipe, plan};
 use crate::print;
 use crate::query::{Query, queries};
@@ -72,13 +72,22 @@ fn run_query(args: &Args, tree: &Tree, parser: &Parser<'_>, query: &Query) -> an
     };
     let (recipe, plan) = look(args, tree, query, &sources)?;
     let mut outcome = name_unreadable(query, &plan);
+    let mut made = Made::default();
     if !plan.windows.is_empty() {
-        let maker = Maker { tree, lock: &lock, query, recipe: &recipe };
-        if make(args, maker, &sources, &plan)? == Outcome::Partial {
-            outcome = Outcome::Partial;
-        }
+        made = make(args, Maker { tree, lock: &lock, query, recipe: &recipe }, &sources, &plan)?;
     }
-    log::info!("{}: {} hours were up to date, {} are expired", query.name, plan.fresh, plan.expired);
+    for (hour, reason) in &made.failed {
+        log::error!("{} {hour}: {reason}", query.name);
+        outcome = Outcome::Partial;
+    }
+    log::info!(
+        "{}: {} hours made, {} failed, {} up to date, {} left alone because retention removed a part of them",
+        query.name,
+        made.hours,
+        made.failed.len() + plan.unreadable.len(),
+        plan.fresh,
+        plan.expired + made.removed
+    );
     Ok(outcome)
 }
 
@@ -89,21 +98,13 @@ fn look(args: &Args, tree: &Tree, query: &Query, sources: &Sources<'_>) -> anyho
     Ok((recipe, plan))
 }
 
-fn make(args: &Args, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> anyhow::Result<Outcome> {
-    let Maker { tree, query, .. } = maker;
+fn make(args: &Args, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> anyhow::Result<Made> {
     let workers = args.session.threads().min(plan.windows.len());
-    let session = Session::open(&args.session, tree, query, sources, workers)?;
+    let session = Session::open(&args.session, maker.tree, maker.query, sources, workers)?;
     let bar = cli::progress("hours", plan.windows.len() as u64);
     let made = maker.make(&session, &plan.windows, workers, |hours| bar.inc(hours as u64))?;
     bar.finish_and_clear();
-    for (hour, reason) in &made.failed {
-        log::error!("{} {hour}: {reason}", query.name);
-    }
-    log::info!("{}: {} hours made, {} failed", query.name, made.hours, made.failed.len());
-    if made.removed > 0 {
-        log::info!("{}: {} hours left alone, because an input was removed meanwhile", query.name, made.removed);
-    }
-    Ok(if made.failed.is_empty() { Outcome::Done } else { Outcome::Partial })
+    Ok(made)
 }
 
 fn name_unreadable(query: &Query, plan: &Plan) -> Outcome {

@@ -14,7 +14,8 @@ fn a_run_with_nothing_to_do_touches_no_file() {
     assert_eq!(files.len(), 30);
     let before = (house.files(), identity(&files));
     let again = run(&house, "temperatures -v").expect(0);
-    assert!(again.stderr.contains("30 hours were up to date"), "{}", again.stderr);
+    assert!(again.stderr.contains("temperatures: 0 hours made, 0 failed, 30 up to date"), "{}", again.stderr);
+    assert_eq!(again.stderr.lines().count(), 1);
     assert_eq!((house.files(), identity(&files)), before);
 }
 
