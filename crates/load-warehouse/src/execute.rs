@@ -33,12 +33,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
     Ok(if tally.failed == 0 { Outcome::Done } else { Outcome::Partial })
 }
 
-fn plan_all(
-    args: &Args,
-    tree: &Tree,
-    log: &LoadLog,
-    tally: &mut Tally,
-) -> anyhow::Result<BTreeMap<Name, Vec<Window>>> {
+fn plan_all(args: &Args, tree: &Tree, log: &LoadLog, tally: &mut Tally) -> anyhow::Result<BTreeMap<Name, Vec<Window>>> {
     let known = tree.names(Area::Parquet)?;
     let mut plans = BTreeMap::new();
     for dataset in &args.datasets {
@@ -76,12 +71,7 @@ fn print_plan(args: &Args, plans: &BTreeMap<Name, Vec<Window>>) -> anyhow::Resul
     Ok(table.finish()?)
 }
 
-fn load_all(
-    args: &Args,
-    tree: &Tree,
-    plans: BTreeMap<Name, Vec<Window>>,
-    tally: &mut Tally,
-) -> anyhow::Result<()> {
+fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally: &mut Tally) -> anyhow::Result<()> {
     let due = plans.values().map(Vec::len).sum::<usize>();
     if due == 0 {
         return Ok(());

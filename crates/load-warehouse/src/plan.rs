@@ -41,7 +41,7 @@ pub(crate) fn plan(
 /// Hours in one transaction, at most.
 const BATCH_HOURS: usize = 500;
 /// Rows in one transaction, unless a single hour has more: others that load wait for its end.
-const BATCH_ROWS: u64 = 500_000;
+const BATCH_ROWS: u64 = 200_000;
 
 /// Cuts windows into what one transaction loads.
 pub(crate) fn batches(windows: Vec<Window>) -> Vec<Vec<Window>> {

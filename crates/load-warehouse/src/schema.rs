@@ -19,8 +19,7 @@ const RESERVED: [&str; 4] = ["id", "window_start", "file_index", "file_row_numbe
 pub(crate) fn schemas(connection: &Connection, windows: &[Window]) -> anyhow::Result<Vec<anyhow::Result<Schema>>> {
     let paths: Vec<_> = windows.iter().map(|window| window.path.to_string_lossy().into_owned()).collect();
     let list: Vec<_> = paths.iter().map(|path| literal(path)).collect();
-    let sql =
-        format!("SELECT file_name, name, duckdb_type, num_children FROM parquet_schema([{}])", list.join(", "));
+    let sql = format!("SELECT file_name, name, duckdb_type, num_children FROM parquet_schema([{}])", list.join(", "));
     let mut statement = connection.prepare(&sql)?;
     let mut rows = statement.query([])?;
     let mut found: BTreeMap<String, Vec<Element>> = BTreeMap::new();

@@ -2,7 +2,7 @@
 
 use anyhow::Context as _;
 use chrono::Utc;
-use engine::{identifier, read_parquet};
+use engine::read_parquet;
 use layout::{Commit, Name, fault};
 use warehouse::{LogEntry, Warehouse};
 
@@ -38,7 +38,7 @@ pub(crate) fn load(
         fault::point("load.deleted");
         let columns: Vec<_> =
             ["id", "window_start"].into_iter().chain(schema.iter().map(|column| column.name.as_str())).collect();
-        let rows = warehouse.insert(dataset, &columns, &select(schema, &windows, &entries))?;
+        let rows = warehouse.insert(dataset, &columns, &select(warehouse, schema, &windows, &entries))?;
         fault::point("load.inserted");
         let promised: u64 = windows.iter().map(|window| window.rows).sum();
         if rows != promised {
@@ -88,11 +88,11 @@ fn entries(windows: &[&Window], first: i64) -> anyhow::Result<Vec<LogEntry>> {
 }
 
 /// The rows of the windows' files with their ids: inside a window they follow the order of the file.
-fn select(schema: &Schema, windows: &[&Window], entries: &[LogEntry]) -> String {
+fn select(warehouse: &Warehouse, schema: &Schema, windows: &[&Window], entries: &[LogEntry]) -> String {
     let list = |values: Vec<String>| values.join(", ");
     let bases = list(entries.iter().map(|entry| (entry.last_id + 1 - entry.rows.cast_signed()).to_string()).collect());
     let starts = list(windows.iter().map(|window| window.hour.start_micros().to_string()).collect());
-    let columns: String = schema.iter().map(|column| format!(", {}", identifier(&column.name))).collect();
+    let columns: String = schema.iter().map(|column| format!(", {}", warehouse.value(column))).collect();
     format!(
         "SELECT ([{bases}]::BIGINT[])[file_index::BIGINT + 1] + file_row_number, \
          make_timestamp(([{starts}]::BIGINT[])[file_index::BIGINT + 1]){columns} FROM {}",

@@ -18,7 +18,7 @@ pub struct WarehouseArgs {
     ///
     /// A server is named by the environment: `DB_HOST` (127.0.0.1), `DB_PORT` (3306), `DB_USER`, `DB_PASSWORD` or
     /// `DB_PASSWORD_FILE`, `DB_NAME`, and `DB_SSL_MODE`: preferred (encrypted if the server can, which is the default),
-    /// required, `verify_ca`, `verify_identity` or disabled.
+    /// required or disabled. The server's certificate is not verified.
     #[arg(long, value_enum, default_value_t = Target::Duckdb, value_name = "KIND")]
     pub target: Target,
 

@@ -12,7 +12,7 @@ mod extension;
 mod server;
 
 use anyhow::Context as _;
-use engine::{SessionArgs, literal};
+use engine::{SessionArgs, identifier, literal};
 use layout::Name;
 
 use crate::args::WarehouseArgs;
@@ -92,17 +92,27 @@ fn type_name(kind: ColumnType) -> String {
     }
 }
 
-/// Creates the load log and the lock if they are missing.
+/// Creates the load log and the lock if they are missing: whoever only loads needs no right to create, and does not
+/// wait here for another load.
 pub(crate) fn create_log(session: &Session) -> anyhow::Result<()> {
-    execute(
-        session,
-        "CREATE TABLE IF NOT EXISTS load_log (dataset VARCHAR(63) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
-         window_start DATETIME(6) NOT NULL, fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
-         row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL, \
-         PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
-    )?;
-    execute(session, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
-    execute(session, "INSERT IGNORE INTO load_lock VALUES (1)")
+    if columns(session, "load_log")?.is_empty() {
+        define(
+            session,
+            "CREATE TABLE IF NOT EXISTS load_log (dataset VARCHAR(63) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
+             window_start DATETIME(6) NOT NULL, \
+             fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
+             row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL, \
+             PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
+        )?;
+    }
+    if columns(session, "load_lock")?.is_empty() {
+        define(session, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
+    }
+    let lock = format!("SELECT id FROM {}", query("SELECT id FROM load_lock WHERE id = 1"));
+    if session.rows(&lock, |row| row.get::<_, i32>(0))?.is_empty() {
+        define(session, "INSERT IGNORE INTO load_lock VALUES (1)")?;
+    }
+    Ok(())
 }
 
 /// Creates the table or adds the columns it lacks.
@@ -128,13 +138,38 @@ pub(crate) fn lay_out(session: &Session, table: &Name, layout: &Layout<'_>) -> a
             format!("ALTER TABLE {table} {}", columns.join(", "))
         }
     };
-    execute(session, &sql)
+    define(session, &sql)
+}
+
+/// Strict, and with an end to waiting: by default DDL waits for a day for somebody's open transaction.
+const SETTINGS: &str =
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10, lock_wait_timeout = 10";
+
+/// Runs DDL, or what goes with it.
+fn define(session: &Session, sql: &str) -> anyhow::Result<()> {
+    // Not for its atomicity, which DDL has none of, but to have the settings on the connection that runs it.
+    session.run("BEGIN")?;
+    let defined = execute(session, SETTINGS).and_then(|()| execute(session, sql));
+    session.run(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)
 }
 
 /// Begins a load's transaction: takes the lock that every load takes first.
 pub(crate) fn begin(session: &Session) -> anyhow::Result<()> {
-    execute(session, "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10")?;
+    execute(session, SETTINGS)?;
     execute(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")
+}
+
+/// A column's value as the server can store it: it has no NaN and no infinity.
+pub(crate) fn value(column: &Column) -> String {
+    let name = identifier(&column.name);
+    if column.kind != ColumnType::Double {
+        return name;
+    }
+    let text = format!(
+        "its column {} holds NaN or infinity, which the server cannot store: make it NULL in the query",
+        column.name
+    );
+    format!("CASE WHEN NOT isfinite({name}) THEN error({}) ELSE {name} END", literal(&text))
 }
 
 /// Forgets what DuckDB has cached of the server's tables.
@@ -148,7 +183,8 @@ mod tests {
 
     #[test]
     fn a_column_is_what_was_created() {
-        for kind in [ColumnType::Boolean, ColumnType::Integer, ColumnType::BigInt, ColumnType::Double, ColumnType::Date] {
+        for kind in [ColumnType::Boolean, ColumnType::Integer, ColumnType::BigInt, ColumnType::Double, ColumnType::Date]
+        {
             assert_eq!(column_type(&type_name(kind).to_lowercase()), Some(kind));
         }
         assert_eq!(column_type("decimal(10,2)"), Some(ColumnType::Decimal { precision: 10, scale: 2 }));

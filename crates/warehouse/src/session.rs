@@ -85,7 +85,8 @@ mod tests {
 
     #[test]
     fn an_error_keeps_its_reason_and_loses_the_statement() {
-        let text = "IO Error: Failed to run query \"INSERT INTO `t` VALUES ('Lost connection', \": x\")\": Duplicate entry\n";
+        let text =
+            "IO Error: Failed to run query \"INSERT INTO `t` VALUES ('Lost connection', \": x\")\": Duplicate entry\n";
         assert_eq!(shorten(text), "IO Error: Failed to run: Duplicate entry");
         assert!(!is_passing(&shorten(text)));
     }

@@ -79,7 +79,12 @@ impl Warehouse {
             return Ok(None);
         }
         let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
-        let source = self.source(&format!("SELECT * FROM {}{condition}", self.table("load_log")));
+        // The cast: text whose collation is binary comes out of `mysql_query` as bytes.
+        let source = self.source(&format!(
+            "SELECT CAST(dataset AS CHAR) AS dataset, window_start, CAST(fingerprint AS CHAR) AS fingerprint, row_count \
+             FROM {}{condition}",
+            self.table("load_log")
+        ));
         let sql = format!("SELECT dataset, epoch_us(window_start), fingerprint, row_count FROM {source}");
         let rows = self.session.rows(&sql, |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, u64>(3)?))
@@ -186,6 +191,14 @@ impl Warehouse {
         self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours)))
     }
 
+    /// A column of a data set as an expression that the warehouse can store: what it cannot is an error.
+    pub fn value(&self, column: &Column) -> String {
+        match self.target {
+            Target::Duckdb => identifier(&column.name),
+            Target::Mysql => mysql::value(column),
+        }
+    }
+
     /// Inserts the rows of the query `select` into `columns`; returns how many.
     pub fn insert(&self, dataset: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
         let columns: Vec<_> = columns.iter().map(|name| identifier(name)).collect();
@@ -210,7 +223,9 @@ impl Warehouse {
             Target::Duckdb => "INSERT OR REPLACE",
             Target::Mysql => {
                 let hours = starts(&hours);
-                self.change(&format!("DELETE FROM load_log WHERE dataset = '{dataset}' AND window_start IN ({hours})"))?;
+                self.change(&format!(
+                    "DELETE FROM load_log WHERE dataset = '{dataset}' AND window_start IN ({hours})"
+                ))?;
                 "INSERT"
             }
         };
@@ -219,8 +234,7 @@ impl Warehouse {
 
     /// Prints the first rows of a data set's table.
     pub fn print_head(&self, dataset: &Name, rows: u32, out: impl Write, format: cli::Format) -> anyhow::Result<()> {
-        let select = format!("SELECT * FROM {} ORDER BY id LIMIT {rows}", self.table(dataset.as_str()));
-        let sql = format!("SELECT * FROM {} ORDER BY id", self.source(&select));
+        let sql = format!("SELECT * FROM warehouse.{} ORDER BY id LIMIT {rows}", identifier(dataset.as_str()));
         let printed = engine::print_query(&self.session.connection, &sql, out, format);
         printed.map_err(|error| match error.downcast_ref::<duckdb::Error>() {
             Some(cause) => self.session.explain(&cause.to_string()),

@@ -19,7 +19,8 @@ pub(crate) fn load(session: &Session, name: &str, file: &str, folder: Option<&Pa
         return Ok(());
     }
     session.run(&format!("INSTALL {name}; LOAD {name}")).map_err(|error| {
-        let place = folder.map_or_else(|| "a folder and name it by --extension-dir".to_owned(), |f| f.display().to_string());
+        let place =
+            folder.map_or_else(|| "a folder and name it by --extension-dir".to_owned(), |f| f.display().to_string());
         error.context(format!(
             "DuckDB's extension {name} is missing: put {file} of version {version} for {platform} into {place}, \
              or let DuckDB install it"

@@ -1,0 +1,144 @@
+//! A real MariaDB server of the tests' own: its own folder, socket and loopback port, gone when the tests end.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use harness::tempfile::TempDir;
+
+pub(crate) const USER: &str = "loader";
+/// With every character that some quoting could trip over.
+pub(crate) const PASSWORD: &str = "s3cr\"et'pass\\w ord;=";
+
+/// A running server.
+pub(crate) struct MariaDb {
+    folder: TempDir,
+    pub(crate) port: u16,
+    /// A shell that ends the server when its standard input closes: also when the tests are killed.
+    guard: Child,
+}
+
+impl MariaDb {
+    /// The server that the tests share, or none, which is said.
+    pub(crate) fn shared(test: &str) -> Option<&'static Self> {
+        static SHARED: OnceLock<MariaDb> = OnceLock::new();
+        missing(test).is_none().then(|| SHARED.get_or_init(Self::start))
+    }
+
+    /// A server of a test's own, or none, which is said.
+    pub(crate) fn own(test: &str) -> Option<Self> {
+        missing(test).is_none().then(Self::start)
+    }
+
+    fn start() -> Self {
+        let folder = TempDir::new().unwrap();
+        let data = folder.path().join("data");
+        let install = Command::new("mariadb-install-db")
+            .args(["--no-defaults", "--auth-root-authentication-method=normal", "--skip-test-db"])
+            .arg(format!("--datadir={}", data.display()))
+            .output()
+            .unwrap();
+        assert!(install.status.success(), "{}", String::from_utf8_lossy(&install.stdout));
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let guard = Self::launch(folder.path(), port);
+        let server = Self { folder, port, guard };
+        server.wait_until_ready();
+        let password = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
+        server.sql(&format!("CREATE USER '{USER}'@'%' IDENTIFIED BY '{password}'; GRANT ALL ON *.* TO '{USER}'@'%'"));
+        server
+    }
+
+    fn launch(folder: &Path, port: u16) -> Child {
+        let user = Command::new("id").arg("-un").output().unwrap();
+        let log = std::fs::File::create(folder.join("log")).unwrap();
+        Command::new("sh")
+            .args(["-c", r#""$@" < /dev/null & server=$!; cat > /dev/null; kill -9 $server; wait $server"#, "guard"])
+            .args([&server_program().unwrap().display().to_string(), "--no-defaults"])
+            .arg(format!("--user={}", String::from_utf8_lossy(&user.stdout).trim()))
+            .arg(format!("--datadir={}", folder.join("data").display()))
+            .arg(format!("--socket={}", folder.join("socket").display()))
+            .arg(format!("--pid-file={}", folder.join("pid").display()))
+            .args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--skip-networking=0"])
+            .args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::null())
+            .stderr(log)
+            .spawn()
+            .unwrap()
+    }
+
+    fn wait_until_ready(&self) {
+        let end = Instant::now() + Duration::from_secs(120);
+        while !self.client().args(["-e", "SELECT 1"]).output().unwrap().status.success() {
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+            assert!(Instant::now() < end, "MariaDB does not start:\n{log}");
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    fn client(&self) -> Command {
+        let mut client = Command::new("mariadb");
+        client.args(["--no-defaults", "--user=root", "--batch", "--raw", "--skip-column-names"]);
+        client.args(["--default-character-set=utf8mb4"]);
+        client.arg(format!("--socket={}", self.folder.path().join("socket").display()));
+        client
+    }
+
+    /// What the server's own client prints: the cells of each row.
+    #[track_caller]
+    pub(crate) fn sql(&self, sql: &str) -> Vec<Vec<String>> {
+        let output = self.client().args(["-e", sql]).output().unwrap();
+        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8(output.stdout).unwrap();
+        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+    }
+
+    /// A database that no other test uses.
+    pub(crate) fn database(&self) -> String {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("warehouse_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        self.sql(&format!("CREATE DATABASE {name}"));
+        name
+    }
+
+    /// Stops the server dead.
+    pub(crate) fn stop(&mut self) {
+        drop(self.guard.stdin.take());
+        self.guard.wait().unwrap();
+    }
+
+    /// Starts it again, on the same data.
+    pub(crate) fn restart(&mut self) {
+        self.guard = Self::launch(self.folder.path(), self.port);
+        self.wait_until_ready();
+    }
+}
+
+impl Drop for MariaDb {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn server_program() -> Option<PathBuf> {
+    ["/usr/sbin/mariadbd", "/usr/bin/mariadbd", "/usr/local/sbin/mariadbd"]
+        .iter()
+        .map(PathBuf::from)
+        .find(|p| p.is_file())
+}
+
+/// Says that a test is left out, and why, if something is missing that it needs.
+fn missing(test: &str) -> Option<()> {
+    let why = if server_program().is_none() {
+        "mariadbd is not installed (apt-get install mariadb-server)"
+    } else if std::env::var_os("DUCKDB_EXTENSION_DIR").is_none() {
+        "DUCKDB_EXTENSION_DIR does not name the folder of mysql_scanner.duckdb_extension"
+    } else {
+        return None;
+    };
+    harness::left_out(&format!("{test} on MariaDB, because {why}"));
+    Some(())
+}

@@ -1,0 +1,127 @@
+//! What is refused: it is named with what to do, and the rest is loaded.
+
+use crate::hours::{Expected, Seen, check, publish, publish_readings, readings};
+use crate::target::on_each;
+
+fn one_hour(hour: &str) -> Expected {
+    [(hour.to_owned(), ("a".to_owned(), 2))].into()
+}
+
+#[test]
+fn a_type_that_would_lose_data_is_refused_and_the_rest_is_loaded() {
+    on_each("a changed type", |house, target| {
+        publish_readings(house, "2025-09-02T10", "a", 2);
+        target.run(house, "readings").expect(0);
+        let select = format!("SELECT * REPLACE (value::VARCHAR AS value) FROM ({})", readings("2025-09-02T11", "b", 2));
+        publish(house, "readings", "2025-09-02T11", "b", &select);
+        publish_readings(house, "2025-09-02T12", "a", 2);
+        for _ in 0..2 {
+            let run = target.run(house, "readings").expect(3);
+            assert!(
+                run.stderr.contains("11.parquet: its column value is VARCHAR, but the table's is"),
+                "{}",
+                run.stderr
+            );
+            assert!(run.stderr.contains("cast the column"), "{}", run.stderr);
+        }
+        let mut expected = one_hour("2025-09-02T10");
+        expected.extend(one_hour("2025-09-02T12"));
+        check(&target.readings(house), &expected, &mut Seen::new());
+    });
+}
+
+#[test]
+fn a_type_that_loses_nothing_is_taken() {
+    on_each("a narrower type", |house, target| {
+        publish(house, "n", "2025-09-02T10", "a", "SELECT 5000000000 AS n");
+        publish(house, "n", "2025-09-02T11", "a", "SELECT 7::INTEGER AS n");
+        target.run(house, "n --to 2025-09-02T11").expect(0);
+        target.run(house, "n").expect(0);
+        assert_eq!(target.query(house, "SELECT n FROM n ORDER BY id"), [["5000000000"], ["7"]]);
+    });
+}
+
+#[test]
+fn columns_that_no_table_takes_are_refused_with_what_to_do() {
+    on_each("refused columns", |house, target| {
+        publish_readings(house, "2025-09-02T10", "a", 2);
+        let refused = [
+            ("SELECT 1 AS \"ID\"", "it has a column called ID, as the table has for itself: rename it"),
+            ("SELECT 1 AS window_start", "it has a column called window_start"),
+            ("SELECT [1] AS n", "its column n is of type nested, which no table takes"),
+            (
+                "SELECT TIMESTAMPTZ '2025-09-02 10:00:00+00' AS n",
+                "TIMESTAMP WITH TIME ZONE, which no table takes: cast it to TIMESTAMP",
+            ),
+            ("SELECT 1::UBIGINT AS n", "of type UBIGINT, which no table takes: cast it to BIGINT or DECIMAL(38,0)"),
+            ("SELECT 'x'::BLOB AS n", "of type BLOB"),
+        ];
+        for (hour, (select, message)) in refused.iter().enumerate() {
+            publish(house, "readings", &format!("2025-09-03T{hour:02}"), "b", select);
+            let run = target.run(house, &format!("readings --from 2025-09-03T{hour:02}")).expect(3);
+            assert!(run.stderr.contains(&format!("2025/09/03/{hour:02}.parquet: ")), "{}", run.stderr);
+            assert!(run.stderr.contains(message), "{message}: {}", run.stderr);
+        }
+        target.run(house, "readings").expect(3);
+        check(&target.readings(house), &one_hour("2025-09-02T10"), &mut Seen::new());
+    });
+}
+
+#[test]
+fn a_foreign_parquet_file_is_named_and_the_rest_is_loaded() {
+    on_each("a foreign file", |house, target| {
+        publish_readings(house, "2025-09-02T10", "a", 2);
+        let foreign = house.path().join("parquet/readings/2025/09/02/11.parquet");
+        let connection = duckdb::Connection::open_in_memory().unwrap();
+        let copy = format!("COPY ({}) TO '{}'", readings("2025-09-02T11", "x", 2), foreign.display());
+        connection.execute(&copy, []).unwrap();
+        std::fs::write(foreign.with_file_name("12.parquet"), "PAR1 but no more").unwrap();
+        for _ in 0..2 {
+            let run = target.run(house, "readings").expect(3);
+            assert!(run.stderr.contains("11.parquet: has no commit record"), "{}", run.stderr);
+            assert!(run.stderr.contains("12.parquet: "), "{}", run.stderr);
+            check(&target.readings(house), &one_hour("2025-09-02T10"), &mut Seen::new());
+        }
+    });
+}
+
+#[test]
+fn a_file_damaged_behind_its_footer_keeps_no_other_hour_out() {
+    on_each("a damaged file", |house, target| {
+        let mut expected = Expected::new();
+        for hour in 0..7 {
+            let hour = format!("2025-09-02T{hour:02}");
+            publish_readings(house, &hour, "a", 2);
+            expected.extend(one_hour(&hour));
+        }
+        let damaged = house.path().join("parquet/readings/2025/09/02/03.parquet");
+        let mut bytes = std::fs::read(&damaged).unwrap();
+        bytes[4..200].fill(0xff);
+        std::fs::write(&damaged, bytes).unwrap();
+        let run = target.run(house, "readings").expect(3);
+        assert!(run.stderr.contains("03.parquet: "), "{}", run.stderr);
+        assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+        expected.remove("2025-09-02T03");
+        check(&target.readings(house), &expected, &mut Seen::new());
+    });
+}
+
+#[test]
+fn a_table_of_somebody_else_is_left_alone() {
+    on_each("a foreign table", |house, target| {
+        publish(house, "load_log", "2025-09-02T10", "a", "SELECT 1 AS n");
+        let run = target.run(house, "load_log").expect(3);
+        assert!(run.stderr.contains("the table load_log has no column id: it is not one of ours"), "{}", run.stderr);
+    });
+}
+
+#[test]
+fn a_data_set_that_is_not_there_is_said() {
+    on_each("no data set", |house, target| {
+        let run = target.run(house, "readinsg").expect(0);
+        assert!(run.stderr.contains("readinsg: there is no such data set"), "{}", run.stderr);
+        target.run(house, "../readings").expect(2);
+        target.run(house, "").expect(2);
+        assert!(!house.files().contains(&"warehouse.duckdb".to_owned()));
+    });
+}

@@ -1,0 +1,149 @@
+//! What is particular to a server: who may connect, what is said of it, and what happens while it is away.
+
+use std::process::Stdio;
+
+use harness::{House, Run};
+
+use crate::hours::{Expected, Seen, check, publish, publish_readings};
+use crate::mariadb::{MariaDb, PASSWORD};
+use crate::target::{Target, use_server};
+
+fn expected() -> Expected {
+    [("2025-09-02T10".to_owned(), ("a".to_owned(), 2))].into()
+}
+
+/// No part of the password that is long enough to be told from other words.
+#[track_caller]
+fn assert_silent(run: &Run) {
+    for secret in [PASSWORD, "s3cr", "pass\\w", "wr0ng"] {
+        assert!(!run.stderr.contains(secret) && !run.stdout.contains(secret), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn a_wrong_password_is_a_failure_that_does_not_repeat_it() {
+    let Some(server) = MariaDb::shared("a wrong password") else { return };
+    let target = Target::MariaDb { server, database: server.database() };
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    for (name, value) in [("DB_PASSWORD", "wr0ng\"'\\ 'x"), ("DB_NAME", "no_such_database"), ("DB_USER", "nobody")] {
+        let run = Run::of(target.program(&house).arg("readings").env(name, value)).expect(1);
+        assert!(run.stderr.contains("127.0.0.1"), "{}", run.stderr);
+        assert_silent(&run);
+    }
+    let run = Run::of(target.program(&house).arg("readings").env_remove("DB_USER")).expect(1);
+    assert!(run.stderr.contains("DB_USER is not set"), "{}", run.stderr);
+}
+
+#[test]
+fn a_password_file_serves_as_well() {
+    let Some(server) = MariaDb::shared("a password file") else { return };
+    let target = Target::MariaDb { server, database: server.database() };
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let file = harness::tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), format!("{PASSWORD}\n")).unwrap();
+    let mut program = target.program(&house);
+    program.arg("readings").env_remove("DB_PASSWORD").env("DB_PASSWORD_FILE", file.path());
+    let run = Run::of(&mut program).expect(0);
+    assert_silent(&run);
+    check(&target.readings(&house), &expected(), &mut Seen::new());
+}
+
+#[test]
+fn a_server_that_is_down_is_tried_again_later_and_then_loaded() {
+    let Some(mut server) = MariaDb::own("a server that is down") else { return };
+    let database = server.database();
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let run = |server: &MariaDb| {
+        let mut program = house.program("load-warehouse");
+        use_server(&mut program, server, &database);
+        Run::of(program.arg("readings"))
+    };
+    server.stop();
+    let down = run(&server).expect(75);
+    assert_silent(&down);
+    server.restart();
+    run(&server).expect(0);
+    let count = format!("SELECT count(*), max(id) FROM {database}.readings");
+    assert_eq!(server.sql(&count), [["2", "2"]]);
+    // Gone again in the middle of a load, with the transaction open.
+    publish_readings(&house, "2025-09-02T10", "b", 40_000);
+    let mut program = house.program("load-warehouse");
+    use_server(&mut program, &server, &database);
+    let load = program.arg("readings").stderr(Stdio::piped()).spawn().unwrap();
+    let begun = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_rows_modified > 0";
+    while server.sql(begun) != [["1"]] {}
+    server.stop();
+    let cut = Run::from(load.wait_with_output().unwrap()).expect(75);
+    assert_silent(&cut);
+    server.restart();
+    assert_eq!(server.sql(&count), [["2", "2"]], "nothing of a load that was not committed");
+    run(&server).expect(0);
+    assert_eq!(server.sql(&count), [["40000", "40002"]]);
+}
+
+#[test]
+fn a_lock_that_is_not_given_free_is_tried_again_later() {
+    let Some(server) = MariaDb::shared("a held lock") else { return };
+    let database = server.database();
+    let house = House::new();
+    let target = Target::MariaDb { server, database: database.clone() };
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    target.run(&house, "readings").expect(0);
+    publish_readings(&house, "2025-09-02T10", "b", 3);
+    let before = target.picture(&house, &["readings"]);
+    let holder = std::thread::spawn(move || {
+        server.sql(&format!("BEGIN; SELECT * FROM {database}.load_lock FOR UPDATE; DO SLEEP(14); COMMIT"));
+    });
+    while server.sql("SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'") == [["0"]] {}
+    let run = target.run(&house, "readings").expect(75);
+    assert!(run.stderr.contains("Lock wait timeout exceeded"), "{}", run.stderr);
+    assert_eq!(target.picture(&house, &["readings"]), before);
+    holder.join().unwrap();
+    target.run(&house, "readings").expect(0);
+    assert_eq!(target.readings(&house).len(), 3);
+}
+
+#[test]
+fn what_the_server_cannot_store_is_refused_whatever_its_mode() {
+    let Some(server) = MariaDb::shared("values it cannot store") else { return };
+    let target = Target::MariaDb { server, database: server.database() };
+    let house = House::new();
+    publish(&house, "numbers", "2025-09-02T10", "a", "SELECT 'nan'::DOUBLE AS n, 'x' AS text");
+    publish(&house, "numbers", "2025-09-02T11", "a", "SELECT '-inf'::DOUBLE AS n, 'x' AS text");
+    publish(&house, "numbers", "2025-09-02T12", "a", "SELECT NULL::DOUBLE AS n, repeat('x', 70000) AS text");
+    publish(&house, "numbers", "2025-09-02T13", "a", "SELECT -0.5::DOUBLE AS n, NULL::VARCHAR AS text");
+    server.sql("SET GLOBAL sql_mode = ''");
+    let run = target.run(&house, "numbers").expect(3);
+    server.sql("SET GLOBAL sql_mode = DEFAULT");
+    for message in [
+        "10.parquet: Invalid Input Error: its column n holds NaN or infinity",
+        "11.parquet: Invalid Input Error: its column n holds NaN or infinity",
+        "12.parquet: IO Error: Failed to run: Data too long for column 'text'",
+    ] {
+        assert!(run.stderr.contains(message), "{message}: {}", run.stderr);
+    }
+    assert!(run.stderr.len() < 2000, "errors do not repeat the rows");
+    assert_eq!(target.query(&house, "SELECT id, n, text FROM numbers"), [["1", "-0.5", "NULL"]]);
+}
+
+#[test]
+fn an_extension_that_is_missing_is_named_with_its_place() {
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let empty = House::new();
+    let mut program = house.program("load-warehouse");
+    program.args(["readings", "--target", "mysql", "--extension-dir"]).arg(empty.path());
+    // DuckDB looks into the home directory, and asks its server through this proxy, which is not there.
+    program.env("HOME", empty.path()).env("http_proxy", "http://127.0.0.1:9").env("HTTP_PROXY", "http://127.0.0.1:9");
+    program.env("DB_USER", "u").env("DB_NAME", "n").env("DB_PASSWORD", "s3cret");
+    let run = Run::of(&mut program);
+    // Where DuckDB's server can be reached all the same, the extension is there, and the database is not.
+    if run.status == Some(1) {
+        assert!(run.stderr.contains("put mysql_scanner.duckdb_extension of version v1."), "{}", run.stderr);
+        assert!(run.stderr.contains(empty.path().to_str().unwrap()), "{}", run.stderr);
+    }
+    assert!(!run.stderr.contains("s3cret"));
+}

@@ -1,0 +1,108 @@
+//! The warehouses that a history is played on.
+
+use std::process::Command;
+
+use harness::{House, Run};
+
+use crate::hours::Row;
+use crate::mariadb::{MariaDb, PASSWORD, USER};
+
+/// A warehouse, which is looked at by other means than those of the program.
+pub(crate) enum Target {
+    File,
+    MariaDb { server: &'static MariaDb, database: String },
+}
+
+/// Plays `history` on each kind of warehouse, each with a data directory of its own.
+pub(crate) fn on_each(test: &str, history: impl Fn(&House, &Target)) {
+    history(&House::new(), &Target::File);
+    if let Some(server) = MariaDb::shared(test) {
+        history(&House::new(), &Target::MariaDb { server, database: server.database() });
+    }
+}
+
+impl Target {
+    /// The program over `house` and this warehouse.
+    pub(crate) fn program(&self, house: &House) -> Command {
+        let mut command = house.program("load-warehouse");
+        if let Self::MariaDb { server, database } = self {
+            use_server(&mut command, server, database);
+        }
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, house: &House, arguments: &str) -> Run {
+        Run::of(self.program(house).args(arguments.split_whitespace()))
+    }
+
+    /// The cells of a query's rows as text. Numbers and times are without zeros at their end.
+    #[track_caller]
+    pub(crate) fn query(&self, house: &House, sql: &str) -> Vec<Vec<String>> {
+        let rows = match self {
+            Self::File => query_file(house, sql),
+            Self::MariaDb { server, database } => server.sql(&format!("USE {database}; {sql}")),
+        };
+        rows.into_iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect()
+    }
+
+    /// The rows of the table `readings`, checked against what their own text says of them.
+    #[track_caller]
+    pub(crate) fn readings(&self, house: &House) -> Vec<Row> {
+        let rows =
+            self.query(house, "SELECT id, window_start, taken, sensor_id, value, note FROM readings ORDER BY id");
+        rows.iter().map(|row| reading(row)).collect()
+    }
+
+    /// All of the warehouse: its rows, its log, its columns.
+    pub(crate) fn picture(&self, house: &House, tables: &[&str]) -> Vec<Vec<Vec<String>>> {
+        let tables = tables.iter().map(|table| self.query(house, &format!("SELECT * FROM {table} ORDER BY id")));
+        let log = self.query(house, "SELECT * FROM load_log ORDER BY dataset, window_start");
+        tables.chain([log]).collect()
+    }
+}
+
+/// Tells the program of a server, as a crontab would.
+pub(crate) fn use_server(command: &mut Command, server: &MariaDb, database: &str) {
+    command.args(["--target", "mysql"]);
+    command.env("DB_HOST", "127.0.0.1").env("DB_PORT", server.port.to_string());
+    command.env("DB_USER", USER).env("DB_PASSWORD", PASSWORD).env("DB_NAME", database);
+}
+
+fn query_file(house: &House, sql: &str) -> Vec<Vec<String>> {
+    let config = duckdb::Config::default().access_mode(duckdb::AccessMode::ReadOnly).unwrap();
+    let path = layout::Tree::new(house.path()).warehouse();
+    let connection = duckdb::Connection::open_with_flags(path, config).unwrap();
+    let mut statement = connection.prepare(&format!("SELECT COLUMNS(*)::VARCHAR FROM ({sql})")).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    let count = rows.as_ref().unwrap().column_count();
+    let mut cells = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let cell = |column| row.get::<_, Option<String>>(column).unwrap().unwrap_or_else(|| "NULL".to_owned());
+        cells.push((0..count).map(cell).collect());
+    }
+    cells
+}
+
+fn plain(cell: &str) -> String {
+    let is_number = cell.contains('.') && cell.bytes().all(|byte| b"0123456789.-: ".contains(&byte));
+    if is_number { cell.trim_end_matches('0').trim_end_matches('.').to_owned() } else { cell.to_owned() }
+}
+
+/// A row of readings: `taken`, `sensor_id` and `value` have to be those that the note's number stands for.
+#[track_caller]
+fn reading(row: &[String]) -> Row {
+    let [id, window, taken, sensor, value, note] = row else { panic!("{row:?}") };
+    let (head, tail) = note.split_once(" {").unwrap();
+    let (number, rest) = tail.split_once('}').unwrap();
+    assert_eq!(rest, " it's \\ \"ü\"");
+    let number: u64 = number.parse().unwrap();
+    let (hour, version) = head.split_once(' ').unwrap();
+    assert_eq!(*window, plain(&format!("{}:00:00", hour.replace('T', " "))), "window_start of {note}");
+    assert_eq!(*sensor, (number + 7).to_string());
+    assert_eq!(*value, format!("{number}.25"));
+    let seconds =
+        format!("{}:{:02}:{:02}.{:03}", hour.replace('T', " "), number / 60_000, number / 1000 % 60, number % 1000);
+    assert_eq!(*taken, plain(&seconds), "time of {note}");
+    (id.parse().unwrap(), hour.to_owned(), version.to_owned(), number)
+}
