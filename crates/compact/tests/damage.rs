@@ -20,7 +20,7 @@ fn record(record: &Value) -> (&str, &str, &str) {
     (text("source"), text("reason"), if record["line"].is_string() { text("line") } else { text("line_base64") })
 }
 
-fn source(house: &House, segment: &Path, line: usize) -> String {
+fn source(house: &House, segment: &Path, line: i64) -> String {
     format!("{}:{line}", relative(house, segment))
 }
 
@@ -96,8 +96,7 @@ fn line_numbers_are_right_across_the_pieces_of_a_large_segment() {
     let records = quarantine(&house);
     let found: Vec<_> =
         records.iter().map(record).map(|(source, _, line)| (source.to_owned(), line.to_owned())).collect();
-    let expected: Vec<_> =
-        bad.iter().map(|n| (source(&house, &segment, *n as usize + 1), format!("bad {n}"))).collect();
+    let expected: Vec<_> = bad.iter().map(|n| (source(&house, &segment, n + 1), format!("bad {n}"))).collect();
     assert_eq!(found, expected);
     assert_eq!(sensors(&house), (0..200_000).filter(|n| !bad.contains(n)).collect::<Vec<_>>());
 }
