@@ -7,6 +7,11 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+mod random;
+mod server;
+
+pub use random::{Random, rounds};
+pub use server::{Server, until};
 pub use tempfile;
 
 /// A program of the workspace. Cargo builds it beside the test that runs.

@@ -10,8 +10,8 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{Server, lines, quarantined, until};
-use harness::{House, reading};
+use common::{lines, quarantined};
+use harness::{House, Random, Server, reading, until};
 
 /// Everything in raw/, sealed or not, is complete lines, and no line is there twice.
 #[track_caller]
@@ -27,9 +27,7 @@ fn check_written(house: &House) -> BTreeSet<String> {
 
 #[test]
 fn after_kill_9_what_was_written_is_recovered_once_and_whole() {
-    let seed = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().subsec_nanos();
-    println!("seed {seed}");
-    let mut random = u64::from(seed) | 1;
+    let mut random = Random::seeded();
     let house = House::new();
     let mut sensor = 0;
     for round in 0..15 {
@@ -49,11 +47,10 @@ fn after_kill_9_what_was_written_is_recovered_once_and_whole() {
                 })
             })
             .collect();
-        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
         until("something is written", || {
             house.files_like("raw/", ".open").iter().any(|path| path.metadata().is_ok_and(|file| file.len() > 0))
         });
-        std::thread::sleep(Duration::from_millis(random >> 57));
+        std::thread::sleep(Duration::from_millis(random.below(128)));
         server.child.kill().unwrap();
         for sender in senders {
             sender.join().unwrap();

@@ -8,8 +8,8 @@ use std::io::{Read as _, Write as _};
 use std::process::Stdio;
 use std::time::Duration;
 
-use common::{Server, lines, quarantined, until};
-use harness::{House, Run, epoch, reading};
+use common::{lines, quarantined};
+use harness::{House, Run, Server, epoch, reading, until};
 
 #[test]
 fn messages_go_to_the_segment_of_their_hour_byte_for_byte() {

@@ -1,0 +1,37 @@
+//! Numbers that look random and can be had again.
+
+use std::time::SystemTime;
+
+/// A generator of numbers that a seed repeats (`SplitMix64`).
+#[derive(Debug)]
+pub struct Random(u64);
+
+impl Random {
+    /// Seeded by the clock, or by `SEED` in the environment. The seed is printed, which a test that fails shows.
+    #[allow(clippy::print_stdout)]
+    pub fn seeded() -> Self {
+        let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() % 1_000_000_007;
+        let seed = std::env::var("SEED").map_or(u64::try_from(clock).unwrap(), |seed| seed.parse().unwrap());
+        println!("SEED={seed}");
+        Self(seed)
+    }
+
+    /// The next number.
+    pub fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    /// A number from 0 up to `bound`, which it does not reach.
+    pub fn below(&mut self, bound: u64) -> u64 {
+        self.next() % bound
+    }
+}
+
+/// How many rounds a test goes that kills at random: `usual`, or what `ROUNDS` in the environment says.
+pub fn rounds(usual: u64) -> u64 {
+    std::env::var("ROUNDS").map_or(usual, |rounds| rounds.parse().unwrap())
+}

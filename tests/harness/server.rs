@@ -1,0 +1,110 @@
+//! A running tcp-ingest.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::House;
+
+/// A server under test; killed when dropped.
+pub struct Server {
+    pub child: Child,
+    pub addresses: Vec<SocketAddr>,
+    log: Arc<Mutex<String>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Server {
+    /// Starts it for `streams`, each on a free port, and waits until it listens.
+    pub fn start(house: &House, streams: &[&str], arguments: &str) -> Self {
+        Self::start_command(house.program("tcp-ingest"), streams, arguments)
+    }
+
+    pub fn start_command(mut command: Command, streams: &[&str], arguments: &str) -> Self {
+        command.args(streams.iter().flat_map(|stream| ["--listen".to_owned(), format!("{stream}=127.0.0.1:0")]));
+        command.args(arguments.split_whitespace()).stderr(Stdio::piped()).stdin(Stdio::null());
+        let mut child = command.spawn().unwrap();
+        let mut stderr = BufReader::new(child.stderr.take().unwrap());
+        let mut text = String::new();
+        let mut addresses = Vec::new();
+        while addresses.len() < streams.len() {
+            let mut line = String::new();
+            assert_ne!(stderr.read_line(&mut line).unwrap(), 0, "it ended: {text}");
+            if line.contains("listening for") {
+                addresses.push(line.trim().rsplit(' ').next().unwrap().parse().unwrap());
+            }
+            text += &line;
+        }
+        let log = Arc::new(Mutex::new(text));
+        let shared = Arc::clone(&log);
+        let reader = std::thread::spawn(move || {
+            let mut line = String::new();
+            while stderr.read_line(&mut line).is_ok_and(|count| count > 0) {
+                shared.lock().unwrap().push_str(&std::mem::take(&mut line));
+            }
+        });
+        Self { child, addresses, log, reader: Some(reader) }
+    }
+
+    pub fn connect(&self) -> TcpStream {
+        TcpStream::connect(self.addresses[0]).unwrap()
+    }
+
+    /// Sends `bytes` over a connection of its own and closes it.
+    pub fn send(&self, bytes: impl AsRef<[u8]>) {
+        self.connect().write_all(bytes.as_ref()).unwrap();
+    }
+
+    /// What it logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    pub fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Waits for it to end; returns its status and log.
+    pub fn wait(mut self) -> (Option<i32>, String) {
+        let status = self.child.wait().unwrap();
+        self.reader.take().unwrap().join().unwrap();
+        (status.code(), self.log())
+    }
+
+    /// Stops it as an administrator would, and expects success.
+    #[track_caller]
+    pub fn stop(self) -> String {
+        self.signal("-TERM");
+        let (status, log) = self.wait();
+        assert_eq!(status, Some(0), "{log}");
+        log
+    }
+
+    /// Resident memory, in bytes.
+    pub fn resident(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Waits until `done` is true; fails the test when that takes unreasonably long.
+#[track_caller]
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let start = Instant::now();
+    while !done() {
+        assert!(start.elapsed() < Duration::from_secs(60), "waited a minute until {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
