@@ -10,7 +10,7 @@ use std::io;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{House, hour, name, put};
+use common::{House, SetAtEnd, hour, name, put};
 use layout::{Area, DatasetLock, Error, Hour, HourRange, OpenSegment, seal};
 use proptest::prelude::*;
 
@@ -208,6 +208,7 @@ fn folders_that_come_and_go_upset_neither_who_lists_nor_who_writes() {
                 listing(&house);
             }
         });
+        let end = SetAtEnd(&done);
         let lock = DatasetLock::try_acquire(tree, &stream).unwrap().unwrap();
         for round in 0..ROUNDS {
             let hour = hour("2025-12-31T22").plus((round % 4).try_into().unwrap());
@@ -219,7 +220,7 @@ fn folders_that_come_and_go_upset_neither_who_lists_nor_who_writes() {
             fs::write(draft.path(), "x").unwrap();
             drop(draft);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         reader.join().unwrap();
         assert!(housekeeper.join().unwrap() > 0, "the housekeeper never met an empty folder");
     });

@@ -4,13 +4,14 @@
 
 mod common;
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::IoSlice;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
 use chrono::Utc;
-use common::{House, hour, kill, name, ready};
+use common::{House, SetAtEnd, hour, kill, name, ready};
 use layout::{Area, Hour, OpenSegment, Recovered, seal};
 use proptest::prelude::*;
 
@@ -164,7 +165,7 @@ fn a_torn_record_of_the_quarantine_is_quarantined_itself() {
     assert_eq!((recovered.len(), recovered[0].torn), (1, 5));
     let counts =
         house.sealed(Area::Quarantine, &stream).into_iter().map(|file| layout::count_rejected(&file.path).unwrap());
-    let reasons: Vec<_> = counts.flat_map(|counts| counts.into_keys()).collect();
+    let reasons: Vec<_> = counts.flat_map(BTreeMap::into_keys).collect();
     assert_eq!(reasons.len(), 2, "{reasons:?}");
     assert!(layout::recover(&house.tree, Area::Quarantine, &stream, Utc::now()).unwrap().is_empty());
 }
@@ -216,6 +217,7 @@ fn who_creates_a_segment_keeps_it_while_others_recover() {
                 taken
             })
         });
+        let end = SetAtEnd(&done);
         let hour: Hour = hour("2025-09-02T10");
         for round in 0..ROUNDS {
             let mut segment = OpenSegment::create(&house.tree, Area::Raw, &name("telemetry"), hour).unwrap();
@@ -224,7 +226,7 @@ fn who_creates_a_segment_keeps_it_while_others_recover() {
             let sealed = seal(vec![segment]).unwrap();
             assert_eq!(fs::read_to_string(&sealed[0].path).unwrap(), format!("{round}\n"));
         }
-        done.store(true, Ordering::Relaxed);
+        drop(end);
         let taken: usize = recoverers.into_iter().map(|one| one.join().unwrap()).sum();
         assert_eq!(taken, 0, "a recovery sealed a segment with a living writer");
     });

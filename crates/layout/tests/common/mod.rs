@@ -9,6 +9,7 @@ use std::io::{BufRead as _, BufReader, IoSlice, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use layout::{Area, Hour, Name, OpenSegment, SealedSegment, Tree};
 
@@ -107,4 +108,13 @@ pub fn hour(text: &str) -> Hour {
 pub fn put(path: &Path, content: impl AsRef<[u8]>) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
+}
+
+/// Sets its flag when it goes, also when the test fails: threads that wait for it must not wait for ever.
+pub struct SetAtEnd<'f>(pub &'f AtomicBool);
+
+impl Drop for SetAtEnd<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }

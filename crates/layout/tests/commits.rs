@@ -1,0 +1,228 @@
+//! The commit record in the footer of a Parquet file: read from real files, refused in damaged ones.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::sync::{Arc, LazyLock};
+
+use common::{House, hour, name, put};
+use layout::{Commit, Fingerprint, HourRange, Lineage, SegmentCount};
+use parquet::data_type::Int64Type;
+use parquet::file::metadata::KeyValue;
+use parquet::file::properties::WriterProperties;
+use parquet::file::writer::SerializedFileWriter;
+use parquet::schema::parser::parse_message_type;
+use proptest::prelude::*;
+
+/// A Parquet file of six columns with `groups` row groups of three rows each, and `pairs` in its footer.
+fn parquet(groups: usize, pairs: &[(&str, &str)]) -> Vec<u8> {
+    let columns = ["a", "b", "c", "d", "e", "f"].map(|name| format!("required int64 {name};")).concat();
+    let schema = Arc::new(parse_message_type(&format!("message rows {{ {columns} }}")).unwrap());
+    let pairs = pairs.iter().map(|(key, value)| KeyValue::new((*key).to_owned(), (*value).to_owned())).collect();
+    let properties = Arc::new(WriterProperties::builder().set_key_value_metadata(Some(pairs)).build());
+    let mut writer = SerializedFileWriter::new(Vec::new(), schema, properties).unwrap();
+    for group in 0..groups {
+        let mut rows = writer.next_row_group().unwrap();
+        while let Some(mut column) = rows.next_column().unwrap() {
+            let values = [1, 2, i64::try_from(group).unwrap()];
+            column.typed::<Int64Type>().write_batch(&values, None, None).unwrap();
+            column.close().unwrap();
+        }
+        rows.close().unwrap();
+    }
+    writer.into_inner().unwrap()
+}
+
+fn commit(segments: u128) -> Commit {
+    let segment = |i| SegmentCount { name: ulid::Ulid::from(i).to_string().parse().unwrap(), lines: 1000, damaged: 1 };
+    Commit::new(Lineage::Segments((0..segments).map(segment).collect()))
+}
+
+/// The bytes in a file of the tree, read as a commit record.
+fn read(bytes: &[u8]) -> Result<Commit, String> {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("10.parquet");
+    fs::write(&path, bytes).unwrap();
+    Commit::read(&path).map_err(|error| {
+        let words = error.to_string();
+        let rest = words.strip_prefix(&format!("{}: ", path.display())).expect("the error names the file");
+        rest.to_owned()
+    })
+}
+
+#[test]
+fn the_record_that_was_written_is_read_back_with_the_number_of_rows() {
+    let query = Commit::new(Lineage::Query {
+        query: Fingerprint::of(b"SELECT 1"),
+        inputs: BTreeMap::from([(name("telemetry"), commit(2).fingerprint)]),
+        tables: BTreeMap::from([("sensors".to_owned(), Fingerprint::of(b"1,\"attic\""))]),
+    });
+    for commit in [commit(0), commit(3), query] {
+        let bytes = parquet(2, &[("other", "x"), (Commit::KEY, &commit.to_json()), ("ARROW:schema", "y")]);
+        let read = read(&bytes).unwrap();
+        assert_eq!(read.rows, 6);
+        assert_eq!(Commit { rows: 0, ..read }, commit);
+        assert_eq!(commit.fingerprint, commit.lineage.fingerprint());
+    }
+}
+
+#[test]
+fn equal_lineages_have_equal_fingerprints_and_others_have_others() {
+    assert_eq!(commit(3).fingerprint, commit(3).fingerprint);
+    assert_ne!(commit(3).fingerprint, commit(4).fingerprint);
+    assert_eq!(commit(3).fingerprint.as_str().len(), 32);
+    // Written down in files and warehouses: it must be the same in every later version.
+    assert_eq!(commit(1).fingerprint.as_str(), "312d542a401519f1085509e0e8b39e91");
+}
+
+#[test]
+fn footers_of_any_length_are_read() {
+    for (groups, segments) in [(0, 0), (1, 1), (1, 150), (1, 200), (1, 250), (1, 2000), (200, 1), (300, 500)] {
+        let commit = commit(segments);
+        let bytes = parquet(groups, &[(Commit::KEY, &commit.to_json())]);
+        let read = read(&bytes).unwrap();
+        assert_eq!((read.fingerprint, read.rows), (commit.fingerprint, 3 * groups as u64));
+    }
+}
+
+#[test]
+fn a_file_without_a_record_or_with_another_one_says_so() {
+    for (pairs, words) in [
+        (vec![], "has no commit record: it was not made by these programs; move it out of the tree"),
+        (vec![("Commit", "{}")], "has no commit record: it was not made by these programs; move it out of the tree"),
+        (vec![(Commit::KEY, "{}")], "its commit record cannot be read: missing field `fingerprint`"),
+        (vec![(Commit::KEY, "")], "its commit record cannot be read: EOF while parsing"),
+        (
+            vec![(
+                Commit::KEY,
+                r#"{"fingerprint":"x","lineage":{"segments":[{"name":"../x","lines":1,"damaged":0}]}}"#,
+            )],
+            r#"its commit record cannot be read: "../x" is not a segment's name"#,
+        ),
+    ] {
+        let error = read(&parquet(1, &pairs)).unwrap_err();
+        assert!(error.starts_with(words), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_no_parquet_file_or_a_part_of_one_says_so() {
+    let whole = parquet(3, &[(Commit::KEY, &commit(3).to_json())]);
+    for length in 0..whole.len() {
+        let error = read(&whole[..length]).unwrap_err();
+        assert!(error.starts_with("cannot read the footer: not a Parquet file, or a damaged one"), "{length}: {error}");
+    }
+    for bytes in [
+        &b"PAR1"[..],
+        b"\xff\xff\xff\xffPAR1",
+        b"\0\0\0\0PAR1",
+        b"\x01\0\0\0PAR1",
+        b"PAR1\0\0\0\0PARE",
+        &vec![0; 40_000],
+    ] {
+        let error = read(bytes).unwrap_err();
+        assert!(error.contains("footer"), "{error}");
+    }
+}
+
+#[test]
+fn a_file_that_is_not_there_or_not_a_file_is_told_from_a_damaged_one() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(Commit::read(&folder.path().join("x")).unwrap_err().is_not_found());
+    let error = Commit::read(folder.path()).unwrap_err();
+    assert!(!error.is_not_found() && error.to_string().contains("cannot read the footer"), "{error}");
+}
+
+static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| parquet(3, &[(Commit::KEY, &commit(3).to_json())]));
+
+/// Where the footer's Thrift begins in [`WHOLE`].
+fn footer_start() -> usize {
+    let end = WHOLE.len() - 8;
+    end - u32::from_le_bytes(WHOLE[end..end + 4].try_into().unwrap()) as usize
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(1000))]
+
+    #[test]
+    fn no_damage_to_a_footer_makes_a_reader_panic(
+        changes in proptest::collection::vec((any::<prop::sample::Index>(), prop_oneof![any::<u8>(), Just(0xff), Just(0x7f), Just(0)]), 1..6),
+    ) {
+        let mut bytes = WHOLE.clone();
+        let start = footer_start();
+        for (at, byte) in changes {
+            let at = start + at.index(bytes.len() - start);
+            bytes[at] = byte;
+        }
+        // Either it says what is wrong, or the record was not hit.
+        if let Err(error) = read(&bytes) {
+            prop_assert!(error.contains("footer") || error.contains("commit record"), "{}", error);
+        }
+    }
+
+    #[test]
+    fn no_garbage_between_the_marks_makes_a_reader_panic(garbage in proptest::collection::vec(any::<u8>(), 0..400)) {
+        let mut bytes = b"PAR1".to_vec();
+        bytes.extend(&garbage);
+        bytes.extend(u32::try_from(garbage.len()).unwrap().to_le_bytes());
+        bytes.extend(b"PAR1");
+        prop_assert!(read(&bytes).is_err());
+    }
+}
+
+fn hours(house: &House, count: i64) -> Vec<PathBuf> {
+    let data = name("temperatures");
+    let paths = (0..count).map(|i| house.tree.parquet(&data, hour("2025-09-01").plus(i)));
+    paths
+        .enumerate()
+        .map(|(i, path)| {
+            put(&path, parquet(1, &[(Commit::KEY, &commit(i as u128).to_json())]));
+            path
+        })
+        .collect()
+}
+
+#[test]
+fn each_hour_has_its_own_record_and_a_damaged_one_is_an_error_in_its_place() {
+    let house = House::new();
+    let paths = hours(&house, 300);
+    fs::write(&paths[7], "damaged").unwrap();
+    fs::write(&paths[200], parquet(1, &[])).unwrap();
+    fs::remove_file(&paths[250]).unwrap();
+    let range = HourRange { from: Some(hour("2025-09-01").plus(5)), to: None };
+    let commits = house.tree.commits(&name("temperatures"), range).unwrap();
+    assert_eq!(commits.len(), 294);
+    for (file, record) in commits {
+        let i = usize::try_from(file.hour.since(hour("2025-09-01"))).unwrap();
+        assert_eq!(file.path, paths[i]);
+        match (i, record) {
+            (7 | 200, Err(error)) => assert!(error.to_string().starts_with(&file.path.display().to_string())),
+            (_, Ok(record)) => assert_eq!(record.fingerprint, commit(i as u128).fingerprint),
+            (_, Err(error)) => panic!("{error}"),
+        }
+    }
+}
+
+#[test]
+fn hours_that_are_removed_or_replaced_while_they_are_read_are_whole_or_left_out() {
+    let house = House::new();
+    let paths = hours(&house, 200);
+    std::thread::scope(|scope| {
+        let remover = scope.spawn(|| {
+            for path in &paths[..100] {
+                fs::remove_file(path).unwrap();
+            }
+        });
+        while !remover.is_finished() {
+            for (file, record) in house.tree.commits(&name("temperatures"), HourRange::ALL).unwrap() {
+                let i = u128::try_from(file.hour.since(hour("2025-09-01"))).unwrap();
+                assert_eq!(record.unwrap().fingerprint, commit(i).fingerprint);
+            }
+        }
+    });
+    assert_eq!(house.tree.commits(&name("temperatures"), HourRange::ALL).unwrap().len(), 100);
+}
