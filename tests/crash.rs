@@ -18,9 +18,9 @@ fn messages(random: &mut Random, round: u64, expected: &mut Expected) -> Vec<Str
     let start = epoch("2025-03-01");
     (0..200)
         .map(|n| {
-            let hour = i64::try_from(random.below(6)).unwrap();
-            let sensor = i64::try_from(random.below(4)).unwrap();
-            let second = i64::try_from(random.below(3600)).unwrap();
+            let hour: i64 = random.below(6);
+            let sensor: i64 = random.below(4);
+            let second: i64 = random.below(3600);
             let value = f64::from(u32::try_from(round * 200 + n).unwrap());
             let entry = expected.entry((start + hour * 3600, sensor)).or_insert((0, value, value));
             *entry = (entry.0 + 1, entry.1.min(value), entry.2.max(value));

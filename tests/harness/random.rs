@@ -17,7 +17,7 @@ impl Random {
     }
 
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn number(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mut z = self.0;
         z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -26,8 +26,9 @@ impl Random {
     }
 
     /// A number from 0 up to `bound`, which it does not reach.
-    pub fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
+    pub fn below<T: TryFrom<u64> + TryInto<u64>>(&mut self, bound: T) -> T {
+        let bound = bound.try_into().ok().unwrap();
+        T::try_from(self.number() % bound).ok().unwrap()
     }
 }
 

@@ -50,7 +50,7 @@ impl Server {
     }
 
     pub fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.addresses[0]).unwrap()
+        TcpStream::connect(self.addresses.first().unwrap()).unwrap()
     }
 
     /// Sends `bytes` over a connection of its own and closes it.

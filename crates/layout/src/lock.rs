@@ -2,6 +2,8 @@
 
 use std::fs::File;
 
+use rustix::fs::{FlockOperation, flock};
+
 use crate::dirs;
 use crate::error::{Error, Result};
 use crate::name::Name;
@@ -11,7 +13,14 @@ use crate::tree::{Area, Tree};
 /// The right to change a data set. The kernel takes it back when the process ends, however it ends.
 #[derive(Debug)]
 pub struct DatasetLock {
-    _folder: File,
+    folder: File,
+}
+
+impl Drop for DatasetLock {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread is just starting holds the descriptor until it executes.
+        let _ = flock(&self.folder, FlockOperation::Unlock);
+    }
 }
 
 impl DatasetLock {
@@ -20,6 +29,6 @@ impl DatasetLock {
         let path = tree.folder(Area::Parquet, dataset);
         dirs::create(&path)?;
         let folder = File::open(&path).map_err(Error::at("open the folder", &path))?;
-        Ok(try_lock(&folder, &path)?.then_some(Self { _folder: folder }))
+        Ok(try_lock(&folder, &path)?.then_some(Self { folder }))
     }
 }

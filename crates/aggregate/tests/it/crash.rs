@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 use std::process::Stdio;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use harness::House;
+use harness::{House, Random, rounds};
 use layout::{Commit, Lineage};
 
 use crate::tree::{file, many_hours, planned, published, rows, run, telemetry};
@@ -30,29 +30,6 @@ fn clear(house: &House) {
     std::fs::remove_dir_all(house.path().join("parquet/temperatures")).unwrap();
 }
 
-/// A small generator of numbers (xorshift), seeded by the clock; the seed is printed.
-struct Random(u64);
-
-impl Random {
-    fn new() -> Self {
-        let seed = std::env::var("SEED").ok().and_then(|seed| seed.parse().ok()).unwrap_or_else(|| {
-            u64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos()).unwrap_or(1)
-        });
-        #[allow(clippy::print_stdout, reason = "shown when the test fails, to run it again with")]
-        {
-            println!("SEED={seed}");
-        }
-        Self(seed | 1)
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}
-
 #[test]
 fn killed_at_random_moments_and_run_again_nothing_is_lost_or_doubled() {
     let expected = undisturbed();
@@ -62,8 +39,8 @@ fn killed_at_random_moments_and_run_again_nothing_is_lost_or_doubled() {
     run(&house, "temperatures").expect(0);
     let whole = u64::try_from(started.elapsed().as_micros()).unwrap();
     clear(&house);
-    let mut random = Random::new();
-    for round in 0..50 {
+    let mut random = Random::seeded();
+    for round in 0..rounds(50) {
         let mut child = house.program("aggregate").arg("temperatures").stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_micros(random.below(whole)));
         let _ = child.kill();

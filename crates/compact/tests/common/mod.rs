@@ -85,29 +85,3 @@ pub fn identity(path: &Path) -> (u64, std::time::SystemTime) {
     let metadata = std::fs::metadata(path).unwrap();
     (metadata.ino(), metadata.modified().unwrap())
 }
-
-/// A generator of numbers that a seed repeats (the algorithm is `SplitMix64`).
-#[derive(Debug)]
-pub struct Random(pub u64);
-
-impl Random {
-    pub fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
-    }
-
-    pub fn below(&mut self, limit: usize) -> usize {
-        usize::try_from(self.next() % limit as u64).unwrap()
-    }
-
-    /// A seed of this run's own, printed, or the one that `SEED` asks for.
-    pub fn seeded() -> Self {
-        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
-        let seed = std::env::var("SEED").ok().map_or(u64::from(clock.subsec_nanos()), |seed| seed.parse().unwrap());
-        eprintln!("SEED={seed}");
-        Self(seed)
-    }
-}
