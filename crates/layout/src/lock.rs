@@ -1,26 +1,23 @@
-//! One process at a time publishes or removes hours of a data set.
+//! Locks, which the kernel takes back when the process ends, however it ends.
+//!
+//! A data set's lock lets one process at a time publish or remove hours of it. A segment's lock says that its writer lives.
 
-use std::fs::File;
+use std::fs::{self, File};
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
 use crate::dirs;
 use crate::error::{Error, Result};
 use crate::name::Name;
-use crate::segment::try_lock;
 use crate::tree::{Area, Tree};
 
-/// The right to change a data set. The kernel takes it back when the process ends, however it ends.
+/// The right to change a data set.
 #[derive(Debug)]
 pub struct DatasetLock {
-    folder: File,
-}
-
-impl Drop for DatasetLock {
-    fn drop(&mut self) {
-        // Closing is not enough: a child that another thread is just starting holds the descriptor until it executes.
-        let _ = flock(&self.folder, FlockOperation::Unlock);
-    }
+    _folder: Locked,
 }
 
 impl DatasetLock {
@@ -29,6 +26,40 @@ impl DatasetLock {
         let path = tree.folder(Area::Parquet, dataset);
         dirs::create(&path)?;
         let folder = File::open(&path).map_err(Error::at("open the folder", &path))?;
-        Ok(try_lock(&folder, &path)?.then_some(Self { folder }))
+        Ok(Locked::try_new(folder, &path)?.map(|folder| Self { _folder: folder }))
+    }
+}
+
+/// A file or folder under an exclusive lock.
+#[derive(Debug)]
+pub(crate) struct Locked(File);
+
+impl Locked {
+    /// Locks `file`, if nobody else has it and `path` still is that file.
+    pub(crate) fn try_new(file: File, path: &Path) -> Result<Option<Self>> {
+        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
+            Err(error) => return Err(Error::at("lock", path)(error)),
+        }
+        let locked = Self(file);
+        let ours = locked.0.metadata().map_err(Error::at("look at", path))?;
+        match fs::metadata(path) {
+            Ok(there) => Ok(((there.dev(), there.ino()) == (ours.dev(), ours.ino())).then_some(locked)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(Error::at("look at", path)(error)),
+        }
+    }
+
+    /// The file.
+    pub(crate) fn file(&self) -> &File {
+        &self.0
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // Closing is not enough: a child that another thread is just starting holds the descriptor until it executes.
+        let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }

@@ -13,10 +13,11 @@ use chrono::{DateTime, Utc};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::hour::Hour;
+use crate::lock::Locked;
 use crate::name::Name;
 use crate::publish::{Draft, publish};
 use crate::quarantine::Rejected;
-use crate::segment::{OpenSegment, SealedSegment, seal, try_lock};
+use crate::segment::{OpenSegment, SealedSegment, seal};
 use crate::tree::{Area, OpenFile, Tree};
 
 /// A segment that was recovered.
@@ -38,10 +39,8 @@ pub fn recover(tree: &Tree, area: Area, stream: &Name, now: DateTime<Utc>) -> Re
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(Error::at("open", &path)(error)),
         };
-        if !try_lock(&file, &path)? {
-            continue;
-        }
-        let (len, tail) = torn_tail(&file).map_err(Error::at("read", &path))?;
+        let Some(file) = Locked::try_new(file, &path)? else { continue };
+        let (len, tail) = torn_tail(file.file()).map_err(Error::at("read", &path))?;
         let torn = tail.len();
         if torn > 0 {
             quarantine_tail(tree, stream, &open, &tail, now)?;

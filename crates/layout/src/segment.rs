@@ -7,7 +7,6 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write as _};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -15,7 +14,6 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 use ulid::Ulid;
 
@@ -23,6 +21,7 @@ use crate::dirs;
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::hour::Hour;
+use crate::lock::Locked;
 use crate::name::Name;
 use crate::tree::{Area, Tree};
 
@@ -110,7 +109,7 @@ impl SealedSegment {
 /// A segment that is being written, by the one process that holds its lock.
 #[derive(Debug)]
 pub struct OpenSegment {
-    file: Arc<File>,
+    file: Arc<Locked>,
     path: PathBuf,
     sealed: SealedSegment,
     len: u64,
@@ -127,14 +126,14 @@ impl OpenSegment {
             let path = open_path(&sealed.path);
             let file = dirs::create_file(&path)?;
             // Between creation and lock, a recovering process may have taken the file for a dead writer's.
-            if try_lock(&file, &path)? {
+            if let Some(file) = Locked::try_new(file, &path)? {
                 return Ok(Self::resume(file, path, sealed, 0));
             }
         }
     }
 
     /// Takes up a locked segment of `len` bytes.
-    pub(crate) fn resume(file: File, path: PathBuf, sealed: SealedSegment, len: u64) -> Self {
+    pub(crate) fn resume(file: Locked, path: PathBuf, sealed: SealedSegment, len: u64) -> Self {
         Self {
             file: Arc::new(file),
             path,
@@ -181,7 +180,7 @@ impl OpenSegment {
         // The kernel takes so many pieces at a time (IOV_MAX).
         while let Some(batch) = (!rest.is_empty()).then(|| rest.len().min(1024)) {
             let (now, _) = rest.split_at(batch);
-            match (&*self.file).write_vectored(now) {
+            match self.file.file().write_vectored(now) {
                 Ok(0) => return self.undo(before, io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.len += written as u64;
@@ -204,7 +203,7 @@ impl OpenSegment {
     /// Cuts the segment back to `len`, a length that it had.
     pub fn rollback(&mut self, len: u64) -> Result<()> {
         // A write that failed may have left bytes that `self.len` does not count.
-        match self.file.set_len(len) {
+        match self.file.file().set_len(len) {
             Ok(()) => {
                 self.len = len;
                 Ok(())
@@ -231,7 +230,7 @@ impl OpenSegment {
 /// The duty to make what was written to a segment durable.
 #[derive(Debug)]
 pub struct SegmentSync {
-    file: Arc<File>,
+    file: Arc<Locked>,
     path: PathBuf,
     entry_synced: Arc<AtomicBool>,
 }
@@ -240,7 +239,7 @@ impl SegmentSync {
     /// Syncs the segment, and the first time its folder. After an error the kernel may have dropped what was written:
     /// trying again proves nothing.
     pub fn run(&self) -> Result<()> {
-        self.file.sync_data().map_err(Error::at("sync", &self.path))?;
+        self.file.file().sync_data().map_err(Error::at("sync", &self.path))?;
         if !self.entry_synced.load(Ordering::Relaxed) {
             dirs::sync_names([self.path.as_path()])?;
             self.entry_synced.store(true, Ordering::Relaxed);
@@ -270,7 +269,7 @@ impl From<SealError> for Error {
 /// Seals `segments`: syncs each, renames it to its sealed name, syncs the folders. Empty ones are removed.
 pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSegment>, SealError> {
     for segment in segments.iter().filter(|segment| !segment.is_empty()) {
-        if let Err(error) = segment.file.sync_all() {
+        if let Err(error) = segment.file.file().sync_all() {
             let error = Error::at("sync", &segment.path)(error);
             return Err(SealError { error, unsynced: true, open: segments });
         }
@@ -312,21 +311,6 @@ pub fn remove_segments(segments: &[SealedSegment]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// Locks a file or folder, if nobody else has it and `path` still is that file.
-pub(crate) fn try_lock(file: &File, path: &Path) -> Result<bool> {
-    match flock(file, FlockOperation::NonBlockingLockExclusive) {
-        Ok(()) => {}
-        Err(rustix::io::Errno::WOULDBLOCK) => return Ok(false),
-        Err(error) => return Err(Error::at("lock", path)(error)),
-    }
-    let ours = file.metadata().map_err(Error::at("look at", path))?;
-    match fs::metadata(path) {
-        Ok(there) => Ok((there.dev(), there.ino()) == (ours.dev(), ours.ino())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
-        Err(error) => Err(Error::at("look at", path)(error)),
-    }
 }
 
 /// The name of a segment while it is written.

@@ -7,6 +7,7 @@ mod common;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::IoSlice;
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use base64::Engine as _;
@@ -82,6 +83,24 @@ fn a_segment_is_recovered_when_its_writer_is_killed_and_not_before() {
     assert_eq!((recovered.len(), recovered[0].torn), (1, 5));
     assert_eq!(recovered[0].sealed.as_ref(), house.sealed(Area::Raw, &name("telemetry")).first());
     assert_eq!((sealed(&house), quarantined(&house)), (b"{\"a\":1}\n".to_vec(), vec![b"{\"b\":".to_vec()]));
+}
+
+#[test]
+fn a_segment_that_is_let_go_is_free_at_once_although_children_are_being_started() {
+    let house = House::new();
+    let done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let _end = SetAtEnd(&done);
+        scope.spawn(|| {
+            while !done.load(Ordering::Relaxed) {
+                Command::new("true").status().unwrap();
+            }
+        });
+        for _ in 0..300 {
+            abandon(&house, b"{}\n");
+            assert_eq!(recover(&house).len(), 1, "a child that does not know of the segment holds its lock");
+        }
+    });
 }
 
 proptest! {
