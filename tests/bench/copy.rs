@@ -12,7 +12,7 @@ fn main() {
     let session = duckdb::Connection::open_in_memory().unwrap();
     let start = Instant::now();
     let copy =
-        "COPY (SELECT * FROM read_json(?, format = 'newline_delimited')) TO (?) (FORMAT parquet, COMPRESSION zstd)";
+        "COPY (SELECT * FROM read_json($1, format = 'newline_delimited')) TO ($2) (FORMAT parquet, COMPRESSION zstd)";
     session.execute(copy, [input, output]).unwrap();
     println!("{:.6}", start.elapsed().as_secs_f64());
 }
