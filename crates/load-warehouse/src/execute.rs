@@ -9,14 +9,14 @@ use layout::{Area, Name, Tree};
 use warehouse::{LoadLog, Warehouse, read_load_log};
 
 use crate::args::Args;
-use crate::loader::{Loader, Tally};
+use crate::loader::{Tally, load_windows};
 use crate::plan::{Window, plan};
 
 /// How often a data set is planned anew because files changed while they were loaded.
 const PASSES: u32 = 5;
 
 pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
-    let tree = args.common.tree();
+    let tree = args.common.existing_tree()?;
     let begun = Instant::now();
     args.datasets.sort();
     args.datasets.dedup();
@@ -48,7 +48,7 @@ fn plan_all(args: &Args, tree: &Tree, log: &LoadLog, tally: &mut Tally) -> anyho
 /// The out-of-date windows of a data set; files that cannot be read are named and counted.
 fn plan_one(args: &Args, tree: &Tree, log: &LoadLog, dataset: &Name, tally: &mut Tally) -> anyhow::Result<Vec<Window>> {
     let mut files = Vec::new();
-    for (file, commit) in tree.commits(dataset, args.range.range())? {
+    for (file, commit) in tree.commits(dataset, args.range.range()?)? {
         match commit {
             Ok(commit) => files.push((file, commit)),
             Err(error) => {
@@ -80,7 +80,7 @@ fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally:
     let progress = cli::progress("hours", due as u64);
     for (dataset, mut windows) in plans {
         for pass in 1.. {
-            Loader { warehouse: &warehouse, dataset: &dataset, tally, progress: &progress }.load(windows)?;
+            load_windows(&warehouse, &dataset, windows, tally, &progress)?;
             if std::mem::take(&mut tally.changed) == 0 {
                 break;
             }

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::anyhow;
 use cli::TryAgain;
 use indicatif::ProgressBar;
-use layout::Name;
+use layout::{Hour, Name};
 use warehouse::Warehouse;
 
 use crate::plan::{Window, batches};
@@ -24,24 +23,33 @@ pub(crate) struct Tally {
 }
 
 /// Loads windows of one data set.
-pub(crate) struct Loader<'r> {
-    pub(crate) warehouse: &'r Warehouse,
-    pub(crate) dataset: &'r Name,
-    pub(crate) tally: &'r mut Tally,
-    pub(crate) progress: &'r ProgressBar,
+struct Loader<'r> {
+    warehouse: &'r Warehouse,
+    dataset: &'r Name,
+    tally: &'r mut Tally,
+    progress: &'r ProgressBar,
+    /// What could not be loaded, by reason.
+    failures: BTreeMap<String, Vec<Window>>,
+}
+
+/// Loads what can be loaded of a data set's windows and names what cannot. It is an error only if the warehouse cannot
+/// be written to for now.
+pub(crate) fn load_windows(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    windows: Vec<Window>,
+    tally: &mut Tally,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    let mut loader = Loader { warehouse, dataset, tally, progress, failures: BTreeMap::new() };
+    let result = batches(windows).into_iter().try_for_each(|batch| loader.load_batch(batch));
+    loader.report();
+    result
 }
 
 impl Loader<'_> {
-    /// Loads what can be loaded. It is an error only if the warehouse cannot be written to for now.
-    pub(crate) fn load(&mut self, windows: Vec<Window>) -> anyhow::Result<()> {
-        for batch in batches(windows) {
-            self.load_batch(batch)?;
-        }
-        Ok(())
-    }
-
     fn load_batch(&mut self, windows: Vec<Window>) -> anyhow::Result<()> {
-        let found = match schemas(self.warehouse.connection(), &windows) {
+        let found = match schemas(self.warehouse, &windows) {
             Ok(found) => found,
             Err(error) => return self.each_half(windows, error, Self::load_batch),
         };
@@ -102,16 +110,45 @@ impl Loader<'_> {
         again(self, second)
     }
 
-    /// Names windows that cannot be loaded, and why.
+    /// Notes windows that cannot be loaded, and why.
     fn fail(&mut self, windows: &[Window], error: &anyhow::Error) {
         self.tally.failed += windows.len();
         self.progress.inc(windows.len() as u64);
-        let Some(first) = windows.first() else { return };
-        let more = match windows.len() {
-            1 => String::new(),
-            n => format!(" and {} hours more", n - 1),
-        };
-        let error = anyhow!("{}{more}: {error:#}", first.path.display());
-        self.progress.suspend(|| log::error!("{}: not loaded: {error}", self.dataset));
+        self.failures.entry(format!("{error:#}")).or_default().extend_from_slice(windows);
+    }
+
+    /// Names what could not be loaded: once for each reason, because one that concerns all hours would fill a screen.
+    fn report(&self) {
+        for (reason, windows) in &self.failures {
+            let place = match windows.as_slice() {
+                [window] => window.path.display().to_string(),
+                _ => hours(windows.iter().map(|window| window.hour).collect()),
+            };
+            self.progress.suspend(|| log::error!("{}: not loaded: {place}: {reason}", self.dataset));
+        }
+    }
+}
+
+/// Hours as people write them: `2025-09-02T10 to 2025-09-02T14, 2025-09-03T00`.
+fn hours(mut hours: Vec<Hour>) -> String {
+    hours.sort_unstable();
+    let runs = hours.chunk_by(|before, after| after.since(*before) == 1);
+    let runs = runs.filter_map(|run| run.first().zip(run.last()));
+    let runs = runs.map(|(first, last)| if first == last { first.to_string() } else { format!("{first} to {last}") });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_in_a_row_are_named_by_their_ends() {
+        let named = |list: &[&str]| hours(list.iter().map(|hour| hour.parse().unwrap()).collect());
+        assert_eq!(named(&["2025-09-02T10"]), "2025-09-02T10");
+        assert_eq!(
+            named(&["2025-09-03T05", "2025-09-02T23", "2025-09-03T00", "2025-09-02T10"]),
+            "2025-09-02T10, 2025-09-02T23 to 2025-09-03T00, 2025-09-03T05"
+        );
     }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use duckdb::Connection;
 use engine::literal;
 use layout::Name;
 use warehouse::{Column, ColumnType, Warehouse};
@@ -16,20 +15,17 @@ pub(crate) type Schema = Vec<Column>;
 const RESERVED: [&str; 4] = ["id", "window_start", "file_index", "file_row_number"];
 
 /// The columns of each window's file, in order; for each one the reason if a warehouse cannot hold them.
-pub(crate) fn schemas(connection: &Connection, windows: &[Window]) -> anyhow::Result<Vec<anyhow::Result<Schema>>> {
+pub(crate) fn schemas(warehouse: &Warehouse, windows: &[Window]) -> anyhow::Result<Vec<anyhow::Result<Schema>>> {
     let paths: Vec<_> = windows.iter().map(|window| window.path.to_string_lossy().into_owned()).collect();
     let list: Vec<_> = paths.iter().map(|path| literal(path)).collect();
     let sql = format!("SELECT file_name, name, duckdb_type, num_children FROM parquet_schema([{}])", list.join(", "));
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([])?;
+    let rows = warehouse.query(&sql, |row| {
+        let children = row.get::<_, Option<i64>>(3)?.unwrap_or(0);
+        Ok((row.get::<_, String>(0)?, Element { name: row.get(1)?, kind: row.get(2)?, children }))
+    })?;
     let mut found: BTreeMap<String, Vec<Element>> = BTreeMap::new();
-    while let Some(row) = rows.next()? {
-        let element = Element {
-            name: row.get(1)?,
-            kind: row.get::<_, Option<String>>(2)?,
-            children: row.get::<_, Option<i64>>(3)?.unwrap_or(0),
-        };
-        found.entry(row.get(0)?).or_default().push(element);
+    for (path, element) in rows {
+        found.entry(path).or_default().push(element);
     }
     Ok(paths.iter().map(|path| schema(found.get(path).map_or(&[], Vec::as_slice))).collect())
 }
@@ -42,16 +38,19 @@ struct Element {
 }
 
 fn schema(elements: &[Element]) -> anyhow::Result<Schema> {
-    let columns = elements.iter().skip(1);
+    let Some((_file, columns)) = elements.split_first() else {
+        anyhow::bail!("DuckDB does not find its columns");
+    };
     columns
+        .iter()
         .map(|element| {
             let Element { name, kind, children } = element;
             if RESERVED.iter().any(|reserved| name.to_lowercase() == *reserved) {
-                anyhow::bail!("it has a column called {name}, as the table has for itself: rename it in the query");
+                anyhow::bail!("a column is called {name}, as the table has for itself: rename it in the query");
             }
             let kind = kind.as_deref().filter(|_| *children == 0).unwrap_or("nested");
             let Some(column) = ColumnType::of_duckdb(kind) else {
-                anyhow::bail!("its column {name} is of type {kind}, which no table takes: cast it to {}", cast(kind));
+                anyhow::bail!("the column {name} is of type {kind}, which no table takes: cast it to {}", cast(kind));
             };
             Ok(Column { name: name.clone(), kind: column })
         })
@@ -86,7 +85,7 @@ pub(crate) fn lay_out(warehouse: &Warehouse, dataset: &Name, schema: &Schema) ->
             None => missing.push(column.clone()),
             Some((_, _, Some(kind))) if column.kind.fits(*kind) => {}
             Some((name, written, _)) => anyhow::bail!(
-                "its column {name} is {}, but the table's is {written}, which would lose data: cast the column in the \
+                "the column {name} is {}, but the table's is {written}, which would lose data: cast the column in the \
                  query, or change the table: ALTER TABLE {dataset} ...",
                 column.kind
             ),

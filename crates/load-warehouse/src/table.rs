@@ -92,10 +92,11 @@ fn select(warehouse: &Warehouse, schema: &Schema, windows: &[&Window], entries: 
     let list = |values: Vec<String>| values.join(", ");
     let bases = list(entries.iter().map(|entry| (entry.last_id + 1 - entry.rows.cast_signed()).to_string()).collect());
     let starts = list(windows.iter().map(|window| window.hour.start_micros().to_string()).collect());
-    let columns: String = schema.iter().map(|column| format!(", {}", warehouse.value(column))).collect();
-    format!(
-        "SELECT ([{bases}]::BIGINT[])[file_index::BIGINT + 1] + file_row_number, \
-         make_timestamp(([{starts}]::BIGINT[])[file_index::BIGINT + 1]){columns} FROM {}",
-        read_parquet(windows.iter().map(|window| window.path.as_path()))
-    )
+    let own = [
+        format!("([{bases}]::BIGINT[])[file_index::BIGINT + 1] + file_row_number"),
+        format!("make_timestamp(([{starts}]::BIGINT[])[file_index::BIGINT + 1])"),
+    ];
+    let columns = list(own.into_iter().chain(schema.iter().map(|column| warehouse.value(column))).collect());
+    let files = read_parquet(windows.iter().map(|window| window.path.as_path()));
+    format!("SELECT {columns} FROM {files}")
 }

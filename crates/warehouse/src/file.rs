@@ -88,10 +88,12 @@ pub(crate) fn lay_out(session: &Session, table: &Name, layout: &Layout<'_>) -> a
     let name = format!("warehouse.{}", identifier(table.as_str()));
     match layout {
         Layout::Create(columns) => {
-            let columns: String = columns.iter().map(|column| format!(", {}", definition(column))).collect();
+            let own = ["id BIGINT PRIMARY KEY", "window_start TIMESTAMP NOT NULL"].map(str::to_owned);
+            let columns: Vec<_> = own.into_iter().chain(columns.iter().map(definition)).collect();
+            let columns = columns.join(", ");
             let index = identifier(&format!("{table}_window_start"));
             session.run(&format!(
-                "BEGIN; CREATE TABLE {name} (id BIGINT PRIMARY KEY, window_start TIMESTAMP NOT NULL{columns}); \
+                "BEGIN; CREATE TABLE {name} ({columns}); \
                  CREATE INDEX {index} ON {name} (window_start); COMMIT"
             ))
         }

@@ -7,8 +7,8 @@
 //! - reading creates nothing;
 //! - no password is in any error.
 //!
-//! Everything in which kinds of warehouses differ is in a module per kind: [`file`](mod@file) for the embedded DuckDB
-//! file, [`mysql`] for MariaDB and MySQL.
+//! Everything in which kinds of warehouses differ is in a module per kind: `file` for the embedded DuckDB file, `mysql`
+//! for MariaDB and MySQL.
 
 mod args;
 mod column;

@@ -86,6 +86,7 @@ fn is_display_width(name: &str, kind: &str) -> bool {
 fn type_name(kind: ColumnType) -> String {
     match kind {
         ColumnType::Boolean => "TINYINT(1)".to_owned(),
+        ColumnType::Integer => "INT".to_owned(),
         ColumnType::Text => "TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
         ColumnType::Timestamp => "DATETIME(6)".to_owned(),
         other => other.to_string(),
@@ -127,10 +128,11 @@ pub(crate) fn lay_out(session: &Session, table: &Name, layout: &Layout<'_>) -> a
     let definitions: Vec<_> = columns.iter().map(definition).collect();
     let sql = match layout {
         Layout::Create(_) => {
-            let columns: String = definitions.iter().map(|definition| format!(", {definition}")).collect();
+            let own = ["id BIGINT PRIMARY KEY", "window_start DATETIME(6) NOT NULL", "KEY window_start (window_start)"];
+            let columns: Vec<_> = own.map(str::to_owned).into_iter().chain(definitions).collect();
             format!(
-                "CREATE TABLE IF NOT EXISTS {table} (id BIGINT PRIMARY KEY, window_start DATETIME(6) NOT NULL{columns}, \
-                 KEY window_start (window_start)) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+                "CREATE TABLE IF NOT EXISTS {table} ({}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+                columns.join(", ")
             )
         }
         Layout::Add(_) => {
@@ -166,7 +168,7 @@ pub(crate) fn value(column: &Column) -> String {
         return name;
     }
     let text = format!(
-        "its column {} holds NaN or infinity, which the server cannot store: make it NULL in the query",
+        "the column {} holds NaN or infinity, which the server cannot store: make it NULL in the query",
         column.name
     );
     format!("CASE WHEN NOT isfinite({name}) THEN error({}) ELSE {name} END", literal(&text))

@@ -1,9 +1,9 @@
 //! A warehouse as a load sees it, whatever its kind.
 
-use std::collections::BTreeMap;
 use std::io::Write;
 
 use chrono::{DateTime, Utc};
+use duckdb::Row;
 use engine::{SessionArgs, identifier, literal};
 use layout::{Fingerprint, Hour, Name, Tree};
 
@@ -94,7 +94,7 @@ impl Warehouse {
             // Lines that no load has written are no business of ours.
             let (Ok(name), Some(hour)) = (dataset.parse::<Name>(), Hour::of_micros(micros)) else { continue };
             let window = LoggedWindow { fingerprint: Fingerprint::from_text(fingerprint), rows };
-            log.entry(name).or_insert_with(BTreeMap::new).insert(hour, window);
+            log.entry(name).or_default().insert(hour, window);
         }
         Ok(Some(log))
     }
@@ -242,9 +242,9 @@ impl Warehouse {
         })
     }
 
-    /// The session's connection, for queries that do not concern the warehouse.
-    pub fn connection(&self) -> &duckdb::Connection {
-        &self.session.connection
+    /// The rows of a query of DuckDB's own, which does not concern the warehouse.
+    pub fn query<T>(&self, sql: &str, row: impl Fn(&Row<'_>) -> duckdb::Result<T>) -> anyhow::Result<Vec<T>> {
+        self.session.rows(sql, row)
     }
 
     /// A name in the warehouse's own SQL.

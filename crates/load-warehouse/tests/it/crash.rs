@@ -3,13 +3,10 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use harness::House;
+use harness::{House, Random, rounds};
 
-use crate::hours::{Expected, Random, Seen, check, publish_readings};
+use crate::hours::{Expected, Seen, check, publish_readings};
 use crate::target::{Target, on_each};
-
-/// Kills at random moments on each kind of warehouse.
-const ROUNDS: u64 = 40;
 
 #[test]
 fn killed_at_any_point_the_next_run_completes_the_load() {
@@ -44,19 +41,19 @@ fn killed_at_any_point_the_next_run_completes_the_load() {
 #[test]
 fn killed_at_random_moments_nothing_is_lost_or_doubled() {
     on_each("death at random moments", |house, target| {
-        let mut random = Random::new("load-warehouse killed at random");
+        let mut random = Random::seeded();
         let mut seen = Seen::new();
         let mut expected = Expected::new();
         let mut usual = Duration::from_millis(400);
-        for round in 0..ROUNDS {
+        for round in 0..rounds(30) {
             for _ in 0..4 {
-                let hour = format!("2025-09-02T{:02}", random.below(24));
-                let (version, rows) = (format!("v{round}_{}", random.below(1000)), random.below(120));
+                let hour = format!("2025-09-02T{:02}", random.below(24_u64));
+                let (version, rows) = (format!("v{round}_{}", random.below(1000_u64)), random.below(120_u64));
                 publish_readings(house, &hour, &version, rows);
                 expected.insert(hour, (version, rows));
             }
-            kill_after(target, house, usual.mul_f64(random.below(1000) as f64 / 900.0));
-            if random.below(3) == 0 {
+            kill_after(target, house, usual * random.below(1100_u32) / 1000);
+            if random.below(3_u64) == 0 {
                 let begun = Instant::now();
                 target.run(house, "readings").expect(0);
                 usual = begun.elapsed();

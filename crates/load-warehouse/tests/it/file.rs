@@ -1,6 +1,6 @@
 //! What is particular to the DuckDB file.
 
-use harness::House;
+use harness::{House, Run};
 use layout::Tree;
 
 use crate::hours::{Seen, check, publish_readings};
@@ -37,4 +37,20 @@ fn nothing_but_the_warehouse_is_left_in_the_data_directory() {
     publish_readings(&house, "2025-09-02T10", "a", 2);
     Target::File.run(&house, "readings").expect(0);
     assert_eq!(house.files(), ["parquet/readings/2025/09/02/10.parquet", "warehouse.duckdb"]);
+}
+
+#[test]
+fn a_data_directory_may_be_relative_and_have_any_name() {
+    let above = House::new();
+    let data = above.path().join("it's [a] *{data}, \"dir\"");
+    std::fs::create_dir(&data).unwrap();
+    let house = House::at(&data);
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    publish_readings(&house, "2025-09-02T11", "a", 2);
+    let mut program = harness::program("load-warehouse");
+    program.current_dir(above.path()).arg("--data-dir").arg(format!("./{}", data.file_name().unwrap().display()));
+    Run::of(program.arg("readings")).expect(0);
+    let hours = ["2025-09-02T10", "2025-09-02T11"];
+    let expected = hours.map(|hour| (hour.to_owned(), ("a".to_owned(), 2))).into();
+    check(&Target::File.readings(&house), &expected, &mut Seen::new());
 }

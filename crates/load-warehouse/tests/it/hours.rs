@@ -66,23 +66,3 @@ pub(crate) fn check(rows: &[Row], expected: &Expected, seen: &mut Seen) {
         }
     }
 }
-
-/// Numbers that look random, and are the same for the same seed.
-pub(crate) struct Random(u64);
-
-impl Random {
-    /// Seeded by the clock, or by `SEED`; the seed is printed.
-    pub(crate) fn new(name: &str) -> Self {
-        let clock = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
-        let seed = std::env::var("SEED").map_or(u64::try_from(clock % 1_000_000_007).unwrap(), |s| s.parse().unwrap());
-        println!("{name}: SEED={seed}");
-        Self(seed | 1 << 40)
-    }
-
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0 % limit
-    }
-}

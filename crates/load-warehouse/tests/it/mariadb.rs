@@ -96,6 +96,11 @@ impl MariaDb {
         text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
     }
 
+    /// Has the server's own client run `sql` on the side.
+    pub(crate) fn start_sql(&self, sql: &str) -> Child {
+        self.client().args(["-e", sql]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
+
     /// A database that no other test uses.
     pub(crate) fn database(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);

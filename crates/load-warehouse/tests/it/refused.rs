@@ -18,7 +18,7 @@ fn a_type_that_would_lose_data_is_refused_and_the_rest_is_loaded() {
         for _ in 0..2 {
             let run = target.run(house, "readings").expect(3);
             assert!(
-                run.stderr.contains("11.parquet: its column value is VARCHAR, but the table's is"),
+                run.stderr.contains("11.parquet: the column value is VARCHAR, but the table's is"),
                 "{}",
                 run.stderr
             );
@@ -46,9 +46,9 @@ fn columns_that_no_table_takes_are_refused_with_what_to_do() {
     on_each("refused columns", |house, target| {
         publish_readings(house, "2025-09-02T10", "a", 2);
         let refused = [
-            ("SELECT 1 AS \"ID\"", "it has a column called ID, as the table has for itself: rename it"),
-            ("SELECT 1 AS window_start", "it has a column called window_start"),
-            ("SELECT [1] AS n", "its column n is of type nested, which no table takes"),
+            ("SELECT 1 AS \"ID\"", "a column is called ID, as the table has for itself: rename it"),
+            ("SELECT 1 AS window_start", "a column is called window_start"),
+            ("SELECT [1] AS n", "the column n is of type nested, which no table takes"),
             (
                 "SELECT TIMESTAMPTZ '2025-09-02 10:00:00+00' AS n",
                 "TIMESTAMP WITH TIME ZONE, which no table takes: cast it to TIMESTAMP",

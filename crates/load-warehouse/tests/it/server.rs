@@ -20,6 +20,11 @@ fn assert_silent(run: &Run) {
     }
 }
 
+/// Waits until a count is 1.
+fn until_one(server: &MariaDb, sql: &str) {
+    harness::until(sql, || server.sql(sql) == [["1"]]);
+}
+
 #[test]
 fn a_wrong_password_is_a_failure_that_does_not_repeat_it() {
     let Some(server) = MariaDb::shared("a wrong password") else { return };
@@ -68,20 +73,22 @@ fn a_server_that_is_down_is_tried_again_later_and_then_loaded() {
     run(&server).expect(0);
     let count = format!("SELECT count(*), max(id) FROM {database}.readings");
     assert_eq!(server.sql(&count), [["2", "2"]]);
-    // Gone again in the middle of a load, with the transaction open.
-    publish_readings(&house, "2025-09-02T10", "b", 40_000);
+    // Gone again in the middle of a load, while it waits for somebody's lock with its transaction open.
+    publish_readings(&house, "2025-09-02T10", "b", 3000);
+    let holder = server.start_sql(&format!("BEGIN; SELECT * FROM {database}.readings FOR UPDATE; DO SLEEP(60)"));
+    until_one(&server, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'");
     let mut program = house.program("load-warehouse");
     use_server(&mut program, &server, &database);
     let load = program.arg("readings").stderr(Stdio::piped()).spawn().unwrap();
-    let begun = "SELECT count(*) FROM information_schema.innodb_trx WHERE trx_rows_modified > 0";
-    while server.sql(begun) != [["1"]] {}
+    until_one(&server, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DELETE FROM%'");
     server.stop();
     let cut = Run::from(load.wait_with_output().unwrap()).expect(75);
     assert_silent(&cut);
+    assert!(!holder.wait_with_output().unwrap().status.success());
     server.restart();
     assert_eq!(server.sql(&count), [["2", "2"]], "nothing of a load that was not committed");
     run(&server).expect(0);
-    assert_eq!(server.sql(&count), [["40000", "40002"]]);
+    assert_eq!(server.sql(&count), [["3000", "3002"]]);
 }
 
 #[test]
@@ -94,14 +101,15 @@ fn a_lock_that_is_not_given_free_is_tried_again_later() {
     target.run(&house, "readings").expect(0);
     publish_readings(&house, "2025-09-02T10", "b", 3);
     let before = target.picture(&house, &["readings"]);
-    let holder = std::thread::spawn(move || {
-        server.sql(&format!("BEGIN; SELECT * FROM {database}.load_lock FOR UPDATE; DO SLEEP(14); COMMIT"));
-    });
-    while server.sql("SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'") == [["0"]] {}
+    let mut holder =
+        server.start_sql(&format!("BEGIN; SELECT * FROM {database}.load_lock FOR UPDATE; DO SLEEP(600); COMMIT"));
+    until_one(server, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'");
     let run = target.run(&house, "readings").expect(75);
     assert!(run.stderr.contains("Lock wait timeout exceeded"), "{}", run.stderr);
     assert_eq!(target.picture(&house, &["readings"]), before);
-    holder.join().unwrap();
+    let id = server.sql("SELECT id FROM information_schema.processlist WHERE info LIKE 'DO SLEEP(600)%'");
+    server.sql(&format!("KILL {}", id[0][0]));
+    holder.wait().unwrap();
     target.run(&house, "readings").expect(0);
     assert_eq!(target.readings(&house).len(), 3);
 }
@@ -119,8 +127,7 @@ fn what_the_server_cannot_store_is_refused_whatever_its_mode() {
     let run = target.run(&house, "numbers").expect(3);
     server.sql("SET GLOBAL sql_mode = DEFAULT");
     for message in [
-        "10.parquet: Invalid Input Error: its column n holds NaN or infinity",
-        "11.parquet: Invalid Input Error: its column n holds NaN or infinity",
+        "2025-09-02T10 to 2025-09-02T11: Invalid Input Error: the column n holds NaN or infinity",
         "12.parquet: IO Error: Failed to run: Data too long for column 'text'",
     ] {
         assert!(run.stderr.contains(message), "{message}: {}", run.stderr);
@@ -146,4 +153,27 @@ fn an_extension_that_is_missing_is_named_with_its_place() {
         assert!(run.stderr.contains(empty.path().to_str().unwrap()), "{}", run.stderr);
     }
     assert!(!run.stderr.contains("s3cret"));
+}
+
+#[test]
+fn a_right_that_is_missing_is_said_once_for_all_hours() {
+    let Some(server) = MariaDb::shared("a missing right") else { return };
+    let database = server.database();
+    let house = House::new();
+    let target = Target::MariaDb { server, database: database.clone() };
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    target.run(&house, "readings").expect(0);
+    server.sql(&format!(
+        "CREATE USER 'reader'@'%' IDENTIFIED BY 'only to read'; GRANT SELECT, UPDATE ON {database}.* TO 'reader'@'%'"
+    ));
+    for hour in 11..16 {
+        publish_readings(&house, &format!("2025-09-02T{hour}"), "a", 2);
+    }
+    let before = target.picture(&house, &["readings"]);
+    let mut program = target.program(&house);
+    let run = Run::of(program.arg("readings").env("DB_USER", "reader").env("DB_PASSWORD", "only to read")).expect(3);
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    assert!(run.stderr.contains("2025-09-02T11 to 2025-09-02T15: "), "{}", run.stderr);
+    assert!(run.stderr.contains("command denied"), "{}", run.stderr);
+    assert_eq!(target.picture(&house, &["readings"]), before);
 }
