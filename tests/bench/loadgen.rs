@@ -21,22 +21,26 @@ use std::time::{Duration, Instant};
 /// 2026-01-15T10:00:00Z; all messages fall into the hour that begins here.
 const HOUR: u64 = 1_768_471_200;
 
-/// About `size` bytes of messages, as one device sends them: a reading a second, over and over, values that move.
-fn messages(device: u64, size: usize) -> String {
+/// About `size` bytes of messages, as a gateway of 500 sensors sends them over an hour: times that go on, and values that
+/// no compression can guess.
+fn messages(gateway: u64, size: usize) -> String {
     let mut text = String::with_capacity(size + 256);
-    let mut second = device;
+    let mut random = gateway + 1;
     while text.len() < size {
-        let value = 150 + (second * 7919 + device * 104_729) % 200;
+        // xorshift64: fast, and the same bytes on every machine.
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        let (second, sensor, value) = (text.len() * 3600 / (size + 1), random % 500, (random >> 32) % 600);
         writeln!(
             text,
             r#"{{"timestamp": {}, "sensor_id": {}, "measurement": {{"kind": "Temperature", "value": {}.{}, "unit": "Celcius"}}}}"#,
-            HOUR + second % 3600,
-            1000 + device,
+            HOUR + second as u64,
+            1000 + gateway * 500 + sensor,
             value / 10,
             value % 10,
         )
         .unwrap();
-        second += 1;
     }
     text
 }
@@ -61,7 +65,7 @@ fn main() {
     };
     let (connections, megabytes): (usize, usize) = (connections.parse().unwrap(), megabytes.parse().unwrap());
     let parts: Vec<String> =
-        (0..connections).map(|device| messages(device as u64, megabytes * 1_000_000 / connections)).collect();
+        (0..connections).map(|gateway| messages(gateway as u64, megabytes * 1_000_000 / connections)).collect();
     let bytes: u64 = parts.iter().map(|part| part.len() as u64).sum();
     let lines: usize = parts.iter().map(|part| memchr::memchr_iter(b'\n', part.as_bytes()).count()).sum();
     if address == "-" {
