@@ -130,10 +130,8 @@ impl Maker<'_> {
     fn inputs_now(self, window: &Window) -> layout::Result<BTreeMap<Name, Fingerprint>> {
         let mut inputs = BTreeMap::new();
         for dataset in window.inputs.keys() {
-            match Commit::read(&self.tree.parquet(dataset, window.hour)) {
-                Ok(commit) => _ = inputs.insert(dataset.clone(), commit.fingerprint),
-                Err(error) if error.is_not_found() => {}
-                Err(error) => return Err(error),
+            if let Some(commit) = self.tree.commit(dataset, window.hour)? {
+                inputs.insert(dataset.clone(), commit.fingerprint);
             }
         }
         Ok(inputs)

@@ -73,6 +73,9 @@ impl Query {
         if models::model(name.as_str()).is_some() {
             bail!("{origin}: {name} is a stream, and an aggregate cannot have its name: give it another by --name");
         }
+        if name.as_str() == "temperatures" {
+            bail!("{origin}: the built-in aggregate has the name {name}: give this one another by --name");
+        }
         Ok(Self { name, sql, origin, declared: &[], reads: None })
     }
 }

@@ -13,7 +13,7 @@ use crate::print;
 use crate::query::{Query, queries};
 use crate::reads::Parser;
 use crate::session::Session;
-use crate::sources::{Sources, check_names};
+use crate::sources::{Sources, check_names, check_used};
 
 /// Runs the program.
 #[expect(clippy::needless_pass_by_value, reason = "the arguments are the program's")]
@@ -29,11 +29,12 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
-    let tree = args.common.tree();
+    let tree = args.common.existing_tree()?;
     let queries = queries(args)?;
     check_names(&tree, &args.tables)?;
     let parser = Parser::new(&args.session);
     if let [query] = queries.as_slice() {
+        check_used(query, &parser.tables(query)?, &args.tables)?;
         return run_query(args, &tree, &parser, query);
     }
     if args.output.is_some() {
@@ -60,7 +61,7 @@ fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
 fn run_query(args: &Args, tree: &Tree, parser: &Parser<'_>, query: &Query) -> anyhow::Result<Outcome> {
     let sources = Sources::resolve(tree, query, &parser.tables(query)?, &args.tables)?;
     if args.output.is_some() {
-        return print::print(&args.session, tree, query, &sources, args.range.range(), args.format);
+        return print::print(&args.session, tree, query, &sources, args.range.range()?, args.format);
     }
     if args.dry_run {
         let (_, plan) = look(args, tree, query, &sources)?;
@@ -93,7 +94,7 @@ fn run_query(args: &Args, tree: &Tree, parser: &Parser<'_>, query: &Query) -> an
 
 fn look(args: &Args, tree: &Tree, query: &Query, sources: &Sources<'_>) -> anyhow::Result<(Recipe, Plan)> {
     let recipe = Recipe { query: query.fingerprint(), tables: sources.table_fingerprints() };
-    let holdings = Holdings::look(tree, &sources.datasets, Some(&query.name), args.range.range())?;
+    let holdings = Holdings::look(tree, &sources.datasets, Some(&query.name), args.range.range()?)?;
     let plan = plan(&recipe, holdings, args.rebuild);
     Ok((recipe, plan))
 }

@@ -68,6 +68,15 @@ pub(crate) fn check_names(tree: &Tree, given: &[TableArg]) -> anyhow::Result<()>
     Ok(())
 }
 
+/// Refuses reference tables that the query does not read: a misspelt name would leave its columns empty.
+pub(crate) fn check_used(query: &Query, names: &BTreeSet<String>, given: &[TableArg]) -> anyhow::Result<()> {
+    if let Some(table) = given.iter().find(|table| !names.contains(table.name.as_str())) {
+        let names: Vec<_> = names.iter().map(String::as_str).collect();
+        bail!("{}: does not read the table {}: it reads {}", query.origin, table.name, names.join(", "));
+    }
+    Ok(())
+}
+
 fn known_datasets(tree: &Tree) -> anyhow::Result<BTreeSet<Name>> {
     let streams = models::BUILT_IN.iter().filter_map(|model| model.name.parse().ok());
     Ok(streams.chain(tree.names(Area::Parquet)?).collect())

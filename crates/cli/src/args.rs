@@ -6,6 +6,8 @@ use std::str::FromStr;
 
 use layout::{Hour, HourRange, Tree};
 
+use crate::exit::Usage;
+
 /// Flags of every program.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CommonArgs {
@@ -19,9 +21,16 @@ pub struct CommonArgs {
 }
 
 impl CommonArgs {
-    /// The tree in the data directory.
+    /// The tree in the data directory, which tcp-ingest creates.
     pub fn tree(&self) -> Tree {
         Tree::new(&self.data_dir)
+    }
+
+    /// The tree in the data directory, which must be there: a misspelt one is no empty house.
+    pub fn existing_tree(&self) -> anyhow::Result<Tree> {
+        let path = self.data_dir.display();
+        anyhow::ensure!(self.data_dir.is_dir(), "{path}: there is no such data directory: set --data-dir or DATA_DIR");
+        Ok(self.tree())
     }
 }
 
@@ -39,8 +48,15 @@ pub struct RangeArgs {
 
 impl RangeArgs {
     /// The hours.
-    pub fn range(self) -> HourRange {
-        HourRange { from: self.from, to: self.to }
+    pub fn range(self) -> anyhow::Result<HourRange> {
+        if let (Some(from), Some(to)) = (self.from, self.to)
+            && from >= to
+        {
+            return Err(
+                Usage(format!("--from {from} --to {to}: there is no hour in between (--to is excluded)")).into()
+            );
+        }
+        Ok(HourRange { from: self.from, to: self.to })
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
 use log::LevelFilter;
@@ -19,6 +20,18 @@ pub enum Outcome {
     Interrupted,
 }
 
+/// An error of the command line that only shows when it is looked at as a whole: exit status 2.
+#[derive(Debug)]
+pub struct Usage(pub String);
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
 /// An error that goes away by itself: exit status 75.
 #[derive(Debug)]
 pub struct TryAgain(pub String);
@@ -30,6 +43,9 @@ impl std::fmt::Display for TryAgain {
 }
 
 impl std::error::Error for TryAgain {}
+
+/// Whether an error was logged.
+static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// Runs a program: reads its arguments, sets up the log (`level`, unless `-v` or `RUST_LOG` ask for more), and turns
 /// what `program` returns into an exit status.
@@ -47,6 +63,7 @@ pub fn run<A: Parser + AsRef<CommonArgs>>(
         .filter_level(level)
         .parse_default_env()
         .format(|out, record| {
+            FAILED.fetch_or(record.level() == log::Level::Error, Ordering::Relaxed);
             let name = A::command().get_name().to_owned();
             let time = out.timestamp_seconds();
             writeln!(out, "{time} {name}: {}: {}", record.level().as_str().to_lowercase(), record.args())
@@ -56,10 +73,16 @@ pub fn run<A: Parser + AsRef<CommonArgs>>(
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::from(3),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
-        Err(error) if is_broken_pipe(&error) => ExitCode::SUCCESS,
+        // Who reads no further is content; what failed before that has failed all the same.
+        Err(error) if is_broken_pipe(&error) => ExitCode::from(if FAILED.load(Ordering::Relaxed) { 3 } else { 0 }),
         Err(error) => {
             log::error!("{error:#}");
-            ExitCode::from(if error.chain().any(<dyn std::error::Error>::is::<TryAgain>) { 75 } else { 1 })
+            let is = |kind: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(kind);
+            ExitCode::from(match () {
+                () if is(<dyn std::error::Error>::is::<TryAgain>) => 75,
+                () if is(<dyn std::error::Error>::is::<Usage>) => 2,
+                () => 1,
+            })
         }
     }
 }

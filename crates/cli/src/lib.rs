@@ -11,7 +11,7 @@ mod progress;
 mod table;
 
 pub use args::{CommonArgs, RangeArgs, Size};
-pub use exit::{Outcome, TryAgain, run};
+pub use exit::{Outcome, TryAgain, Usage, run};
 pub use progress::progress;
 pub use table::{Format, Table};
 

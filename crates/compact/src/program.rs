@@ -18,8 +18,8 @@ use crate::survey::survey;
 /// Runs the program at the time `now`.
 pub(crate) fn program(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
     let started = Instant::now();
-    let tree = args.common.tree();
-    let range = due(args.range.range(), Hour::of(now), args.include_current);
+    let tree = args.common.existing_tree()?;
+    let range = due(args.range.range()?, Hour::of(now), args.include_current);
     let mut summary = Summary::default();
     let streams = streams(&tree, args, &mut summary)?;
     if args.dry_run {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use layout::{Area, Commit, Hour, HourRange, Name, Tree};
+use layout::{Area, Hour, HourRange, Name, Tree};
 
 use crate::plan::Found;
 
@@ -25,10 +25,7 @@ pub(crate) fn survey(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Re
     let expired = tree.expired(stream, HourRange { from: Some(*first), to: Some(last.plus(1)) })?;
     let expired: BTreeSet<_> = expired.into_iter().map(|(hour, _)| hour).collect();
     let found = hours.into_iter().map(|(hour, segments)| {
-        let published = match Commit::read(&tree.parquet(stream, hour)) {
-            Err(error) if error.is_not_found() => None,
-            result => Some(result),
-        };
+        let published = tree.commit(stream, hour).transpose();
         Found { hour, segments, published, expired: expired.contains(&hour) }
     });
     Ok(found.collect())

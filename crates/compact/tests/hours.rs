@@ -77,8 +77,12 @@ fn a_second_run_touches_nothing() {
 }
 
 #[test]
-fn an_empty_or_missing_data_directory_is_nothing_to_do() {
+fn an_empty_data_directory_is_nothing_to_do_and_a_missing_one_a_mistake() {
     let house = House::new();
+    let run = House::at(&house.path().join("misspelt")).run("compact", "").expect(1);
+    assert!(run.stderr.contains("there is no such data directory"), "{}", run.stderr);
+    let run = house.run("compact", "--from 2025-09-03 --to 2025-09-02").expect(2);
+    assert!(run.stderr.contains("there is no hour in between"), "{}", run.stderr);
     house.run("compact", "").expect(0);
     house.run("compact", "telemetry measurement --dry-run").expect(0);
     assert_eq!(house.files(), [] as [&str; 0]);

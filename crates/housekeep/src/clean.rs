@@ -180,9 +180,9 @@ fn clean_dataset(tree: &Tree, name: &Name, steps: &[Step]) -> anyhow::Result<boo
 
 /// Whether an hour still is what the plan was made for.
 fn is_as_planned(tree: &Tree, name: &Name, (hour, planned): &(Hour, Commit), raw: &BTreeSet<Hour>) -> bool {
-    match Commit::read(&tree.parquet(name, *hour)) {
-        Ok(commit) if commit.fingerprint == planned.fingerprint && !raw.contains(hour) => true,
-        Err(error) if error.is_not_found() => false,
+    match tree.commit(name, *hour) {
+        Ok(Some(commit)) if commit.fingerprint == planned.fingerprint && !raw.contains(hour) => true,
+        Ok(None) => false,
         _ => {
             log::info!("{name}: {hour} has changed meanwhile; left for the next run");
             false

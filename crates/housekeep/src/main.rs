@@ -27,7 +27,7 @@ fn main() -> ExitCode {
 }
 
 fn program(args: Args) -> anyhow::Result<Outcome> {
-    let tree = args.common.tree();
+    let tree = args.common.existing_tree()?;
     match args.command {
         Command::Clean(clean) => {
             let rules = Rules::new(&clean)

@@ -251,11 +251,11 @@ fn empty_folders_go_but_not_where_somebody_may_be_about_to_write() {
 }
 
 #[test]
-fn a_missing_data_directory_is_nothing_to_do() {
+fn a_missing_data_directory_is_a_mistake() {
     let house = House::new();
     let missing = harness::House::at(&house.data.path().join("missing"));
-    let run = missing.run("housekeep", "clean --keep-parquet 1d --keep-quarantine 1d").expect(0);
-    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+    let run = missing.run("housekeep", "clean --keep-parquet 1d --keep-quarantine 1d").expect(1);
+    assert!(run.stderr.contains("there is no such data directory"), "{}", run.stderr);
     assert!(!missing.path().exists());
 }
 

@@ -131,6 +131,17 @@ impl Tree {
         Draft::new(derived_quarantine(self, stream, segment, "damaged"))
     }
 
+    /// Makes the folder of `name` in `area`, and fails unless we may create files in it. A full disk is no failure.
+    pub fn check_writable(&self, area: Area, name: &Name) -> Result<()> {
+        let folder = self.folder(area, name);
+        match dirs::create(&folder) {
+            Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) => return Ok(()),
+            result => result?,
+        }
+        rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+            .map_err(Error::at("create files in", &folder))
+    }
+
     /// The streams or data sets that have a folder in `area`.
     pub fn names(&self, area: Area) -> Result<Vec<Name>> {
         let names = dirs::list(&self.root.join(area.as_str()))?;
@@ -196,6 +207,16 @@ impl Tree {
         let removed = |file: &ParquetFile, error: &Error| error.is_not_found() && file.path.symlink_metadata().is_err();
         let hours = files.into_iter().zip(commits);
         Ok(hours.filter(|(file, commit)| !commit.as_ref().is_err_and(|error| removed(file, error))).collect())
+    }
+
+    /// The commit record of an hour; none if there is no such file. A link to a disk that is not there is an error.
+    pub fn commit(&self, dataset: &Name, hour: Hour) -> Result<Option<Commit>> {
+        let path = self.parquet(dataset, hour);
+        match Commit::read(&path) {
+            Ok(commit) => Ok(Some(commit)),
+            Err(error) if error.is_not_found() && path.symlink_metadata().is_err() => Ok(None),
+            Err(error) => Err(error),
+        }
     }
 
     /// Removes a published hour. Only who holds the data set's lock does.

@@ -5,8 +5,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use cli::{CommonArgs, Size};
+use cli::{CommonArgs, Size, Usage};
 use layout::{Hour, Name};
 use models::Model;
 
@@ -99,8 +98,9 @@ impl FromStr for Listen {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let (stream, address) = text.split_once('=').ok_or_else(|| format!("{text:?} is not STREAM=ADDRESS:PORT"))?;
-        let address =
-            address.parse().map_err(|_| format!("{address:?} is not an address with a port, like 127.0.0.1:9000"))?;
+        let address = address
+            .parse()
+            .map_err(|_| format!("{address:?} is not an IP address with a port, like 127.0.0.1:9000"))?;
         Ok(Self { stream: stream.parse()?, address })
     }
 }
@@ -148,9 +148,9 @@ impl Config {
             if let Some(known) = streams.iter().position(|stream| stream.name == *name) {
                 return Ok(known);
             }
-            let model = models::model(name.as_str()).with_context(|| {
+            let model = models::model(name.as_str()).ok_or_else(|| {
                 let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
-                format!("there is no stream {name}; there are {}", known.join(" and "))
+                Usage(format!("there is no stream {name}; there are {}", known.join(" and ")))
             })?;
             streams.push(Stream { name: name.clone(), model });
             Ok(streams.len() - 1)

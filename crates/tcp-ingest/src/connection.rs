@@ -157,7 +157,7 @@ impl Connection {
             match turn {
                 Turn::End => return Ok(ending),
                 Turn::Again if time_left => {}
-                Turn::Refused if time_left => continue,
+                Turn::Refused if time_left && self.worker.shared.failure.get().is_none() => continue,
                 Turn::Nothing => match self.last(ending.why())? {
                     Turn::End => return Ok(ending),
                     _ if time_left => {}
@@ -200,7 +200,7 @@ impl Connection {
         let intake = &mut *worker.intake.borrow_mut();
         let count = match socket::peek(&self.socket, &mut intake.buffer) {
             Ok(0) => return Ok(Turn::End),
-            Ok(count) if count == self.pending => return Ok(Turn::Nothing),
+            Ok(count) if count == self.pending => return self.at_urgent_mark(intake, count),
             Ok(count) => count,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Turn::Nothing),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Turn::Again),
@@ -218,6 +218,23 @@ impl Connection {
         Ok(if all && count < intake.buffer.len() { Turn::Nothing } else { Turn::Again })
     }
 
+    /// Nothing, mostly: there is only the incomplete line that is known. But a peek ends at urgent data for ever, unless
+    /// what is before it is consumed; then the line is cut there, and its beginning rejected.
+    fn at_urgent_mark(&mut self, intake: &mut Intake, count: usize) -> io::Result<Turn> {
+        let more = |count: usize| Ok::<_, io::Error>(socket::queued(&self.socket)? > count as u64);
+        // What arrives after the first peek is in the second one, if nothing is in its way.
+        if count == intake.buffer.len() || !more(count)? || socket::peek(&self.socket, &mut intake.buffer)? != count {
+            return Ok(if more(count)? { Turn::Again } else { Turn::Nothing });
+        }
+        let (now, line) = (Utc::now(), intake.buffer.get(..count).unwrap_or_default());
+        intake.batch.unfinished(line, "TCP urgent data cut this line", &self.source, now);
+        if !self.commit(intake, count, now)? {
+            return Ok(Turn::Refused);
+        }
+        self.pending = 0;
+        Ok(Turn::Again)
+    }
+
     /// Takes an incomplete last line, if that is all there is.
     fn last(&mut self, why: &str) -> io::Result<Turn> {
         let worker = Rc::clone(&self.worker);
@@ -232,7 +249,12 @@ impl Connection {
         let now = Utc::now();
         let line = intake.buffer.get(..count).unwrap_or_default();
         intake.batch.unfinished(line, why, &self.source, now);
-        Ok(if self.commit(intake, count, now)? { Turn::End } else { Turn::Refused })
+        if !self.commit(intake, count, now)? {
+            return Ok(Turn::Refused);
+        }
+        // The end is when a peek says so.
+        self.pending = 0;
+        Ok(Turn::Again)
     }
 
     /// Writes the batch judged from the first `count` bytes of the buffer, then consumes what it took.
@@ -254,7 +276,7 @@ impl Connection {
         }
         socket::consume(&self.socket, intake.batch.taken)?;
         layout::fault::point("ingest.consumed");
-        self.worker.shared.pass_on(block, &intake.batch);
+        self.worker.shared.pass_on.batch(block, &intake.batch);
         Ok(true)
     }
 }

@@ -1,7 +1,7 @@
 //! Syncing and sealing, on a thread of their own: a slow disk must not hold up the reading of what fits in memory.
 
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -72,9 +72,10 @@ impl Files {
 }
 
 fn work(queue: &Receiver<Job>, stats: &Stats, failure: &Failure) {
-    for job in queue {
-        match job {
-            Job::Sync(syncs, busy) => {
+    let mut sealing = Sealing { refused: Vec::new(), stats, failure };
+    loop {
+        match queue.recv_timeout(RETRY) {
+            Ok(Job::Sync(syncs, busy)) => {
                 for sync in syncs {
                     if let Err(error) = sync.run() {
                         failure.report(unsynced(&error));
@@ -82,35 +83,65 @@ fn work(queue: &Receiver<Job>, stats: &Stats, failure: &Failure) {
                 }
                 busy.store(false, Ordering::Relaxed);
             }
-            Job::Seal(segments) => {
+            Ok(Job::Seal(segments)) => {
                 stats.open_segments.fetch_sub(segments.len() as u64, Ordering::Relaxed);
-                seal_all(segments, stats, failure);
+                sealing.seal(segments);
             }
+            Err(RecvTimeoutError::Timeout) => sealing.retry(),
+            Err(RecvTimeoutError::Disconnected) => break,
         }
+    }
+    // A pipe that has ended waits for room on the disk; a service that is to stop does not.
+    sealing.retry();
+    while !sealing.refused.is_empty() && !failure.stopping.load(Ordering::Relaxed) && failure.get().is_none() {
+        std::thread::sleep(RETRY);
+        sealing.retry();
+    }
+    if let left @ 1.. = sealing.refused.len() {
+        failure.report(format!("{left} segments cannot be sealed and stay open until the next start"));
     }
 }
 
-/// Seals segments, trying again while the storage refuses.
-fn seal_all(mut segments: Vec<OpenSegment>, stats: &Stats, failure: &Failure) {
-    let mut told = false;
-    loop {
-        match seal(segments) {
-            Ok(sealed) => {
-                stats.sealed_segments.fetch_add(sealed.len() as u64, Ordering::Relaxed);
-                return;
-            }
-            Err(failed) if failed.unsynced => return failure.report(unsynced(&failed.error)),
-            Err(failed) if failure.stopping.load(Ordering::Relaxed) => {
-                let left = failed.open.len();
-                return failure.report(format!("{}; {left} segments stay open until the next start", failed.error));
-            }
+/// How long segments wait that the storage refuses to seal.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Seals segments; those that the storage refuses wait, and hold up no others.
+struct Sealing<'s> {
+    refused: Vec<OpenSegment>,
+    stats: &'s Stats,
+    failure: &'s Failure,
+}
+
+impl Sealing<'_> {
+    fn seal(&mut self, segments: Vec<OpenSegment>) {
+        let count = segments.len();
+        let sealed = match seal(segments) {
+            Ok(sealed) => sealed.len(),
+            Err(failed) if failed.unsynced => return self.failure.report(unsynced(&failed.error)),
             Err(failed) => {
-                if !std::mem::replace(&mut told, true) {
+                if self.refused.is_empty() {
                     log::error!("{}; trying again every second", failed.error);
                 }
-                segments = failed.open;
-                std::thread::sleep(Duration::from_secs(1));
+                let done = count - failed.open.len();
+                self.refused.extend(failed.open);
+                done
             }
+        };
+        self.stats.sealed_segments.fetch_add(sealed as u64, Ordering::Relaxed);
+    }
+
+    fn retry(&mut self) {
+        // One by one, so that one that is refused for good keeps no other back.
+        let before = self.refused.len();
+        for segment in std::mem::take(&mut self.refused) {
+            match seal(vec![segment]) {
+                Ok(sealed) => _ = self.stats.sealed_segments.fetch_add(sealed.len() as u64, Ordering::Relaxed),
+                Err(failed) if failed.unsynced => self.failure.report(unsynced(&failed.error)),
+                Err(failed) => self.refused.extend(failed.open),
+            }
+        }
+        if before > 0 && self.refused.is_empty() {
+            log::warn!("all segments are sealed again");
         }
     }
 }

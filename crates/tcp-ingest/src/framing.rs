@@ -35,9 +35,9 @@ impl Framing {
                 Some((if too_long { Part::TooLong(line) } else { Part::Line(line) }, end + 1))
             }
             // One more for the CR of a line that is just as long as allowed.
-            None if self.inside_too_long || text.len() > self.max_line + 1 => {
+            None if text.len() > self.max_line + 1 => {
                 self.inside_too_long = true;
-                (!text.is_empty()).then_some((Part::TooLong(text), text.len()))
+                Some((Part::TooLong(text), text.len()))
             }
             None => None,
         }

@@ -4,9 +4,8 @@ use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::net::TcpListener;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -27,8 +26,8 @@ pub(crate) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(crate) fn new(workers: Vec<mpsc::UnboundedSender<Incoming>>, config: &Config, stats: Arc<Stats>) -> Self {
-        let places = usize::try_from(config.args.max_connections).unwrap_or(Semaphore::MAX_PERMITS);
+    pub(crate) fn new(workers: Vec<mpsc::UnboundedSender<Incoming>>, places: u32, stats: Arc<Stats>) -> Self {
+        let places = usize::try_from(places).unwrap_or(Semaphore::MAX_PERMITS);
         Self { workers, next: AtomicUsize::new(0), places: Arc::new(Semaphore::new(places)), stats }
     }
 
@@ -67,7 +66,10 @@ pub(crate) fn bind(config: &Config, stream: usize, address: SocketAddr) -> anyho
         socket.listen(BACKLOG)?;
         TcpListener::from_std(socket.into())
     };
-    let listener = bind().with_context(|| format!("cannot listen on {address}: is another program there?"))?;
+    let listener = bind().map_err(|error| {
+        let taken = if error.kind() == io::ErrorKind::AddrInUse { " (another program listens there)" } else { "" };
+        anyhow::anyhow!("cannot listen on {address}: {error}{taken}")
+    })?;
     let name = config.streams.get(stream).map_or("", |stream| stream.name.as_str());
     log::info!("listening for {name} on {}", listener.local_addr().unwrap_or(address));
     Ok(listener)
@@ -95,12 +97,26 @@ pub(crate) async fn accept(listener: &TcpListener, stream: usize, dispatch: &Dis
     }
 }
 
-/// Accepts what the kernel has connected already, without waiting, and closes the listener: the last ones to be served.
-pub(crate) fn accept_rest(listener: Arc<TcpListener>, stream: usize, dispatch: &Dispatch) {
-    let Some(Ok(listener)) = Arc::into_inner(listener).map(TcpListener::into_std) else { return };
-    while let Ok((socket, peer)) = listener.accept() {
-        if socket.set_nonblocking(true).is_ok() {
-            dispatch.hand_over(socket, peer, stream, None);
+/// Accepts what the kernel has connected already, and closes the listener: the last ones to be served. Waits only for
+/// descriptors that other connections have to give back, until `deadline`.
+pub(crate) fn accept_rest(
+    listener: Arc<TcpListener>,
+    stream: usize,
+    dispatch: &Dispatch,
+    deadline: Instant,
+) -> io::Result<()> {
+    let Some(listener) = Arc::into_inner(listener) else { return Ok(()) };
+    let listener = listener.into_std()?;
+    loop {
+        match listener.accept() {
+            Ok((socket, peer)) => {
+                socket.set_nonblocking(true)?;
+                dispatch.hand_over(socket, peer, stream, None);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(()),
+            Err(error) if [io::ErrorKind::Interrupted, io::ErrorKind::ConnectionAborted].contains(&error.kind()) => {}
+            Err(error) if Instant::now() >= deadline => return Err(error),
+            Err(_) => std::thread::sleep(Duration::from_millis(10)),
         }
     }
 }

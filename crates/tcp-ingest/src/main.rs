@@ -13,6 +13,8 @@ mod connection;
 mod files;
 mod framing;
 mod listen;
+mod pass_on;
+mod report;
 mod server;
 mod socket;
 mod stats;

@@ -1,28 +1,25 @@
 //! The life of the process: recover, start, serve until a signal, drain, seal.
 
-use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::{Duration, Instant};
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Instant;
 
 use anyhow::{Context as _, bail};
 use cli::Outcome;
 use layout::Area;
 use rustix::process::{Resource, Rlimit};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::args::{Args, Config, Source};
 use crate::files::{Failure, Files};
 use crate::listen::{Dispatch, accept, accept_rest, bind};
+use crate::pass_on::PassOn;
+use crate::report::Reporter;
 use crate::stats::Stats;
 use crate::stdin;
 use crate::worker::{self, Shared};
-
-const LOG_EVERY: Duration = Duration::from_secs(60);
-const METRICS_EVERY: Duration = Duration::from_secs(5);
 
 /// The program.
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
@@ -32,18 +29,23 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     recover(&config)?;
     let (files, sealing) = Files::start(Arc::clone(&stats), Arc::clone(&failure));
     let (stop, deadline) = watch::channel(None);
-    let stdout = Arc::new(AtomicBool::new(config.args.stdout));
-    let shared = Shared { config, stats, failure, files, stdout, deadline };
+    let (pass_on, passing) = PassOn::start(config.args.stdout, Arc::clone(&failure));
+    let shared = Shared { config, stats, failure, files, pass_on, deadline };
     let (config, stats, failure) = (Arc::clone(&shared.config), Arc::clone(&shared.stats), Arc::clone(&shared.failure));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let outcome = match &config.source {
         Source::Stdin => runtime.block_on(stdin::run(shared)),
         Source::Listen(addresses) => serve(shared, &runtime, addresses, &stop).map(|()| Outcome::Done),
     };
-    failure.stopping.store(true, Relaxed);
+    // Who was told to stop waits for nobody.
+    let whole = matches!((&config.source, &outcome), (Source::Stdin, Ok(Outcome::Done | Outcome::Partial)));
+    failure.stopping.store(!whole, Relaxed);
     let sealed = sealing.join();
-    if let Some(path) = &config.args.metrics_file {
-        stats.write_metrics(path)?;
+    PassOn::finish(passing, &failure);
+    if let Some(path) = &config.args.metrics_file
+        && let Err(error) = stats.write_metrics(path)
+    {
+        log::warn!("{error:#}");
     }
     log::log!(if matches!(config.source, Source::Stdin) { log::Level::Debug } else { log::Level::Info }, "{}", *stats);
     if let Some(what) = failure.get() {
@@ -55,12 +57,18 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     outcome
 }
 
-/// Seals what a writer that died has left of our streams.
+/// Seals what a writer that died has left of our streams. Fails where we may not write: a disk that is full is waited
+/// for, but rights do not come by waiting.
 fn recover(config: &Config) -> anyhow::Result<()> {
     let (tree, now) = (config.args.common.tree(), chrono::Utc::now());
     for stream in &config.streams {
+        tree.check_writable(Area::Raw, &stream.name)?;
         for area in [Area::Raw, Area::Quarantine] {
-            for recovered in layout::recover(&tree, area, &stream.name, now)? {
+            let recovered = layout::recover(&tree, area, &stream.name, now).unwrap_or_else(|error| {
+                log::error!("{error}; what a writer that died has left stays as it is until the next start");
+                Vec::new()
+            });
+            for recovered in recovered {
                 let what = recovered.sealed.map_or("an empty segment".into(), |segment| tree.relative(&segment.path));
                 log::warn!(
                     "recovered {what} of a writer that died; {} bytes of a torn line to quarantine",
@@ -72,23 +80,6 @@ fn recover(config: &Config) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The signals that mean something to us.
-struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    user: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            user: signal(SignalKind::user_defined1())?,
-        })
-    }
-}
-
 /// Serves until a signal, then drains.
 fn serve(
     shared: Shared,
@@ -96,14 +87,14 @@ fn serve(
     addresses: &[(usize, std::net::SocketAddr)],
     stop: &watch::Sender<Option<Instant>>,
 ) -> anyhow::Result<()> {
-    raise_open_files();
     let (config, stats, failure) = (Arc::clone(&shared.config), Arc::clone(&shared.stats), Arc::clone(&shared.failure));
+    let places = places(&config);
     let mut listeners = Vec::new();
-    let mut signals;
+    let mut reporter;
     {
         let _inside = runtime.enter();
         // Before anybody can learn that we listen and take it for a sign that we can be stopped.
-        signals = Signals::new()?;
+        reporter = Reporter::new(&shared)?;
         for (stream, address) in addresses {
             listeners.push((*stream, Arc::new(bind(&config, *stream, *address)?)));
         }
@@ -118,15 +109,21 @@ fn serve(
         threads.push(thread.spawn(move || worker::run(shared, incoming)).context("cannot start a thread")?);
     }
     drop(shared);
-    let dispatch = Arc::new(Dispatch::new(workers, &config, Arc::clone(&stats)));
+    let dispatch = Arc::new(Dispatch::new(workers, places, Arc::clone(&stats)));
     runtime.block_on(async {
         let mut accepting = start_accepting(&listeners, &dispatch);
-        until_stopped(&mut signals, &config, &stats, &failure).await;
+        tokio::select! {
+            () = reporter.until_stopped() => {}
+            () = failure.reported() => {}
+        }
         accepting.shutdown().await;
         failure.stopping.store(true, Relaxed);
-        let _ = stop.send(Some(Instant::now() + config.drain_timeout));
+        let deadline = Instant::now() + config.drain_timeout;
+        let _ = stop.send(Some(deadline));
         for (stream, listener) in listeners {
-            accept_rest(listener, stream, &dispatch);
+            if let Err(error) = accept_rest(listener, stream, &dispatch, deadline) {
+                failure.report(format!("connections that were not accepted yet are lost: {error}"));
+            }
         }
     });
     drop(dispatch);
@@ -147,31 +144,21 @@ fn start_accepting(listeners: &[(usize, Arc<TcpListener>)], dispatch: &Arc<Dispa
     accepting
 }
 
-/// Reports statistics until a signal or a failure ends it.
-async fn until_stopped(signals: &mut Signals, config: &Config, stats: &Stats, failure: &Failure) {
-    let (mut log, mut metrics) = (tokio::time::interval(LOG_EVERY), tokio::time::interval(METRICS_EVERY));
-    log.tick().await;
-    loop {
-        tokio::select! {
-            _ = signals.terminate.recv() => return,
-            _ = signals.interrupt.recv() => return,
-            () = failure.reported() => return,
-            _ = signals.user.recv() => log::info!("{stats}"),
-            _ = log.tick() => log::info!("{stats}"),
-            _ = metrics.tick() => if let Some(path) = &config.args.metrics_file
-                && let Err(error) = stats.write_metrics(path)
-            {
-                log::warn!("{error:#}");
-            },
-        }
-    }
-}
-
-/// Each connection and segment needs a descriptor: asks for as many as the system grants.
-fn raise_open_files() {
+/// Each connection and segment needs a descriptor: asks for as many as the system grants, and returns how many
+/// connections that is enough for, segments first.
+fn places(config: &Config) -> u32 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
-    if let Err(error) = raised {
-        log::warn!("cannot raise the limit of open files: {error}");
+    let granted = if raised.is_ok() { limit.maximum } else { limit.current };
+    let wanted = config.args.max_connections;
+    // Segments that are being sealed count twice; the rest is for folders, listeners and the system's own.
+    let others = u64::from(config.args.max_open) * 2 + 64;
+    let places = granted.map_or(wanted, |granted| u32::try_from(granted.saturating_sub(others)).unwrap_or(u32::MAX));
+    if places < wanted {
+        let (wanted, places) = (config.args.max_connections, places.max(1));
+        log::warn!(
+            "the limit of open files (ulimit -n) allows only {places} of {wanted} connections (--max-connections)"
+        );
     }
+    wanted.min(places.max(1))
 }

@@ -12,6 +12,11 @@ pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(recv(socket, buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
 }
 
+/// How many bytes there are in the receive queue.
+pub(crate) fn queued(socket: impl AsFd) -> io::Result<u64> {
+    Ok(rustix::io::ioctl_fionread(socket)?)
+}
+
 /// Drops `count` bytes, which were peeked before, from the receive queue, without copying them.
 pub(crate) fn consume(socket: &impl AsRawFd, mut count: usize) -> io::Result<()> {
     while count > 0 {

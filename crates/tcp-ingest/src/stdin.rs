@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use chrono::Utc;
 use cli::Outcome;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc;
 
 use crate::framing::Framing;
+use crate::report::Reporter;
 use crate::worker::{Intake, Shared};
 
 const SOURCE: &str = "stdin";
@@ -25,13 +25,19 @@ pub(crate) async fn run(shared: Shared) -> anyhow::Result<Outcome> {
         intake: Intake::new(&shared),
         framing: Framing::new(max_line),
         block: Vec::new(),
-        stop: Stop { terminate: signal(SignalKind::terminate())?, interrupt: signal(SignalKind::interrupt())? },
+        reporter: Reporter::new(&shared)?,
+        stopping: Arc::clone(&stopping),
         shared,
     };
     loop {
         let block = tokio::select! {
             block = blocks.recv() => block,
-            () = pipe.stop.wanted() => { stopping.store(true, Relaxed); continue }
+            () = pipe.reporter.until_stopped() => { stopping.store(true, Relaxed); continue }
+            () = tokio::time::sleep(pipe.shared.config.sync_every), if !stopping.load(Relaxed) => {
+                pipe.intake.writer.tend();
+                pipe.check_failure()?;
+                continue;
+            }
             // What was read when the signal came has been handed over by now; the reader may wait for more for ever.
             () = tokio::time::sleep(Duration::from_millis(100)), if stopping.load(Relaxed) => None,
         };
@@ -42,7 +48,6 @@ pub(crate) async fn run(shared: Shared) -> anyhow::Result<Outcome> {
         pipe.lines().await?;
     }
     pipe.last().await?;
-    pipe.shared.failure.stopping.store(stopping.load(Relaxed), Relaxed);
     pipe.intake.writer.seal_all();
     if stopping.load(Relaxed) {
         log::warn!("interrupted: what was read is written, the rest is not");
@@ -81,28 +86,15 @@ fn read(stopping: Arc<AtomicBool>) -> mpsc::Receiver<io::Result<Vec<u8>>> {
     blocks
 }
 
-/// The signals that end it before its time.
-struct Stop {
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Stop {
-    async fn wanted(&mut self) {
-        tokio::select! {
-            _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {}
-        }
-    }
-}
-
 struct Pipe {
     shared: Shared,
     intake: Intake,
     framing: Framing,
     /// What is read and not written.
     block: Vec<u8>,
-    stop: Stop,
+    reporter: Reporter,
+    /// Set when a signal has come.
+    stopping: Arc<AtomicBool>,
 }
 
 impl Pipe {
@@ -134,6 +126,10 @@ impl Pipe {
         self.commit().await
     }
 
+    fn check_failure(&self) -> anyhow::Result<()> {
+        self.shared.failure.get().map_or(Ok(()), |what| bail!("{what}"))
+    }
+
     /// Writes the batch, waiting as long as the storage refuses, and drops from the block what it took.
     async fn commit(&mut self) -> anyhow::Result<()> {
         let mut told = false;
@@ -141,21 +137,30 @@ impl Pipe {
             if matches!(error, layout::Error::Invalid { .. }) {
                 return Err(error.into());
             }
+            self.check_failure()?;
             if !std::mem::replace(&mut told, true) {
                 log::error!("{error}; reading waits, nothing is lost: make room or mend the disk");
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(200)) => {}
-                () = self.stop.wanted() => bail!("interrupted while the disk refused: what was read last is not written"),
+                () = self.reporter.until_stopped() => bail!("interrupted while the disk refused: what was read last is not written"),
             }
         }
-        if let Some(what) = self.shared.failure.get() {
-            bail!("{what}");
-        }
+        self.check_failure()?;
         if told {
             log::warn!("writing works again");
         }
-        self.shared.pass_on(&self.block, &self.intake.batch);
+        let mut lines = self.shared.pass_on.lines(&self.block, &self.intake.batch);
+        while let Some(back) = self.shared.pass_on.offer(lines) {
+            lines = back;
+            tokio::select! {
+                () = tokio::time::sleep(Duration::from_millis(1)) => self.intake.writer.tend(),
+                () = self.reporter.until_stopped() => {
+                    self.stopping.store(true, Relaxed);
+                    self.shared.failure.stopping.store(true, Relaxed);
+                }
+            }
+        }
         self.block.drain(..self.intake.batch.taken);
         self.intake.writer.tend();
         Ok(())

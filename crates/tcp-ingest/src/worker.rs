@@ -1,11 +1,10 @@
 //! One thread that serves connections. It has its own segments, so that nothing is shared on the way of a byte.
 
 use std::cell::{Cell, RefCell};
-use std::io::{self, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
 use models::Decoder;
@@ -16,6 +15,7 @@ use crate::args::Config;
 use crate::batch::{Batch, Bounds, Judge};
 use crate::connection;
 use crate::files::{Failure, Files};
+use crate::pass_on::PassOn;
 use crate::stats::Stats;
 use crate::writer::{Writer, max_hours};
 
@@ -35,29 +35,9 @@ pub(crate) struct Shared {
     pub(crate) stats: Arc<Stats>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) files: Files,
-    /// Whether accepted lines are passed on to stdout.
-    pub(crate) stdout: Arc<AtomicBool>,
+    pub(crate) pass_on: PassOn,
     /// When to be done at the latest, once the program is stopping.
     pub(crate) deadline: watch::Receiver<Option<Instant>>,
-}
-
-impl Shared {
-    /// Passes the accepted lines of a written batch on to stdout, if that is wanted. A reader that goes away is not our
-    /// failure: the lines are in raw/.
-    pub(crate) fn pass_on(&self, block: &[u8], batch: &Batch) {
-        if !self.stdout.load(Relaxed) {
-            return;
-        }
-        let bytes = batch.bytes(block);
-        let mut out = io::stdout().lock();
-        let mut pieces = batch.runs.iter().flat_map(|run| run.pieces.iter().cloned());
-        let written = pieces.try_for_each(|piece| out.write_all(bytes.get(piece).unwrap_or_default()));
-        if let Err(error) = written.and_then(|()| out.flush())
-            && self.stdout.swap(false, Relaxed)
-        {
-            log::warn!("stdout: {error}; lines are no longer passed on, only written");
-        }
-    }
 }
 
 /// What the connections of one thread share.

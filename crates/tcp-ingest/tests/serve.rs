@@ -151,6 +151,65 @@ fn a_reset_connection_keeps_what_it_brought() {
 }
 
 #[test]
+fn urgent_data_cuts_a_line_and_stops_nothing() {
+    let house = House::new();
+    let server = Server::start(&house, &["telemetry"], "");
+    let connection = server.connect();
+    let line = reading(0, 1, 1.0) + "\n";
+    (&connection).write_all(format!("{line}{}", &line[..20]).as_bytes()).unwrap();
+    until("the first line is written", || lines(&house, "raw").len() == 1);
+    socket2::SockRef::from(&connection).send_out_of_band(b"!").unwrap();
+    (&connection).write_all(line[20..].as_bytes()).unwrap();
+    (&connection).write_all(line.repeat(97).as_bytes()).unwrap();
+    drop(connection);
+    until("the rest is written", || lines(&house, "raw").len() == 98);
+    server.stop();
+    let kept: String = quarantined(&house).iter().map(|(_, line)| line.as_str()).collect();
+    assert_eq!(kept, format!("{}!{}", &line[..20], line[20..].trim_end()));
+}
+
+#[test]
+fn more_connections_than_descriptors_wait_and_none_is_lost() {
+    let house = House::new();
+    let mut limited = std::process::Command::new("prlimit");
+    limited.args(["--nofile=150", "--"]).arg(house.program("tcp-ingest").get_program());
+    limited.arg("--data-dir").arg(house.path());
+    let server = Server::start_command(limited, &["telemetry"], "--max-open 16");
+    assert!(server.log().contains("allows only 54 of 10000 connections"), "{}", server.log());
+    let mut connections: Vec<_> = (0..120).map(|_| server.connect()).collect();
+    for (sensor, connection) in (0..).zip(&mut connections) {
+        connection.write_all((reading(0, sensor, 1.0) + "\n").as_bytes()).unwrap();
+    }
+    until("the first are served", || lines(&house, "raw").len() >= 54);
+    server.stop();
+    assert_eq!(lines(&house, "raw").len(), 120);
+}
+
+#[test]
+fn a_pipe_that_pauses_is_sealed_and_a_reader_that_stalls_can_be_left() {
+    let house = House::new();
+    let mut command = house.program("tcp-ingest");
+    command.args(["--stdin", "telemetry", "--stdout", "--seal-after", "200ms", "--sync-every", "50ms"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    input.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
+    until("it is sealed", || house.files_like("raw/", ".json").len() == 1);
+    // Nobody reads its output: it fills, and then it may only be left by a signal.
+    let feeder =
+        std::thread::spawn(
+            move || while input.write_all((reading(0, 2, 1.0) + "\n").repeat(1000).as_bytes()).is_ok() {},
+        );
+    until("the output is full", || {
+        let before = lines(&house, "raw").len();
+        std::thread::sleep(Duration::from_millis(100));
+        before > 1000 && lines(&house, "raw").len() == before
+    });
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    feeder.join().unwrap();
+}
+
+#[test]
 fn open_segments_are_bounded_and_sealed_by_size_and_age() {
     let house = House::new();
     let server = Server::start(&house, &["telemetry"], "--max-open 16 --workers 1 --seal-after 300ms --seal-size 1KiB");
@@ -278,12 +337,12 @@ fn mistakes_on_the_command_line_are_explained() {
         ("", "--listen"),
         ("--listen telemetry", "STREAM=ADDRESS:PORT"),
         ("--listen ../x=127.0.0.1:1", "is not a name"),
-        ("--listen telemetry=localhost", "is not an address with a port"),
+        ("--listen telemetry=localhost", "is not an IP address with a port"),
         ("--stdin telemetry --max-line 1GiB", "1KiB to 1MiB"),
     ] {
         let run = house.run("tcp-ingest", arguments).expect(2);
         assert!(run.stderr.contains(words), "{arguments}: {}", run.stderr);
     }
-    let run = house.run("tcp-ingest", "--stdin humidity").expect(1);
+    let run = house.run("tcp-ingest", "--stdin humidity").expect(2);
     assert!(run.stderr.contains("there are telemetry and measurement"), "{}", run.stderr);
 }

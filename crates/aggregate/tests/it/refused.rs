@@ -98,10 +98,11 @@ fn a_name_that_is_taken_or_not_a_name_is_refused() {
     fails(&file(&house, "x.sql", sql), "--name measurement", "measurement is a stream");
     fails(&file(&house, "Hot-Days.sql", sql), "", "\"Hot-Days\" is not a name");
     fails(&file(&house, "loop.sql", "FROM loop, telemetry"), "", "reads loop, the data set that it makes");
+    fails(&file(&house, "temperatures.sql", sql), "", "the built-in aggregate has the name temperatures");
     fails(
-        &file(&house, "temperatures.sql", sql),
-        "temperatures",
-        "another query makes the data set temperatures already",
+        &file(&house, "y.sql", sql),
+        &format!("--sql {}", file(&house, "y.sql", sql)),
+        "another query makes the data set y already",
     );
     fails("/nowhere/*.sql", "", "--sql /nowhere/*.sql: there is no such file");
     run(&house, "").expect(2);

@@ -90,4 +90,6 @@ fn a_reference_table_has_a_name_of_its_own() {
     assert!(failed.stderr.contains("there is a data set telemetry"), "{}", failed.stderr);
     let failed = run(&house, &format!("temperatures --table sensors={table} --table sensors={table}")).expect(1);
     assert!(failed.stderr.contains("the table sensors is given twice"), "{}", failed.stderr);
+    let failed = run(&house, &format!("temperatures --table sensor={table}")).expect(1);
+    assert!(failed.stderr.contains("does not read the table sensor: it reads sensors, telemetry"), "{}", failed.stderr);
 }

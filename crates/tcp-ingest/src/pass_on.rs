@@ -1,0 +1,103 @@
+//! Passing accepted lines on to standard output, on a thread of its own: a reader that stalls holds the sources up, as a
+//! full disk does, but it cannot keep the program from ending.
+
+use std::io::{self, Write as _};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use crate::batch::Batch;
+use crate::files::Failure;
+
+/// The way to standard output. A reader that goes away is not our failure: the lines are in raw/.
+#[derive(Clone)]
+pub(crate) struct PassOn {
+    lines: Option<SyncSender<Vec<u8>>>,
+    /// Set when nobody reads any more.
+    over: Arc<AtomicBool>,
+    failure: Arc<Failure>,
+}
+
+impl PassOn {
+    /// Starts the thread, if lines are passed on at all; it ends when all handles are dropped and all is passed on.
+    pub(crate) fn start(wanted: bool, failure: Arc<Failure>) -> (Self, Option<JoinHandle<()>>) {
+        let over = Arc::new(AtomicBool::new(false));
+        if !wanted {
+            return (Self { lines: None, over, failure }, None);
+        }
+        let (lines, queue) = sync_channel(4);
+        let told = Arc::clone(&over);
+        (Self { lines: Some(lines), over, failure }, Some(std::thread::spawn(move || write(&queue, &told))))
+    }
+
+    /// Passes on the accepted lines of a batch that is written; waits for the reader, unless the program is to stop.
+    pub(crate) fn batch(&self, block: &[u8], batch: &Batch) {
+        let mut lines = self.lines(block, batch);
+        while let Some(back) = self.offer(lines) {
+            lines = back;
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// The accepted lines of a batch, if they are passed on.
+    pub(crate) fn lines(&self, block: &[u8], batch: &Batch) -> Vec<u8> {
+        if self.lines.is_none() || self.over.load(Relaxed) {
+            return Vec::new();
+        }
+        let bytes = batch.bytes(block);
+        let pieces = batch.runs.iter().flat_map(|run| &run.pieces);
+        pieces.flat_map(|piece| bytes.get(piece.clone()).unwrap_or_default()).copied().collect()
+    }
+
+    /// Hands lines over, or gives them back when the reader has to be waited for.
+    pub(crate) fn offer(&self, lines: Vec<u8>) -> Option<Vec<u8>> {
+        let sender = self.lines.as_ref().filter(|_| !lines.is_empty())?;
+        match sender.try_send(lines) {
+            Err(TrySendError::Full(_)) if self.failure.stopping.load(Relaxed) => {
+                give_up(&self.over, "nobody reads it");
+                None
+            }
+            Err(TrySendError::Full(back)) => Some(back),
+            _ => None,
+        }
+    }
+
+    /// Waits until all is passed on; when the program was told to stop, not for a reader that stalls.
+    pub(crate) fn finish(thread: Option<JoinHandle<()>>, failure: &Failure) {
+        let Some(thread) = thread else { return };
+        for _ in 0.. {
+            if thread.is_finished() {
+                let _ = thread.join();
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+            if failure.stopping.load(Relaxed) {
+                break;
+            }
+        }
+        std::thread::sleep(Duration::from_millis(200));
+        if !thread.is_finished() {
+            log::warn!("stdout: nobody reads it; the last lines are written but not passed on");
+        }
+    }
+}
+
+fn write(queue: &Receiver<Vec<u8>>, over: &AtomicBool) {
+    let mut out = io::stdout().lock();
+    for lines in queue {
+        if over.load(Relaxed) {
+            continue;
+        }
+        if let Err(error) = out.write_all(&lines).and_then(|()| out.flush()) {
+            give_up(over, &error.to_string());
+        }
+    }
+}
+
+fn give_up(over: &AtomicBool, why: &str) {
+    if !over.swap(true, Relaxed) {
+        log::warn!("stdout: {why}; lines are no longer passed on, only written");
+    }
+}
