@@ -159,7 +159,7 @@ fn urgent_data_cuts_a_line_and_stops_nothing() {
     (&connection).write_all(format!("{line}{}", &line[..20]).as_bytes()).unwrap();
     until("the first line is written", || lines(&house, "raw").len() == 1);
     socket2::SockRef::from(&connection).send_out_of_band(b"!").unwrap();
-    (&connection).write_all(line[20..].as_bytes()).unwrap();
+    (&connection).write_all(&line.as_bytes()[20..]).unwrap();
     (&connection).write_all(line.repeat(97).as_bytes()).unwrap();
     drop(connection);
     until("the rest is written", || lines(&house, "raw").len() == 98);
