@@ -11,7 +11,7 @@
 //! | `.*.tmp` beside a target | a file not yet published |
 //!
 //! What the programs may rely on:
-//! - a published name never shows a half-written file ([`publish`]);
+//! - a published name never shows a half-written file ([`publish()`]);
 //! - a sealed segment never changes, and its name is never used again ([`SegmentName`]);
 //! - one process at a time publishes or removes hours of a data set ([`DatasetLock`]);
 //! - a name that was not made here is not touched: foreign files are passed over by every listing.

@@ -9,7 +9,7 @@
 //! sent. For a model without one it is an envelope, `{"arrival_time_us":<microseconds since 1970>,"message":<as sent>}`,
 //! because the time of arrival is then part of the row and is known only once.
 //!
-//! Adding a built-in model is one file beside [`telemetry`] and one line in [`BUILT_IN`].
+//! Adding a built-in model is one file beside `telemetry.rs` and one line in [`BUILT_IN`].
 
 mod decode;
 mod measurement;
