@@ -355,3 +355,20 @@ fn many_hours_and_a_large_one_are_all_there() {
     assert_eq!(house.files_like("raw/", ".json").len(), 0);
     assert_eq!(quarantine(&house).len(), 0);
 }
+
+#[test]
+fn an_hour_on_a_disk_that_is_not_there_is_not_replaced_by_its_late_lines() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &readings(HOUR, 0..5));
+    house.run("compact", "").expect(0);
+    let (path, away) = (parquet(&house, "telemetry", HOUR), house.path().join("away"));
+    std::fs::rename(&path, &away).unwrap();
+    std::os::unix::fs::symlink(house.path().join("not mounted"), &path).unwrap();
+    let late = house.seal("telemetry", HOUR, &readings(HOUR, 5..6));
+    let run = house.run("compact", "").expect(3);
+    assert!(run.stderr.contains(path.to_str().unwrap()), "{}", run.stderr);
+    assert!(late.exists() && path.is_symlink());
+    std::fs::rename(&away, &path).unwrap();
+    house.run("compact", "").expect(0);
+    assert_eq!(sensors(&house), (0..6).collect::<Vec<_>>());
+}

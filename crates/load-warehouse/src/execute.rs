@@ -89,8 +89,10 @@ fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally:
                 return Err(TryAgain(text).into());
             }
             let log = warehouse.load_log(Some(&dataset))?.unwrap_or_default();
-            // What cannot be read was named by the first pass.
-            windows = plan_one(args, tree, &log, &dataset, &mut Tally::default())?;
+            // What could not be read is named again, and what cannot be read since then is counted for the first time.
+            let mut now = Tally::default();
+            windows = plan_one(args, tree, &log, &dataset, &mut now)?;
+            tally.failed = tally.failed.max(now.failed);
         }
     }
     progress.finish_and_clear();
