@@ -278,7 +278,8 @@ fn a_dry_run_changes_nothing_and_says_just_what_a_run_does() {
     let after = house.picture();
     let gone: BTreeSet<_> = before.keys().filter(|path| !after.contains_key(*path)).cloned().collect();
     assert_eq!(paths(&house, &plan), gone);
-    assert!(gone.len() > 20);
+    // How many depends on how many days and months the hours fall into.
+    assert!(gone.len() > 10, "{gone:?}");
     let kept: Vec<_> = objects(&plan).into_iter().filter(|step| step["action"] == "keep").collect();
     assert_eq!(kept.len(), 1);
     assert_eq!(kept[0]["hour"], ago(100).to_string());

@@ -10,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::tree::Area;
 
 /// How often to make what somebody tidies away at the same moment. More often than that, it is something else.
-const ATTEMPTS: u32 = 100;
+const ATTEMPTS: u32 = 10_000;
 
 /// Makes `path` and the folders above it that are missing, each of them durable in its parent.
 pub(crate) fn create(path: &Path) -> Result<()> {
