@@ -29,7 +29,11 @@ impl Server {
     /// Reads `DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASSWORD` or `DB_PASSWORD_FILE`, `DB_NAME` and `DB_SSL_MODE`.
     pub(crate) fn from_environment(variable: impl Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
         let given = |name| variable(name).filter(|value| !value.is_empty());
-        let needed = |name| given(name).with_context(|| format!("{name} is not set: the environment names the server"));
+        let (Some(user), Some(database)) = (given("DB_USER"), given("DB_NAME")) else {
+            let missing: Vec<_> = ["DB_USER", "DB_NAME"].into_iter().filter(|name| given(name).is_none()).collect();
+            let (missing, verb) = (missing.join(" and "), if missing.len() > 1 { "are" } else { "is" });
+            anyhow::bail!("{missing} {verb} not set: the environment names the server");
+        };
         let port = given("DB_PORT").unwrap_or_else(|| "3306".to_owned());
         let ssl_mode = given("DB_SSL_MODE").map(|mode| mode.to_lowercase());
         if let Some(mode) = &ssl_mode
@@ -49,9 +53,9 @@ impl Server {
         Ok(Self {
             host: given("DB_HOST").unwrap_or_else(|| "127.0.0.1".to_owned()),
             port: port.parse().with_context(|| format!("DB_PORT is {port:?}, which is not a port"))?,
-            user: needed("DB_USER")?,
+            user,
             password,
-            database: needed("DB_NAME")?,
+            database,
             ssl_mode,
         })
     }
@@ -97,6 +101,7 @@ mod tests {
     fn what_is_missing_is_named() {
         assert!(format!("{:#}", server(&[("DB_NAME", "w")]).err().unwrap()).contains("DB_USER is not set"));
         assert!(format!("{:#}", server(&[("DB_USER", "w")]).err().unwrap()).contains("DB_NAME is not set"));
+        assert!(format!("{:#}", server(&[]).err().unwrap()).contains("DB_USER and DB_NAME are not set"));
         let port = server(&[("DB_NAME", "w"), ("DB_USER", "u"), ("DB_PORT", "x")]);
         assert!(format!("{:#}", port.err().unwrap()).contains("DB_PORT"));
         let mode = server(&[("DB_NAME", "w"), ("DB_USER", "u"), ("DB_SSL_MODE", "maybe")]);
