@@ -5,7 +5,7 @@ use std::path::Path;
 
 use anyhow::{Context as _, bail};
 use duckdb::Connection;
-use engine::{identifier, literal};
+use engine::{file_literal, identifier};
 use layout::Fingerprint;
 
 use crate::args::TableArg;
@@ -56,7 +56,7 @@ pub(crate) fn create_empty(connection: &Connection, declared: &DeclaredTable) ->
 /// The table expression for a file. Where the types are known, those of a CSV file are not guessed: a sensor may be
 /// called 007.
 fn reader(file: &Path, typed: bool) -> anyhow::Result<String> {
-    let path = literal(&file.to_string_lossy());
+    let path = file_literal(file);
     let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     Ok(match extension.as_str() {
         "csv" => format!("read_csv({path}, header = true, all_varchar = {typed})"),

@@ -1,8 +1,8 @@
 //! A configured DuckDB session.
 //!
 //! Memory, threads and the folder for spilling are set explicitly, because cron's surroundings vary; no extension is
-//! fetched or loaded unless a program asks for it by name; text from outside becomes SQL only through [`identifier`] and
-//! [`literal`], or as a prepared parameter.
+//! fetched or loaded unless a program asks for it by name; text from outside becomes SQL only through [`identifier`],
+//! [`literal`] and [`file_literal`], or as a prepared parameter.
 
 mod error;
 mod output;
@@ -14,4 +14,4 @@ pub use error::explain;
 pub use output::{print_query, print_rows};
 pub use parquet::{copy_statement, copy_to_draft, read_parquet};
 pub use session::{SessionArgs, open};
-pub use sql::{identifier, literal};
+pub use sql::{file_literal, identifier, literal};

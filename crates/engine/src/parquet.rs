@@ -6,11 +6,11 @@ use anyhow::Context as _;
 use duckdb::Connection;
 use layout::{Commit, Draft};
 
-use crate::sql::literal;
+use crate::sql::{file_literal, literal};
 
 /// A table expression over Parquet files, which must exist and have the same columns by name.
 pub fn read_parquet<'p>(paths: impl IntoIterator<Item = &'p Path>) -> String {
-    let paths: Vec<_> = paths.into_iter().map(|path| literal(&path.to_string_lossy())).collect();
+    let paths: Vec<_> = paths.into_iter().map(file_literal).collect();
     // Without these two, `hour=10` in a folder's name would become a column, and a column in one file only an error. To
     // unite the columns of one file would only cost time.
     let union = paths.len() > 1;
@@ -36,4 +36,27 @@ pub fn copy_statement(select: &str, draft: &Draft, commit: &Commit) -> String {
         Commit::KEY,
         literal(&commit.to_json()),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_that_looks_like_a_pattern_is_that_path_alone() {
+        let folder = tempfile::tempdir().unwrap();
+        let folder = folder.path();
+        let connection = Connection::open_in_memory().unwrap();
+        for (name, like) in [("da*ta[1]", "data1"), ("da?ta", "da1ta"), ("[a-c]", "b"), ("a\\b", "ab"), ("it's]", "it")] {
+            for name in [name, like] {
+                std::fs::create_dir_all(folder.join(name)).unwrap();
+                let file = literal(&folder.join(name).join("10.parquet").to_string_lossy());
+                connection.execute_batch(&format!("COPY (SELECT {} AS name) TO {file}", literal(name))).unwrap();
+            }
+            let path = folder.join(name).join("10.parquet");
+            let sql = format!("SELECT string_agg(name) FROM {}", read_parquet([path.as_path()]));
+            let read: String = connection.query_row(&sql, [], |row| row.get(0)).unwrap();
+            assert_eq!(read, name);
+        }
+    }
 }

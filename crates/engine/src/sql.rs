@@ -1,5 +1,7 @@
 //! Text from outside as SQL: the only place where it is quoted.
 
+use std::path::Path;
+
 /// `name` as an SQL identifier, whatever it contains.
 pub fn identifier(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
@@ -8,4 +10,17 @@ pub fn identifier(name: &str) -> String {
 /// `text` as an SQL string, whatever it contains.
 pub fn literal(text: &str) -> String {
     format!("'{}'", text.replace('\'', "''"))
+}
+
+/// The file at `path` as an SQL string for functions that would take its name for a pattern. (Beside one of these
+/// characters DuckDB takes a `\` for a separator: such a file is not found.)
+pub fn file_literal(path: &Path) -> String {
+    let mut pattern = String::new();
+    for c in path.to_string_lossy().chars() {
+        match c {
+            '*' | '?' | '[' => pattern.extend(['[', c, ']']),
+            c => pattern.push(c),
+        }
+    }
+    literal(&pattern)
 }

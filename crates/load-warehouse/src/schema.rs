@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::literal;
+use engine::file_literal;
 use layout::Name;
 use warehouse::{Column, ColumnType, Warehouse};
 
@@ -16,8 +16,7 @@ const RESERVED: [&str; 4] = ["id", "window_start", "file_index", "file_row_numbe
 
 /// The columns of each window's file, in order; for each one the reason if a warehouse cannot hold them.
 pub(crate) fn schemas(warehouse: &Warehouse, windows: &[Window]) -> anyhow::Result<Vec<anyhow::Result<Schema>>> {
-    let paths: Vec<_> = windows.iter().map(|window| window.path.to_string_lossy().into_owned()).collect();
-    let list: Vec<_> = paths.iter().map(|path| literal(path)).collect();
+    let list: Vec<_> = windows.iter().map(|window| file_literal(&window.path)).collect();
     let sql = format!("SELECT file_name, name, duckdb_type, num_children FROM parquet_schema([{}])", list.join(", "));
     let rows = warehouse.query(&sql, |row| {
         let children = row.get::<_, Option<i64>>(3)?.unwrap_or(0);
@@ -27,7 +26,8 @@ pub(crate) fn schemas(warehouse: &Warehouse, windows: &[Window]) -> anyhow::Resu
     for (path, element) in rows {
         found.entry(path).or_default().push(element);
     }
-    Ok(paths.iter().map(|path| schema(found.get(path).map_or(&[], Vec::as_slice))).collect())
+    let columns = |window: &Window| found.get(&*window.path.to_string_lossy()).map_or(&[][..], Vec::as_slice);
+    Ok(windows.iter().map(|window| schema(columns(window))).collect())
 }
 
 /// A line of a Parquet schema: the first is the file itself; a column with children stands before them.

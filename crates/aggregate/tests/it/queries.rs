@@ -156,3 +156,18 @@ fn a_data_directory_may_have_any_name_and_a_data_set_may_be_kept_elsewhere_by_a_
 fn tempfile_folder() -> harness::tempfile::TempDir {
     harness::tempfile::tempdir().unwrap()
 }
+
+#[test]
+fn a_folder_whose_name_looks_like_a_pattern_is_that_folder_alone() {
+    let above = House::new();
+    for (name, value) in [("da*ta[1]", 1.5), ("data1", 9.5)] {
+        let house = House::at(&above.path().join(name));
+        telemetry(&house, "2025-09-02T10", &[(1, Some(value), None, "Celsius")], "1");
+        file(&house, "sensors.csv", &format!("sensor_id,name,location\n1,{name},\n"));
+    }
+    let house = House::at(&above.path().join("da*ta[1]"));
+    let sensors = house.path().join("sensors.csv").display().to_string();
+    run(&house, &format!("temperatures --table sensors={sensors}")).expect(0);
+    let rows = rows(&published(&house, "temperatures"), "SELECT sensor_name, avg_temp FROM {}");
+    assert_eq!(rows, ["da*ta[1],1.5"]);
+}

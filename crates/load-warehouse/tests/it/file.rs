@@ -47,6 +47,11 @@ fn a_data_directory_may_be_relative_and_have_any_name() {
     let house = House::at(&data);
     publish_readings(&house, "2025-09-02T10", "a", 2);
     publish_readings(&house, "2025-09-02T11", "a", 2);
+    // What the name would stand for as a pattern.
+    let like = above.path().join("it's a {data}, \"dir\"");
+    std::fs::create_dir(&like).unwrap();
+    publish_readings(&House::at(&like), "2025-09-02T10", "b", 3);
+    publish_readings(&House::at(&like), "2025-09-02T11", "b", 3);
     let mut program = harness::program("load-warehouse");
     program.current_dir(above.path()).arg("--data-dir").arg(format!("./{}", data.file_name().unwrap().display()));
     Run::of(program.arg("readings")).expect(0);
