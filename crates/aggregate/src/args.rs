@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use cli::{CommonArgs, Format, RangeArgs};
+use cli::{CommonArgs, PlanArgs, PrintArgs, RangeArgs};
 use engine::SessionArgs;
 use layout::Name;
 
@@ -45,17 +45,15 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) rebuild: bool,
 
-    /// Print which hours would be made and why, and make none
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
 
     /// Print the rows of the hours, up to date or not, and publish nothing
     #[arg(long, value_name = "-", value_parser = ["-"], conflicts_with_all = ["dry_run", "rebuild"])]
     pub(crate) output: Option<String>,
 
-    /// How to print
-    #[arg(long, default_value = "table")]
-    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) print: PrintArgs,
 
     #[command(flatten)]
     pub(crate) session: SessionArgs,

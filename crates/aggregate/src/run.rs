@@ -61,11 +61,11 @@ fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
 fn run_query(args: &Args, tree: &Tree, parser: &Parser<'_>, query: &Query) -> anyhow::Result<Outcome> {
     let sources = Sources::resolve(tree, query, &parser.tables(query)?, &args.tables)?;
     if args.output.is_some() {
-        return print::print(&args.session, tree, query, &sources, args.range.range()?, args.format);
+        return print::print(&args.session, tree, query, &sources, args.range.range()?, args.print.format);
     }
-    if args.dry_run {
+    if args.plan.dry_run {
         let (_, plan) = look(args, tree, query, &sources)?;
-        print_plan(query, &plan, args.format)?;
+        print_plan(query, &plan, args.print.format)?;
         return Ok(name_unreadable(query, &plan));
     }
     let Some(lock) = DatasetLock::try_acquire(tree, &query.name)? else {

@@ -7,12 +7,14 @@ use std::str::FromStr;
 use layout::{Hour, HourRange, Tree};
 
 use crate::exit::Usage;
+use crate::table::Format;
 
 /// Flags of every program.
 #[derive(Debug, Clone, clap::Args)]
 pub struct CommonArgs {
-    /// The data directory
-    #[arg(long, env = "DATA_DIR", default_value = "./data", value_name = "DIR", global = true)]
+    /// The data directory [env: DATA_DIR] [default: ./data]
+    // By clap's `env`, every usage line would name the flag as if it had to be given.
+    #[arg(long, value_name = "DIR", global = true, default_value_os_t = default_data_dir(), hide_default_value = true)]
     pub data_dir: PathBuf,
 
     /// Say what is done (twice: in detail)
@@ -32,6 +34,26 @@ impl CommonArgs {
         anyhow::ensure!(self.data_dir.is_dir(), "{path}: there is no such data directory: set --data-dir or DATA_DIR");
         Ok(self.tree())
     }
+}
+
+fn default_data_dir() -> PathBuf {
+    std::env::var_os("DATA_DIR").filter(|dir| !dir.is_empty()).map_or_else(|| "./data".into(), PathBuf::from)
+}
+
+/// Whether to do anything at all, where there is a plan.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct PlanArgs {
+    /// Print what would be done, and do nothing
+    #[arg(short = 'n', long)]
+    pub dry_run: bool,
+}
+
+/// How to print, where there is something to print.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct PrintArgs {
+    /// How results and plans are printed
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
 }
 
 /// Which hours, where hours apply.

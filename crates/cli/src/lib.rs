@@ -10,7 +10,7 @@ mod exit;
 mod progress;
 mod table;
 
-pub use args::{CommonArgs, RangeArgs, Size};
+pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
 pub use exit::{Outcome, TryAgain, Usage, run};
 pub use progress::progress;
 pub use table::{Format, Table};

@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::Parser;
-use cli::{CommonArgs, Format, RangeArgs};
+use cli::{CommonArgs, PlanArgs, PrintArgs, RangeArgs};
 use engine::SessionArgs;
 use layout::Name;
 
@@ -24,13 +24,11 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) include_current: bool,
 
-    /// Only say what would be done
-    #[arg(short = 'n', long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
 
-    /// How --dry-run prints
-    #[arg(long, value_enum, default_value_t = Format::Table, requires = "dry_run")]
-    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) print: PrintArgs,
 
     #[command(flatten)]
     pub(crate) session: SessionArgs,

@@ -22,12 +22,12 @@ pub(crate) fn program(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome
     let range = due(args.range.range()?, Hour::of(now), args.include_current);
     let mut summary = Summary::default();
     let streams = streams(&tree, args, &mut summary)?;
-    if args.dry_run {
+    if args.plan.dry_run {
         let plans: Vec<_> = streams
             .into_iter()
             .map(|(name, _)| Ok((name.clone(), plans(&tree, &name, range, &mut summary)?)))
             .collect::<anyhow::Result<_>>()?;
-        print_plans(std::io::stdout().lock(), args.format, &plans).context("cannot print")?;
+        print_plans(std::io::stdout().lock(), args.print.format, &plans).context("cannot print")?;
         return Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Partial });
     }
     let mut locked = Vec::new();

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
-use cli::{CommonArgs, Format};
+use cli::{CommonArgs, PlanArgs, PrintArgs};
 use engine::SessionArgs;
 use layout::Name;
 use warehouse::WarehouseArgs;
@@ -56,9 +56,11 @@ pub(crate) enum Command {
     /// their lines. Aggregates and the embedded warehouse are taken to grow in proportion to the streams' Parquet files. The
     /// disk is full when the free bytes are used up at that rate, if nothing is removed.
     ///
+    /// Printed as CSV, it is a line for each property.
+    ///
     /// A Parquet file that cannot be read is named, and makes the exit status 3. The same goes for a warehouse that cannot be
     /// asked; one that is busy or down is only left out, with a warning.
-    Status(StatusArgs),
+    Status(SharedArgs),
 }
 
 #[derive(Debug, clap::Args)]
@@ -81,26 +83,18 @@ pub(crate) struct CleanArgs {
     #[arg(long)]
     pub(crate) even_if_needed: bool,
 
-    /// Print what would be done and do nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
-
-    /// How the plan is printed
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
 
     #[command(flatten)]
-    pub(crate) warehouse: WarehouseArgs,
-
-    #[command(flatten)]
-    pub(crate) session: SessionArgs,
+    pub(crate) shared: SharedArgs,
 }
 
+/// Flags of both commands.
 #[derive(Debug, clap::Args)]
-pub(crate) struct StatusArgs {
-    /// How the state is printed; CSV has a line for each property
-    #[arg(long, value_enum, default_value_t = Format::Table)]
-    pub(crate) format: Format,
+pub(crate) struct SharedArgs {
+    #[command(flatten)]
+    pub(crate) print: PrintArgs,
 
     #[command(flatten)]
     pub(crate) warehouse: WarehouseArgs,

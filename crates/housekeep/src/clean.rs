@@ -23,7 +23,7 @@ const BATCH: usize = 64;
 pub(crate) fn run(args: &CleanArgs, rules: &Rules, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
     let house = House::look(tree)?;
     let (loaded, unreachable) = if rules.ask_warehouse(&house, now) {
-        match warehouse::read_load_log(&args.warehouse, &args.session, tree) {
+        match warehouse::read_load_log(&args.shared.warehouse, &args.shared.session, tree) {
             Ok(log) => (log.map_or(Loaded::Nothing, Loaded::Log), None),
             Err(error) => (Loaded::Unknown, Some(error.context("no hour of a data set is removed"))),
         }
@@ -31,12 +31,12 @@ pub(crate) fn run(args: &CleanArgs, rules: &Rules, tree: &Tree, now: DateTime<Ut
         (Loaded::Nothing, None)
     };
     // A run finds out when it takes the lock; what it then leaves, a dry run must not promise.
-    let busy = if args.dry_run { busy(tree, &house)? } else { BTreeSet::new() };
+    let busy = if args.plan.dry_run { busy(tree, &house)? } else { BTreeSet::new() };
     let steps = plan::files(&house, rules, &loaded, &busy, now);
     let steps = with_folders(tree, steps, &busy, now)?;
     let mut complete = true;
-    if args.dry_run {
-        print(tree, &steps, args.format)?;
+    if args.plan.dry_run {
+        print(tree, &steps, args.shared.print.format)?;
     } else {
         name_kept(tree, &house, rules, &steps);
         complete = carry_out(tree, &steps);

@@ -15,8 +15,7 @@ mod status;
 use std::process::ExitCode;
 
 use chrono::Utc;
-use clap::{CommandFactory as _, error::ErrorKind};
-use cli::Outcome;
+use cli::{Outcome, Usage};
 use log::LevelFilter;
 
 use crate::args::{Args, Command};
@@ -30,8 +29,7 @@ fn program(args: Args) -> anyhow::Result<Outcome> {
     let tree = args.common.existing_tree()?;
     match args.command {
         Command::Clean(clean) => {
-            let rules = Rules::new(&clean)
-                .unwrap_or_else(|problem| Args::command().error(ErrorKind::ArgumentConflict, problem).exit());
+            let rules = Rules::new(&clean).map_err(Usage)?;
             clean::run(&clean, &rules, &tree, Utc::now())
         }
         Command::Status(status) => status::run(&status, &tree, Utc::now()),

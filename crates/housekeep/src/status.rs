@@ -10,13 +10,13 @@ use layout::{Area, Commit, Hour, Lineage, Name, Tree};
 use serde_json::{Map, Value, json};
 use warehouse::LoadLog;
 
-use crate::args::StatusArgs;
+use crate::args::SharedArgs;
 use crate::growth;
 use crate::house::{Dataset, House, Segments, inputs};
 use crate::report::{self, Section};
 
 /// Runs the command.
-pub(crate) fn run(args: &StatusArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+pub(crate) fn run(args: &SharedArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::Done;
     let log = warehouse::read_load_log(&args.warehouse, &args.session, tree).unwrap_or_else(|error| {
         log::warn!("what is loaded is not shown: {error:#}");
@@ -39,7 +39,7 @@ pub(crate) fn run(args: &StatusArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow:
         Section { kind: "damaged", title: "Damaged files", records: damaged },
         Section { kind: "disk", title: "Disk", records: vec![disk(tree, &house, now)?] },
     ];
-    report::print(&sections, args.format)?;
+    report::print(&sections, args.print.format)?;
     Ok(outcome)
 }
 

@@ -1,6 +1,6 @@
 //! The command line.
 
-use cli::{CommonArgs, Format, RangeArgs};
+use cli::{CommonArgs, PlanArgs, PrintArgs, RangeArgs};
 use engine::SessionArgs;
 use layout::Name;
 use warehouse::WarehouseArgs;
@@ -14,17 +14,15 @@ pub(crate) struct Args {
     #[arg(required = true, value_name = "DATASET")]
     pub(crate) datasets: Vec<Name>,
 
-    /// Say which hours would be loaded, and load nothing
-    #[arg(long)]
-    pub(crate) dry_run: bool,
+    #[command(flatten)]
+    pub(crate) plan: PlanArgs,
 
     /// After loading, print the first N rows of each table
     #[arg(long, value_name = "N")]
     pub(crate) head: Option<u32>,
 
-    /// How results are printed
-    #[arg(long, value_enum, default_value_t = Format::Table, value_name = "FORMAT")]
-    pub(crate) format: Format,
+    #[command(flatten)]
+    pub(crate) print: PrintArgs,
 
     #[command(flatten)]
     pub(crate) range: RangeArgs,

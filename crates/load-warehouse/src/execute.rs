@@ -23,7 +23,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
     let mut tally = Tally::default();
     let log = read_load_log(&args.warehouse, &args.session, &tree)?.unwrap_or_default();
     let plans = plan_all(&args, &tree, &log, &mut tally)?;
-    if args.dry_run {
+    if args.plan.dry_run {
         print_plan(&args, &plans)?;
     } else {
         load_all(&args, &tree, plans, &mut tally)?;
@@ -62,7 +62,7 @@ fn plan_one(args: &Args, tree: &Tree, log: &LoadLog, dataset: &Name, tally: &mut
 
 fn print_plan(args: &Args, plans: &BTreeMap<Name, Vec<Window>>) -> anyhow::Result<()> {
     let columns = ["dataset", "hour", "version", "rows"].map(str::to_owned).to_vec();
-    let mut table = Table::new(io::stdout().lock(), args.format, columns)?;
+    let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
     for (dataset, window) in plans.iter().flat_map(|(dataset, windows)| windows.iter().map(move |w| (dataset, w))) {
         let version = if window.replaces { "changed" } else { "new" };
         let hour = window.hour.to_string();
@@ -104,7 +104,7 @@ fn print_heads(args: &Args, tree: &Tree) -> anyhow::Result<()> {
     let Some(warehouse) = Warehouse::attach_to_read(&args.warehouse, &args.session, tree)? else { return Ok(()) };
     for dataset in &args.datasets {
         if !warehouse.columns(dataset)?.is_empty() {
-            warehouse.print_head(dataset, rows, io::stdout().lock(), args.format)?;
+            warehouse.print_head(dataset, rows, io::stdout().lock(), args.print.format)?;
         }
     }
     Ok(())

@@ -22,7 +22,16 @@ pub struct WarehouseArgs {
     #[arg(long, value_enum, default_value_t = Target::Duckdb, value_name = "KIND")]
     pub target: Target,
 
-    /// Where DuckDB's extensions are [default: beside the program, else DuckDB's own folder]
-    #[arg(long, env = "DUCKDB_EXTENSION_DIR", value_name = "DIR")]
+    /// Where DuckDB's extensions are [env: DUCKDB_EXTENSION_DIR] [default: beside the program, else DuckDB's own folder]
+    #[arg(long, value_name = "DIR")]
     pub extension_dir: Option<PathBuf>,
+}
+
+impl WarehouseArgs {
+    /// Where DuckDB's extensions are, if the flag or the environment says so.
+    pub(crate) fn extension_folder(&self) -> Option<PathBuf> {
+        // By clap's `env`, every usage line would name the flag as if it had to be given.
+        let variable = || std::env::var_os("DUCKDB_EXTENSION_DIR").filter(|dir| !dir.is_empty());
+        self.extension_dir.clone().or_else(|| variable().map(PathBuf::from))
+    }
 }

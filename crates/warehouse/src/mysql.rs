@@ -26,7 +26,7 @@ use server::Server;
 pub(crate) fn attach(args: &WarehouseArgs, session: &SessionArgs, access: Access) -> anyhow::Result<Session> {
     let server = Server::from_environment(|name| std::env::var(name).ok())?;
     let session = Session { connection: engine::open(session)?, secrets: server.secrets() };
-    extension::load(&session, "mysql", "mysql_scanner", args.extension_dir.as_deref())?;
+    extension::load(&session, "mysql", "mysql_scanner", args.extension_folder().as_deref())?;
     // The secret lives in this session's memory: DuckDB is not to look for stored ones on disk.
     session.run("SET allow_persistent_secrets = false")?;
     session.run(&server.create_secret("warehouse_server"))?;
