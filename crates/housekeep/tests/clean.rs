@@ -11,6 +11,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use common::{House, ago, name, objects};
+use harness::{Random, rounds};
 use layout::{Area, DatasetLock, Fingerprint};
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -321,17 +322,15 @@ fn to_be_killed_at_random_moments_and_run_again_leaves_what_one_run_leaves() {
     let whole = house.copy();
     let begin = Instant::now();
     whole.run(CLEAN).expect(0);
-    let length = u32::try_from(begin.elapsed().as_micros()).unwrap();
+    let length = u64::try_from(begin.elapsed().as_micros()).unwrap();
     let expected = relative(&whole);
-    let mut seed = std::process::id();
-    println!("seed {seed}");
-    for round in 0..10 {
+    let mut random = Random::seeded();
+    for round in 0..rounds(10) {
         let house = house.copy();
         for _ in 0..4 {
-            seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             let mut command = house.data.program("housekeep");
             let mut child = command.args(CLEAN.split(' ')).stderr(Stdio::null()).spawn().unwrap();
-            std::thread::sleep(Duration::from_micros(u64::from((seed >> 4) % length)));
+            std::thread::sleep(Duration::from_micros(random.below(length)));
             child.kill().unwrap();
             child.wait().unwrap();
         }
