@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use layout::{Commit, DatasetLock, Draft, Fingerprint, Hour, Lineage, Name, Tree};
 
 use crate::plan::{Recipe, Window};
@@ -119,10 +119,11 @@ impl Maker<'_> {
         let lineage = Lineage::Query { query: query.clone(), inputs: inputs.clone(), tables: tables.clone() };
         let draft = self.tree.draft_parquet(self.lock, &self.query.name, hour)?;
         let copy = engine::copy_statement(&session.select(), &draft, &Commit::new(lineage));
-        session.run(hour, inputs, &copy).with_context(|| {
+        if let Err(error) = session.run(hour, inputs, &copy) {
+            session.check_inputs(hour, inputs)?;
             let files = inputs.keys().map(|dataset| self.tree.parquet(dataset, hour).display().to_string());
-            format!("made of {}", files.collect::<Vec<_>>().join(", "))
-        })?;
+            return Err(error.context(format!("made of {}", files.collect::<Vec<_>>().join(", "))));
+        }
         Ok(draft)
     }
 

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use layout::{Commit, Error, Fingerprint, Hour, HourRange, Lineage, Name, Tree};
+use layout::{Commit, Fingerprint, Hour, HourRange, Lineage, Name, Tree};
 
 /// An hour that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,8 +68,8 @@ pub(crate) struct Holdings {
 pub(crate) struct Plan {
     /// To make.
     pub(crate) windows: Vec<Window>,
-    /// Hours with a file that cannot be read.
-    pub(crate) unreadable: Vec<(Hour, Error)>,
+    /// Hours with a file that cannot be read, and what to do about it.
+    pub(crate) unreadable: Vec<(Hour, String)>,
     /// How many hours are up to date.
     pub(crate) fresh: usize,
     /// How many hours are left as they are, because retention removed a part of them.
@@ -107,27 +107,31 @@ impl Holdings {
     }
 }
 
-/// Plans the hours of `holdings` by `recipe`: those that are out of date, or all if `rebuild`.
+/// Plans the hours of the data set `output` by `recipe`: those that are out of date, or all if `rebuild`.
 ///
 /// An hour of which retention has removed anything is left alone: made anew, it would be made of a part.
-pub(crate) fn plan(recipe: &Recipe, holdings: Holdings, rebuild: bool) -> Plan {
+pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: Holdings, rebuild: bool) -> Plan {
     let mut plan = Plan::default();
-    let Holdings { inputs, mut output, expired } = holdings;
+    let Holdings { inputs, output: mut made, expired } = holdings;
     for (hour, files) in inputs {
         if expired.contains(&hour) {
             plan.expired += 1;
             continue;
         }
-        let files = files.into_iter().map(|(name, commit)| Ok((name, commit?.fingerprint)));
-        let made = output.remove(&hour).transpose();
-        let (inputs, made) =
-            match files.collect::<layout::Result<BTreeMap<_, _>>>().and_then(|files| Ok((files, made?))) {
-                Ok(read) => read,
-                Err(error) => {
-                    plan.unreadable.push((hour, error));
-                    continue;
-                }
-            };
+        let readable =
+            |name: &Name, commit: layout::Result<Commit>| commit.map_err(|error| cli::unreadable(name, &error));
+        let files = files.into_iter().map(|(name, commit)| {
+            let commit = readable(&name, commit)?;
+            Ok((name, commit.fingerprint))
+        });
+        let made = made.remove(&hour).map(|commit| readable(output, commit)).transpose();
+        let (inputs, made) = match files.collect::<Result<BTreeMap<_, _>, _>>().and_then(|files| Ok((files, made?))) {
+            Ok(read) => read,
+            Err(problem) => {
+                plan.unreadable.push((hour, problem));
+                continue;
+            }
+        };
         match reason(recipe, &inputs, made.as_ref()).or_else(|| rebuild.then_some(Reason::Asked)) {
             Some(reason) => plan.windows.push(Window { hour, inputs, reason }),
             None => plan.fresh += 1,
@@ -210,7 +214,7 @@ mod tests {
         let file = || Ok(made(&recipe("other", "1"), &[]));
         let inputs: BTreeMap<_, _> = [(hour, [("x".parse().unwrap(), file())].into())].into();
         let holdings = Holdings { inputs, expired: [hour].into(), ..Holdings::default() };
-        let plan = plan(&recipe("a", "1"), holdings, true);
+        let plan = plan(&"made".parse().unwrap(), &recipe("a", "1"), holdings, true);
         assert_eq!((plan.windows.len(), plan.expired), (0, 1));
     }
 }

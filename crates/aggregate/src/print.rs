@@ -22,10 +22,10 @@ pub(crate) fn print(
     format: Format,
 ) -> anyhow::Result<Outcome> {
     let recipe = Recipe { query: query.fingerprint(), tables: sources.table_fingerprints() };
-    let plan = plan(&recipe, Holdings::look(tree, &sources.datasets, None, range)?, true);
+    let plan = plan(&query.name, &recipe, Holdings::look(tree, &sources.datasets, None, range)?, true);
     let mut outcome = Outcome::Done;
-    for (_, error) in &plan.unreadable {
-        log::error!("{error}");
+    for (hour, problem) in &plan.unreadable {
+        log::error!("{} {hour}: {problem}", query.name);
         outcome = Outcome::Partial;
     }
     let session = Session::open(args, tree, query, sources, 1)?;
@@ -41,6 +41,7 @@ pub(crate) fn print(
             if error.chain().any(<dyn std::error::Error>::is::<io::Error>) {
                 return Err(error.context("cannot print"));
             }
+            let error = session.check_inputs(window.hour, &window.inputs).err().unwrap_or(error);
             log::error!("{} {}: {}", query.name, window.hour, engine::explain(&error));
             outcome = Outcome::Partial;
         }

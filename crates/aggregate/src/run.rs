@@ -82,9 +82,9 @@ fn run_query(args: &Args, tree: &Tree, parser: &Parser<'_>, query: &Query) -> an
         outcome = Outcome::Partial;
     }
     log::info!(
-        "{}: {} hours made, {} failed, {} up to date, {} left alone because retention removed a part of them",
+        "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part",
         query.name,
-        made.hours,
+        cli::count(made.hours, "hour"),
         made.failed.len() + plan.unreadable.len(),
         plan.fresh,
         plan.expired + made.removed
@@ -95,7 +95,7 @@ fn run_query(args: &Args, tree: &Tree, parser: &Parser<'_>, query: &Query) -> an
 fn look(args: &Args, tree: &Tree, query: &Query, sources: &Sources<'_>) -> anyhow::Result<(Recipe, Plan)> {
     let recipe = Recipe { query: query.fingerprint(), tables: sources.table_fingerprints() };
     let holdings = Holdings::look(tree, &sources.datasets, Some(&query.name), args.range.range()?)?;
-    let plan = plan(&recipe, holdings, args.rebuild);
+    let plan = plan(&query.name, &recipe, holdings, args.rebuild);
     Ok((recipe, plan))
 }
 
@@ -109,8 +109,8 @@ fn make(args: &Args, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> an
 }
 
 fn name_unreadable(query: &Query, plan: &Plan) -> Outcome {
-    for (hour, error) in &plan.unreadable {
-        log::error!("{} {hour}: {error}", query.name);
+    for (hour, problem) in &plan.unreadable {
+        log::error!("{} {hour}: {problem}", query.name);
     }
     if plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
 }

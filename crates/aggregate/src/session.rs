@@ -104,6 +104,15 @@ impl<'a> Session<'a> {
         Ok(self.connection.execute_batch(&sql)?)
     }
 
+    /// Why a run over `hour` failed, if that is because a file of `inputs` is damaged behind its footer.
+    pub(crate) fn check_inputs(&self, hour: Hour, inputs: &BTreeMap<Name, Fingerprint>) -> anyhow::Result<()> {
+        inputs.keys().try_for_each(|dataset| {
+            let path = self.tree.parquet(dataset, hour);
+            let read = self.connection.execute_batch(&engine::whole_file(&path));
+            read.with_context(|| format!("{}: {}", path.display(), cli::damaged(dataset)))
+        })
+    }
+
     /// Makes the views over an hour without rows, and finds what is wrong with the query before it runs.
     fn prepare(mut self) -> anyhow::Result<Self> {
         self.run(Hour::MIN, &BTreeMap::new(), "")?;

@@ -6,11 +6,15 @@
 //! shell shows as 130. A reader of stdout that goes away is not a failure.
 
 mod args;
+mod count;
+mod datasets;
 mod exit;
 mod progress;
 mod table;
 
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
+pub use count::count;
+pub use datasets::{check_names, damaged, unreadable};
 pub use exit::{Outcome, TryAgain, Usage, run};
 pub use progress::progress;
 pub use table::{Format, Table};

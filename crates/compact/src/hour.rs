@@ -140,9 +140,9 @@ fn tallies(source: &Source) -> anyhow::Result<Vec<u64>> {
         .map(|(counted, accepted, damaged)| {
             ensure!(
                 accepted + damaged == counted.lines,
-                "{}: has {} lines, but {accepted} were read and {damaged} found damaged; nothing was removed",
+                "{}: has {}, but {accepted} read and {damaged} found damaged; nothing was removed",
                 counted.segment.path.display(),
-                counted.lines
+                cli::count(counted.lines, "line")
             );
             Ok(damaged)
         })
@@ -166,9 +166,9 @@ fn reconcile(
     let added: u64 = counts.iter().map(|count| count.lines - count.damaged).sum();
     ensure!(
         written.rows == old + added,
-        "{}: would have {} rows, but {old} were there and {added} were accepted; nothing was removed",
+        "{}: would have {}, but {old} from before and {added} accepted; nothing was removed",
         draft.target().display(),
-        written.rows
+        cli::count(written.rows, "row")
     );
     Ok(())
 }
@@ -182,9 +182,10 @@ fn collect_damaged(stream: &Stream<'_>, segments: &[Counted], damaged: &[u64]) -
             .with_context(|| format!("{path}: its damaged lines cannot go to quarantine"))?;
         ensure!(
             lines == *expected,
-            "{path}: two readings found {expected} and {lines} damaged lines; nothing was removed"
+            "{path}: one reading found {expected} damaged, another {lines}; nothing was removed"
         );
-        log::warn!("{path}: {lines} damaged lines go to {}; {first}", draft.target().display());
+        let lines = cli::count(lines, "damaged line");
+        log::warn!("{path}: {lines} to quarantine, in {}; {first}", draft.target().display());
         drafts.push(draft);
     }
     Ok(drafts)

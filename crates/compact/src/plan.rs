@@ -85,9 +85,9 @@ pub(crate) fn plan(found: Found) -> anyhow::Result<HourPlan> {
     // Made from what is left, the hour would replace the whole of it downstream. And what is in raw/ is the only copy.
     anyhow::ensure!(
         !found.expired,
-        "retention has removed this hour's Parquet file, so its {} segments in raw/ are kept as they are: remove them, or \
-         remove the hour's record (.expired.json in its folder of parquet/) to make the hour from them alone",
-        found.segments.len()
+        "retention has removed this hour's Parquet file, so {} in raw/ must wait: remove what is there, or remove \
+         the hour's record (.expired.json in its folder of parquet/) to make the hour from it alone",
+        cli::count(found.segments.len(), "segment")
     );
     let published = found.published.transpose().map_err(unusable)?.map(published).transpose()?;
     let listed: HashSet<_> = published.iter().flat_map(|file| &file.segments).map(|count| &count.name).collect();
@@ -169,7 +169,7 @@ mod tests {
     #[test]
     fn an_expired_hour_is_left_alone() {
         let found = Found { expired: true, ..found(&NAMES, None) };
-        assert!(plan(found).unwrap_err().to_string().contains("3 segments in raw/ are kept"));
+        assert!(plan(found).unwrap_err().to_string().contains("3 segments in raw/ must wait"));
     }
 
     #[test]

@@ -45,11 +45,14 @@ pub(crate) fn program(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome
 
 /// The streams to look at with their models. One without a model is named and counted as failed.
 fn streams(tree: &Tree, args: &Args, summary: &mut Summary) -> anyhow::Result<Vec<(Name, &'static Model)>> {
-    let names = if args.streams.is_empty() { tree.names(Area::Raw)? } else { args.streams.clone() };
+    let there = tree.names(Area::Raw)?;
+    cli::check_names(tree, Area::Raw, &args.streams)?;
+    let names = if args.streams.is_empty() { &there } else { &args.streams };
     let mut streams = Vec::new();
     for name in names {
         match models::model(name.as_str()) {
-            Some(model) => streams.push((name, model)),
+            Some(model) => streams.push((name.clone(), model)),
+            None if !there.contains(name) => {}
             None => {
                 let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
                 log::error!(

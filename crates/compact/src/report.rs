@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::time::Duration;
 
-use cli::{Format, Table};
+use cli::{Format, Table, count};
 use layout::{Hour, Name};
 use serde_json::Value;
 
@@ -52,12 +52,15 @@ impl Summary {
         let megabytes = self.bytes as f64 / 1e6;
         let Self { hours, rows, damaged, failed, .. } = self;
         log::info!(
-            "{hours} hours, {rows} rows, {megabytes:.1} MB of raw segments in {:.2} s, {damaged} lines to quarantine, \
-             {failed} failed",
-            took.as_secs_f64()
+            "{}, {}, {megabytes:.1} MB of raw segments in {:.2} s, {} to quarantine, {failed} failed",
+            count(hours, "hour"),
+            count(rows, "row"),
+            took.as_secs_f64(),
+            count(damaged, "line"),
         );
         if *damaged > 0 {
-            log::warn!("{damaged} damaged lines went to quarantine; the other lines of their segments are in Parquet");
+            let damaged = count(damaged, "damaged line");
+            log::warn!("{damaged} went to quarantine; all other lines of the segments are in Parquet");
         }
     }
 }

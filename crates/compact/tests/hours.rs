@@ -85,6 +85,7 @@ fn an_empty_data_directory_is_nothing_to_do_and_a_missing_one_a_mistake() {
     assert!(run.stderr.contains("there is no hour in between"), "{}", run.stderr);
     house.run("compact", "").expect(0);
     house.run("compact", "telemetry measurement --dry-run").expect(0);
+    assert_eq!(house.run("compact", "telemtry").expect(0).stderr, "");
     assert_eq!(house.files(), [] as [&str; 0]);
 }
 
@@ -229,6 +230,12 @@ fn a_stream_without_a_model_is_named_and_the_others_are_done() {
     assert_eq!(sensors(&house), [1]);
     house.run("compact", "telemetry").expect(0);
     house.run("compact", "../telemetry").expect(2);
+    house.run("compact", "vibration").expect(3);
+    for arguments in ["telemtry", "telemetry telemtry -n"] {
+        let run = house.run("compact", arguments).expect(2);
+        let message = "telemtry: there is no such stream: the tree has telemetry, vibration\n";
+        assert!(run.stderr.contains(message), "{}", run.stderr);
+    }
 }
 
 #[test]

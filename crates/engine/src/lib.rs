@@ -12,6 +12,6 @@ mod sql;
 
 pub use error::explain;
 pub use output::{print_query, print_rows};
-pub use parquet::{copy_statement, copy_to_draft, read_parquet};
+pub use parquet::{copy_statement, copy_to_draft, read_parquet, whole_file};
 pub use session::{SessionArgs, open};
 pub use sql::{file_literal, identifier, literal};

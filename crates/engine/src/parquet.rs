@@ -17,6 +17,11 @@ pub fn read_parquet<'p>(paths: impl IntoIterator<Item = &'p Path>) -> String {
     format!("read_parquet([{}], hive_partitioning = false, union_by_name = {union})", paths.join(", "))
 }
 
+/// A query that fails unless every value of a Parquet file can be read.
+pub fn whole_file(path: &Path) -> String {
+    format!("SELECT max(hash(file)) FROM {} AS file", read_parquet([path]))
+}
+
 /// Writes the rows of the query `select` with `commit` in the footer to a draft, which is left to be published.
 /// Returns the number of rows. COPY syncs nothing and would use a temporary name of its own: publishing is `layout`'s.
 pub fn copy_to_draft(connection: &Connection, select: &str, draft: &Draft, commit: &Commit) -> anyhow::Result<u64> {
@@ -47,7 +52,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let folder = folder.path();
         let connection = Connection::open_in_memory().unwrap();
-        for (name, like) in [("da*ta[1]", "data1"), ("da?ta", "da1ta"), ("[a-c]", "b"), ("a\\b", "ab"), ("it's]", "it")] {
+        for (name, like) in [("da*ta[1]", "data1"), ("da?ta", "da1ta"), ("[a-c]", "b"), ("a\\b", "ab"), ("it's]", "it")]
+        {
             for name in [name, like] {
                 std::fs::create_dir_all(folder.join(name)).unwrap();
                 let file = literal(&folder.join(name).join("10.parquet").to_string_lossy());

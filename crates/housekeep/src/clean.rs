@@ -21,6 +21,7 @@ const BATCH: usize = 64;
 
 /// Runs the command.
 pub(crate) fn run(args: &CleanArgs, rules: &Rules, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    cli::check_names(tree, Area::Parquet, rules.datasets())?;
     let house = House::look(tree)?;
     let (loaded, unreachable) = if rules.ask_warehouse(&house, now) {
         match warehouse::read_load_log(&args.shared.warehouse, &args.shared.session, tree) {
@@ -38,7 +39,7 @@ pub(crate) fn run(args: &CleanArgs, rules: &Rules, tree: &Tree, now: DateTime<Ut
     if args.plan.dry_run {
         print(tree, &steps, args.shared.print.format)?;
     } else {
-        name_kept(tree, &house, rules, &steps);
+        name_kept(tree, &steps);
         complete = carry_out(tree, &steps);
     }
     complete &= !steps.iter().any(|step| step.action == Action::Keep(Cause::Damaged));
@@ -108,10 +109,7 @@ fn print(tree: &Tree, steps: &[Step], format: Format) -> io::Result<()> {
 }
 
 /// Says what stays although it is due: each hour to who wants to know, what is wrong or overdue to everybody.
-fn name_kept(tree: &Tree, house: &House, rules: &Rules, steps: &[Step]) {
-    for name in rules.datasets().filter(|name| !house.datasets.is_empty() && !house.datasets.contains_key(name)) {
-        log::warn!("--keep-parquet {name}: there is no such data set");
-    }
+fn name_kept(tree: &Tree, steps: &[Step]) {
     let mut overdue: BTreeMap<(&Name, &str), Vec<Hour>> = BTreeMap::new();
     for step in steps {
         let (Action::Keep(cause), Target::Hour(hour, _)) = (step.action, &step.target) else { continue };
@@ -126,8 +124,8 @@ fn name_kept(tree: &Tree, house: &House, rules: &Rules, steps: &[Step]) {
     }
     for ((name, reason), hours) in overdue {
         if let (Some(first), Some(last)) = (hours.first(), hours.last()) {
-            let count = hours.len();
-            log::warn!("{name}: {count} overdue hours from {first} to {last} are kept: {reason}");
+            let overdue = cli::count(hours.len(), "overdue hour");
+            log::warn!("{name}: {overdue} kept, from {first} to {last}: {reason}");
         }
     }
 }

@@ -133,7 +133,7 @@ impl Dataset {
         // Parquet before records of removal: an hour that is removed in between is in one of the two.
         for (file, commit) in tree.commits(name, HourRange::ALL)? {
             let bytes = layout::size(&file.path)?.unwrap_or_default();
-            let commit = commit.map_err(|error| error.to_string());
+            let commit = commit.map_err(|error| cli::unreadable(name, &error));
             dataset.hours.insert(file.hour, Parquet { path: file.path, bytes, commit });
         }
         for (hour, commit) in tree.expired(name, HourRange::ALL)? {

@@ -55,6 +55,12 @@ fn a_rule_for_one_data_set_comes_before_the_rule_for_all() {
 }
 
 #[test]
+fn rules_for_a_data_set_that_is_to_come_do_nothing_yet() {
+    let house = House::new();
+    assert_eq!(house.run("clean --keep-parquet b=3d").expect(0).stderr, "");
+}
+
+#[test]
 fn rules_that_contradict_each_other_or_cannot_be_read_are_refused() {
     let house = House::new();
     house.stream("a", ago(100), 1);
@@ -65,8 +71,8 @@ fn rules_that_contradict_each_other_or_cannot_be_read_are_refused() {
     assert!(unit.stderr.contains("write 36h, 90d or 12w"), "{}", unit.stderr);
     house.run("clean --keep-parquet ../a=3d").expect(2);
     assert!(house.has("a", ago(100)));
-    let unknown = house.run("clean --keep-parquet b=3d").expect(0);
-    assert!(unknown.stderr.contains("there is no such data set"), "{}", unknown.stderr);
+    let unknown = house.run("clean --keep-parquet b=3d").expect(2);
+    assert!(unknown.stderr.contains("b: there is no such data set: the tree has a\n"), "{}", unknown.stderr);
 }
 
 #[test]
@@ -77,7 +83,7 @@ fn an_hour_with_raw_segments_stays_whatever_is_asked() {
     let sealed = house.seal("telemetry", ago(100));
     let open = house.open(Area::Raw, "telemetry", ago(101), b"{}\n");
     let run = house.run("clean --keep-parquet 1d --even-if-needed").expect(0);
-    assert!(run.stderr.contains("2 overdue hours") && run.stderr.contains("run compact"), "{}", run.stderr);
+    assert!(run.stderr.contains("2 overdue hours kept") && run.stderr.contains("run compact"), "{}", run.stderr);
     assert!(house.has("telemetry", ago(100)) && house.has("telemetry", ago(101)));
 
     layout::remove_segments(&[sealed]).unwrap();
@@ -150,7 +156,7 @@ fn a_wish_that_is_only_just_due_is_kept_without_a_word() {
     let run = house.run("clean --keep-parquet 24h").expect(0);
     assert_eq!(run.stderr, "");
     let run = house.run("clean --keep-parquet 5h").expect(0);
-    assert!(run.stderr.contains("1 overdue hours"), "{}", run.stderr);
+    assert!(run.stderr.contains("1 overdue hour kept"), "{}", run.stderr);
     assert!(house.has("telemetry", ago(30)));
 }
 
@@ -190,6 +196,7 @@ fn a_damaged_file_is_named_and_never_removed() {
     std::fs::write(&damaged, "PAR1 torn").unwrap();
     let run = house.run("clean --keep-parquet 1d --even-if-needed").expect(3);
     assert!(run.stderr.contains(damaged.to_str().unwrap()), "{}", run.stderr);
+    assert!(run.stderr.contains("put it back from a backup"), "{}", run.stderr);
     assert!(damaged.exists() && !house.has("telemetry", ago(100)));
     house.run("clean --keep-parquet 30d").expect(0);
 }

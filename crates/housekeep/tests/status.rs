@@ -115,6 +115,7 @@ fn a_damaged_file_is_shown_and_the_rest_as_well() {
         "{}",
         run.stderr
     );
+    assert_eq!(run.stderr.matches("put it back from a backup").count(), 2, "{}", run.stderr);
     let objects = objects(&run);
     assert_eq!(objects.iter().filter(|object| object["kind"] == "damaged").count(), 2);
     let telemetry = find(&objects, "dataset", "telemetry");

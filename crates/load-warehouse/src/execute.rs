@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::time::Instant;
 
-use cli::{Outcome, Table, TryAgain};
+use cli::{Outcome, Table, TryAgain, count};
 use layout::{Area, Name, Tree};
 use warehouse::{LoadLog, Warehouse, read_load_log};
 
@@ -20,6 +20,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
     let begun = Instant::now();
     args.datasets.sort();
     args.datasets.dedup();
+    cli::check_names(&tree, Area::Parquet, &args.datasets)?;
     let mut tally = Tally::default();
     let log = read_load_log(&args.warehouse, &args.session, &tree)?.unwrap_or_default();
     let plans = plan_all(&args, &tree, &log, &mut tally)?;
@@ -27,19 +28,16 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
         print_plan(&args, &plans)?;
     } else {
         load_all(&args, &tree, plans, &mut tally)?;
-        log::info!("{} hours, {} rows, {:.1} s", tally.hours, tally.rows, begun.elapsed().as_secs_f64());
+        let (hours, rows) = (count(tally.hours, "hour"), count(tally.rows, "row"));
+        log::info!("{hours}, {rows}, {:.1} s", begun.elapsed().as_secs_f64());
         print_heads(&args, &tree)?;
     }
     Ok(if tally.failed == 0 { Outcome::Done } else { Outcome::Partial })
 }
 
 fn plan_all(args: &Args, tree: &Tree, log: &LoadLog, tally: &mut Tally) -> anyhow::Result<BTreeMap<Name, Vec<Window>>> {
-    let known = tree.names(Area::Parquet)?;
     let mut plans = BTreeMap::new();
     for dataset in &args.datasets {
-        if !known.contains(dataset) {
-            log::warn!("{dataset}: there is no such data set in {}/parquet", tree.root().display());
-        }
         plans.insert(dataset.clone(), plan_one(args, tree, log, dataset, tally)?);
     }
     Ok(plans)
@@ -52,7 +50,7 @@ fn plan_one(args: &Args, tree: &Tree, log: &LoadLog, dataset: &Name, tally: &mut
         match commit {
             Ok(commit) => files.push((file, commit)),
             Err(error) => {
-                log::error!("{error}");
+                log::error!("{}", cli::unreadable(dataset, &error));
                 tally.failed += 1;
             }
         }

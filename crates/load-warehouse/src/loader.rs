@@ -99,6 +99,8 @@ impl Loader<'_> {
         }
         if let [window] = windows.as_slice() {
             if is_unchanged(window) {
+                let damage = self.warehouse.query(&engine::whole_file(&window.path), |_| Ok(())).err();
+                let error = damage.map_or(error, |damage| damage.context(cli::damaged(self.dataset)));
                 self.fail(&windows, &error);
             } else {
                 self.tally.changed += 1;

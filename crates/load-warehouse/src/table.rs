@@ -42,7 +42,8 @@ pub(crate) fn load(
         fault::point("load.inserted");
         let promised: u64 = windows.iter().map(|window| window.rows).sum();
         if rows != promised {
-            anyhow::bail!("{rows} rows were inserted, but the commit records promise {promised}: nothing was loaded");
+            let rows = cli::count(rows, "row");
+            anyhow::bail!("{rows} inserted, but the commit records promise {promised}: nothing was loaded");
         }
         warehouse.record(dataset, &entries, Utc::now())?;
         // The rows were read by path: were they those of the version that the log now names?

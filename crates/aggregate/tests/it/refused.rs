@@ -143,8 +143,9 @@ fn a_damaged_input_is_named_and_all_other_hours_are_done() {
         for hour in ["01", "02"] {
             let file = format!("parquet/telemetry/2025/09/02/{hour}.parquet");
             let hour = format!("temperatures 2025-09-02T{hour}");
-            let named = |line: &&str| line.contains(&hour) && line.contains(&file);
-            assert_eq!(partial.stderr.lines().filter(named).count(), 1, "{}", partial.stderr);
+            let lines: Vec<_> = partial.stderr.lines().filter(|line| line.contains(&hour)).collect();
+            assert_eq!(lines.len(), 1, "{}", partial.stderr);
+            assert!(lines[0].contains(&file) && lines[0].contains("put it back from a backup"), "{}", partial.stderr);
         }
         let files = published(&house, "temperatures");
         assert_eq!(files.iter().map(|file| file.file_stem().unwrap()).collect::<Vec<_>>(), ["00", "03"]);
@@ -152,6 +153,22 @@ fn a_damaged_input_is_named_and_all_other_hours_are_done() {
     }
     let printed = run(&house, "temperatures --output - --format csv").expect(3);
     assert_eq!(printed.stdout.lines().count(), 5);
+    assert_eq!(printed.stderr.matches("put it back from a backup").count(), 2, "{}", printed.stderr);
+}
+
+#[test]
+fn a_damaged_hour_of_an_aggregate_is_to_be_deleted_and_then_made_again() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 1);
+    run(&house, "temperatures").expect(0);
+    let path = &published(&house, "temperatures")[0];
+    fs::write(path, "PAR1").unwrap();
+    let failed = run(&house, "temperatures").expect(3);
+    assert!(failed.stderr.contains("00.parquet: cannot read"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("delete it, and aggregate makes it again"), "{}", failed.stderr);
+    fs::remove_file(path).unwrap();
+    run(&house, "temperatures").expect(0);
+    assert!(path.exists());
 }
 
 #[test]

@@ -80,6 +80,7 @@ fn a_foreign_parquet_file_is_named_and_the_rest_is_loaded() {
             let run = target.run(house, "readings").expect(3);
             assert!(run.stderr.contains("11.parquet: has no commit record"), "{}", run.stderr);
             assert!(run.stderr.contains("12.parquet: "), "{}", run.stderr);
+            assert!(run.stderr.contains("delete it, and aggregate makes it again"), "{}", run.stderr);
             check(&target.readings(house), &one_hour("2025-09-02T10"), &mut Seen::new());
         }
     });
@@ -99,7 +100,7 @@ fn a_file_damaged_behind_its_footer_keeps_no_other_hour_out() {
         bytes[4..200].fill(0xff);
         std::fs::write(&damaged, bytes).unwrap();
         let run = target.run(house, "readings").expect(3);
-        assert!(run.stderr.contains("03.parquet: "), "{}", run.stderr);
+        assert!(run.stderr.contains("03.parquet: is damaged: delete it, and aggregate makes it"), "{}", run.stderr);
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         expected.remove("2025-09-02T03");
         check(&target.readings(house), &expected, &mut Seen::new());
@@ -116,12 +117,28 @@ fn a_table_of_somebody_else_is_left_alone() {
 }
 
 #[test]
-fn a_data_set_that_is_not_there_is_said() {
+fn a_misspelt_data_set_is_wrong_usage_once_there_is_any() {
     on_each("no data set", |house, target| {
-        let run = target.run(house, "readinsg").expect(0);
-        assert!(run.stderr.contains("readinsg: there is no such data set"), "{}", run.stderr);
+        assert_eq!(target.run(house, "readinsg").expect(0).stderr, "");
+        publish_readings(house, "2025-09-02T10", "a", 2);
+        for arguments in ["readinsg", "readings readinsg", "readinsg --dry-run"] {
+            let run = target.run(house, arguments).expect(2);
+            let message = "readinsg: there is no such data set: the tree has readings\n";
+            assert!(run.stderr.contains(message), "{}", run.stderr);
+        }
+        assert_eq!(target.run(house, "telemetry").expect(0).stderr, "");
         target.run(house, "../readings").expect(2);
         target.run(house, "").expect(2);
         assert!(!house.files().contains(&"warehouse.duckdb".to_owned()));
     });
+}
+
+#[test]
+fn what_the_environment_names_is_not_asked_for() {
+    let mut program = harness::program("load-warehouse");
+    program.env("DATA_DIR", "/nowhere").env("DUCKDB_EXTENSION_DIR", "/nowhere");
+    let run = harness::Run::of(&mut program).expect(2);
+    assert!(run.stderr.contains("Usage: load-warehouse <DATASET>...\n"), "{}", run.stderr);
+    let run = harness::Run::of(program.arg("readings")).expect(1);
+    assert!(run.stderr.contains("/nowhere: there is no such data directory"), "{}", run.stderr);
 }
