@@ -14,34 +14,38 @@ const ATTEMPTS: u32 = 10_000;
 
 /// Makes `path` and the folders above it that are missing, each of them durable in its parent.
 pub(crate) fn create(path: &Path) -> Result<()> {
-    again(|| create_once(path))
+    again(|| make_missing(path)?.into_iter().try_for_each(sync))
 }
 
 /// Creates the file `path`, and its folder if that is missing; while it is there, nobody tidies the folder away.
 pub(crate) fn create_file(path: &Path) -> Result<File> {
     again(|| {
-        create_once(path.parent().unwrap_or(path))?;
-        OpenOptions::new().append(true).create_new(true).open(path).map_err(Error::at("create", path))
+        let made = make_missing(path.parent().unwrap_or(path))?;
+        let file = OpenOptions::new().append(true).create_new(true).open(path).map_err(Error::at("create", path))?;
+        // Only now: syncing takes long, and somebody could tidy the empty folders away meanwhile.
+        let synced = made.into_iter().try_for_each(sync);
+        synced.inspect_err(|_| _ = fs::remove_file(path)).map(|()| file)
     })
 }
 
-fn create_once(path: &Path) -> Result<()> {
+/// Makes `path` and the folders above it that are missing. Returns the folders that got a new entry, to be synced.
+fn make_missing(path: &Path) -> Result<Vec<&Path>> {
     if path.is_dir() {
-        return Ok(());
+        return Ok(Vec::new());
     }
-    if let Some(parent) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-        create_once(parent)?;
-    }
+    let parent = path.parent().unwrap_or(path);
+    let mut changed = if parent.as_os_str().is_empty() { Vec::new() } else { make_missing(parent)? };
     match fs::create_dir(path) {
-        Ok(()) => sync(path.parent().unwrap_or(path)),
+        Ok(()) => changed.push(parent),
         // By another process just now; or it is a file, or a link to nothing, which stays in the way.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
-            Ok(there) if there.is_dir() || (there.is_symlink() && path.is_dir()) => Ok(()),
-            Ok(_) => Err(Error::at("create the folder", path)(error)),
-            Err(error) => Err(Error::at("look at", path)(error)),
+            Ok(there) if there.is_dir() || (there.is_symlink() && path.is_dir()) => {}
+            Ok(_) => return Err(Error::at("create the folder", path)(error)),
+            Err(error) => return Err(Error::at("look at", path)(error)),
         },
-        Err(error) => Err(Error::at("create the folder", path)(error)),
+        Err(error) => return Err(Error::at("create the folder", path)(error)),
     }
+    Ok(changed)
 }
 
 /// Does again what failed because somebody tidied an empty folder away in between.
