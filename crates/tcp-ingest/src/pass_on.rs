@@ -5,11 +5,15 @@ use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread::JoinHandle;
 use std::time::Duration;
+
+use tokio::sync::oneshot;
 
 use crate::batch::Batch;
 use crate::files::Failure;
+
+/// Ends when all is passed on.
+pub(crate) type Passing = oneshot::Receiver<()>;
 
 /// The way to standard output. A reader that goes away is not our failure: the lines are in raw/.
 #[derive(Clone)]
@@ -22,14 +26,19 @@ pub(crate) struct PassOn {
 
 impl PassOn {
     /// Starts the thread, if lines are passed on at all; it ends when all handles are dropped and all is passed on.
-    pub(crate) fn start(wanted: bool, failure: Arc<Failure>) -> (Self, Option<JoinHandle<()>>) {
+    pub(crate) fn start(wanted: bool, failure: Arc<Failure>) -> (Self, Option<Passing>) {
         let over = Arc::new(AtomicBool::new(false));
         if !wanted {
             return (Self { lines: None, over, failure }, None);
         }
         let (lines, queue) = sync_channel(4);
+        let (end, passing) = oneshot::channel();
         let told = Arc::clone(&over);
-        (Self { lines: Some(lines), over, failure }, Some(std::thread::spawn(move || write(&queue, &told))))
+        std::thread::spawn(move || {
+            write(&queue, &told);
+            let _ = end.send(());
+        });
+        (Self { lines: Some(lines), over, failure }, Some(passing))
     }
 
     /// Passes on the accepted lines of a batch that is written; waits for the reader, unless the program is to stop.
@@ -61,25 +70,6 @@ impl PassOn {
             }
             Err(TrySendError::Full(back)) => Some(back),
             _ => None,
-        }
-    }
-
-    /// Waits until all is passed on; when the program was told to stop, not for a reader that stalls.
-    pub(crate) fn finish(thread: Option<JoinHandle<()>>, failure: &Failure) {
-        let Some(thread) = thread else { return };
-        for _ in 0.. {
-            if thread.is_finished() {
-                let _ = thread.join();
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-            if failure.stopping.load(Relaxed) {
-                break;
-            }
-        }
-        std::thread::sleep(Duration::from_millis(200));
-        if !thread.is_finished() {
-            log::warn!("stdout: nobody reads it; the last lines are written but not passed on");
         }
     }
 }

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cli::Outcome;
@@ -15,7 +16,7 @@ use tokio::task::JoinSet;
 use crate::args::{Args, Config, Source};
 use crate::files::{Failure, Files};
 use crate::listen::{Dispatch, accept, accept_rest, bind};
-use crate::pass_on::PassOn;
+use crate::pass_on::{PassOn, Passing};
 use crate::report::Reporter;
 use crate::stats::Stats;
 use crate::stdin;
@@ -33,15 +34,19 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let shared = Shared { config, stats, failure, files, pass_on, deadline };
     let (config, stats, failure) = (Arc::clone(&shared.config), Arc::clone(&shared.stats), Arc::clone(&shared.failure));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    // Before anybody can learn that we listen and take it for a sign that we can be stopped.
+    let mut reporter = {
+        let _inside = runtime.enter();
+        Reporter::new(&shared)?
+    };
     let outcome = match &config.source {
-        Source::Stdin => runtime.block_on(stdin::run(shared)),
-        Source::Listen(addresses) => serve(shared, &runtime, addresses, &stop).map(|()| Outcome::Done),
+        Source::Stdin => runtime.block_on(stdin::run(shared, &mut reporter)),
+        Source::Listen(addresses) => serve(shared, &runtime, &mut reporter, addresses, &stop).map(|()| Outcome::Done),
     };
     // Who was told to stop waits for nobody.
     let whole = matches!((&config.source, &outcome), (Source::Stdin, Ok(Outcome::Done | Outcome::Partial)));
     failure.stopping.store(!whole, Relaxed);
-    let sealed = sealing.join();
-    PassOn::finish(passing, &failure);
+    let sealed = runtime.block_on(finish(sealing, passing, &mut reporter, &failure));
     if let Some(path) = &config.args.metrics_file
         && let Err(error) = stats.write_metrics(path)
     {
@@ -51,10 +56,37 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     if let Some(what) = failure.get() {
         bail!("{what}");
     }
-    if sealed.is_err() {
+    if !sealed {
         bail!("a bug: the thread that seals segments died; the next start recovers them");
     }
     outcome
+}
+
+/// Waits until all is sealed and passed on; returns whether the thread that seals lived. Once the program is told to stop,
+/// nothing is tried for ever, and a reader of stdout that stalls is not waited for.
+async fn finish(sealing: JoinHandle<()>, passing: Option<Passing>, reporter: &mut Reporter, failure: &Failure) -> bool {
+    async fn stopped(reporter: &mut Reporter, failure: &Failure) {
+        if !failure.stopping.load(Relaxed) {
+            reporter.until_stopped().await;
+            failure.stopping.store(true, Relaxed);
+        }
+    }
+    let mut sealed = tokio::task::spawn_blocking(|| sealing.join().is_ok());
+    let sealed = tokio::select! {
+        sealed = &mut sealed => sealed,
+        () = stopped(reporter, failure) => sealed.await,
+    };
+    if let Some(passing) = passing {
+        let too_long = async {
+            stopped(reporter, failure).await;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        };
+        tokio::select! {
+            _ = passing => {}
+            () = too_long => log::warn!("stdout: nobody reads it; the last lines are written but not passed on"),
+        }
+    }
+    sealed.unwrap_or(false)
 }
 
 /// Seals what a writer that died has left of our streams. Fails where we may not write: a disk that is full is waited
@@ -84,17 +116,15 @@ fn recover(config: &Config) -> anyhow::Result<()> {
 fn serve(
     shared: Shared,
     runtime: &tokio::runtime::Runtime,
+    reporter: &mut Reporter,
     addresses: &[(usize, std::net::SocketAddr)],
     stop: &watch::Sender<Option<Instant>>,
 ) -> anyhow::Result<()> {
     let (config, stats, failure) = (Arc::clone(&shared.config), Arc::clone(&shared.stats), Arc::clone(&shared.failure));
     let places = places(&config);
     let mut listeners = Vec::new();
-    let mut reporter;
     {
         let _inside = runtime.enter();
-        // Before anybody can learn that we listen and take it for a sign that we can be stopped.
-        reporter = Reporter::new(&shared)?;
         for (stream, address) in addresses {
             listeners.push((*stream, Arc::new(bind(&config, *stream, *address)?)));
         }

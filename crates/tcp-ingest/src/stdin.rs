@@ -17,7 +17,7 @@ use crate::worker::{Intake, Shared};
 const SOURCE: &str = "stdin";
 
 /// Reads standard input to its end, or until a signal. Partial when lines were rejected.
-pub(crate) async fn run(shared: Shared) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(shared: Shared, reporter: &mut Reporter) -> anyhow::Result<Outcome> {
     let max_line = usize::try_from(shared.config.args.max_line.0).unwrap_or(usize::MAX);
     let stopping = Arc::new(AtomicBool::new(false));
     let mut blocks = read(Arc::clone(&stopping));
@@ -25,7 +25,7 @@ pub(crate) async fn run(shared: Shared) -> anyhow::Result<Outcome> {
         intake: Intake::new(&shared),
         framing: Framing::new(max_line),
         block: Vec::new(),
-        reporter: Reporter::new(&shared)?,
+        reporter,
         stopping: Arc::clone(&stopping),
         shared,
     };
@@ -86,18 +86,18 @@ fn read(stopping: Arc<AtomicBool>) -> mpsc::Receiver<io::Result<Vec<u8>>> {
     blocks
 }
 
-struct Pipe {
+struct Pipe<'r> {
     shared: Shared,
     intake: Intake,
     framing: Framing,
     /// What is read and not written.
     block: Vec<u8>,
-    reporter: Reporter,
+    reporter: &'r mut Reporter,
     /// Set when a signal has come.
     stopping: Arc<AtomicBool>,
 }
 
-impl Pipe {
+impl Pipe<'_> {
     /// Writes the complete lines.
     async fn lines(&mut self) -> anyhow::Result<()> {
         loop {

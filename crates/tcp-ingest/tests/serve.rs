@@ -210,6 +210,22 @@ fn a_pipe_that_pauses_is_sealed_and_a_reader_that_stalls_can_be_left() {
 }
 
 #[test]
+fn a_reader_that_stalls_after_the_end_of_the_input_can_be_left_too() {
+    let house = House::new();
+    let mut command = house.program("tcp-ingest");
+    command.args(["--stdin", "telemetry", "--stdout"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // More than a pipe holds, and less than is held for the reader.
+    child.stdin.take().unwrap().write_all((reading(0, 1, 1.0) + "\n").repeat(2000).as_bytes()).unwrap();
+    until("all is sealed", || house.files_like("raw/", ".open").is_empty() && lines(&house, "raw").len() == 2000);
+    std::thread::sleep(Duration::from_millis(200));
+    assert!(child.try_wait().unwrap().is_none(), "it waits for the reader");
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    until("it ends", || child.try_wait().unwrap().is_some());
+    assert_eq!(child.wait().unwrap().code(), Some(0), "all is written");
+}
+
+#[test]
 fn open_segments_are_bounded_and_sealed_by_size_and_age() {
     let house = House::new();
     let server = Server::start(&house, &["telemetry"], "--max-open 16 --workers 1 --seal-after 300ms --seal-size 1KiB");
