@@ -86,23 +86,24 @@ impl Holdings {
     ) -> layout::Result<Self> {
         let mut holdings = Self::default();
         // Side by side: to list the folders of a year takes about as long as to read its footers on two threads.
-        let (made, expired) = std::thread::scope(|scope| {
-            let made = output.map(|output| scope.spawn(|| tree.commits(output, range)));
-            let touched = output.map(|output| datasets.iter().chain([output]));
-            let expired = touched.map(|touched| {
-                scope.spawn(|| touched.map(|dataset| tree.expired(dataset, range)).collect::<layout::Result<Vec<_>>>())
-            });
-            for dataset in datasets {
-                for (file, commit) in tree.commits(dataset, range)? {
-                    holdings.inputs.entry(file.hour).or_default().insert(dataset.clone(), commit);
-                }
+        let (made, read) = std::thread::scope(|scope| {
+            let made = output.map(|output| scope.spawn(|| tree.hours(output, range)));
+            let read = datasets.iter().map(|dataset| Ok((dataset, tree.hours(dataset, range)?)));
+            let read = read.collect::<layout::Result<Vec<_>>>();
+            (made.map(|made| made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))), read)
+        });
+        let mut expired = Vec::new();
+        for (dataset, hours) in read? {
+            for (file, commit) in hours.published {
+                holdings.inputs.entry(file.hour).or_default().insert(dataset.clone(), commit);
             }
-            let made = made.map(joined).transpose()?.unwrap_or_default();
-            let expired = expired.map(joined).transpose()?.unwrap_or_default();
-            layout::Result::Ok((made, expired))
-        })?;
-        holdings.output = made.into_iter().map(|(file, commit)| (file.hour, commit)).collect();
-        holdings.expired = expired.into_iter().flatten().map(|(hour, _)| hour).collect();
+            expired.extend(hours.expired);
+        }
+        if let Some(hours) = made.transpose()? {
+            holdings.output = hours.published.into_iter().map(|(file, commit)| (file.hour, commit)).collect();
+            expired.extend(hours.expired);
+            holdings.expired = expired.into_iter().map(|(hour, _)| hour).collect();
+        }
         Ok(holdings)
     }
 }
@@ -138,11 +139,6 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: Holdings, rebuild: 
         }
     }
     plan
-}
-
-/// What a thread returned; if it panicked, so does this one.
-fn joined<T>(thread: std::thread::ScopedJoinHandle<'_, T>) -> T {
-    thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
 }
 
 /// Why an hour that was `made` is out of date, if it is.

@@ -1,6 +1,6 @@
 //! What the tree holds of a stream: the input of planning.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use layout::{Area, Hour, HourRange, Name, Tree};
 
@@ -19,14 +19,11 @@ pub(crate) fn survey(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Re
         };
         hours.entry(segment.hour).or_default().push((segment, len));
     }
-    let (Some((first, _)), Some((last, _))) = (hours.first_key_value(), hours.last_key_value()) else {
-        return Ok(Vec::new());
-    };
-    let expired = tree.expired(stream, HourRange { from: Some(*first), to: Some(last.plus(1)) })?;
-    let expired: BTreeSet<_> = expired.into_iter().map(|(hour, _)| hour).collect();
-    let found = hours.into_iter().map(|(hour, segments)| {
-        let published = tree.commit(stream, hour).transpose();
-        Found { hour, segments, published, expired: expired.contains(&hour) }
-    });
-    Ok(found.collect())
+    hours
+        .into_iter()
+        .map(|(hour, segments)| {
+            let published = tree.commit(stream, hour).transpose();
+            Ok(Found { hour, segments, published, expired: tree.is_expired(stream, hour)? })
+        })
+        .collect()
 }

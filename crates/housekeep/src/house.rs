@@ -130,17 +130,15 @@ impl Segments {
 impl Dataset {
     fn look(tree: &Tree, name: &Name) -> anyhow::Result<Self> {
         let mut dataset = Self::default();
-        // Parquet before records of removal: an hour that is removed in between is in one of the two.
-        for (file, commit) in tree.commits(name, HourRange::ALL)? {
+        let hours = tree.hours(name, HourRange::ALL)?;
+        for (file, commit) in hours.published {
             let bytes = layout::size(&file.path)?.unwrap_or_default();
-            let commit = commit.map_err(|error| cli::unreadable(name, &error));
+            let commit = commit.map_err(|error| error.to_string());
             dataset.hours.insert(file.hour, Parquet { path: file.path, bytes, commit });
         }
-        for (hour, commit) in tree.expired(name, HourRange::ALL)? {
+        for (hour, commit) in hours.expired {
             let commit = commit.map_err(|error| format!("{error}; delete it to open the hour again"));
-            if !dataset.hours.contains_key(&hour) {
-                dataset.expired.insert(hour, commit);
-            }
+            dataset.expired.insert(hour, commit);
         }
         Ok(dataset)
     }

@@ -7,19 +7,20 @@
 //! not; deleting the record by hand opens the hour again.
 
 use std::fs;
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::hour::{Hour, HourRange};
+use crate::hour::Hour;
 use crate::lock::DatasetLock;
 use crate::name::Name;
 use crate::publish::{Draft, publish};
-use crate::tree::{Area, Tree};
+use crate::tree::Tree;
 
 /// What follows the hour in the record's name.
-const SUFFIX: &str = "expired.json";
+pub(crate) const SUFFIX: &str = "expired.json";
 
 impl Tree {
     /// Removes published hours for good: their records are durable before the first file goes, so that to die in between
@@ -27,9 +28,9 @@ impl Tree {
     pub fn expire_parquet(&self, lock: &DatasetLock, dataset: &Name, hours: &[(Hour, Commit)]) -> Result<()> {
         let mut records = Vec::with_capacity(hours.len());
         for (hour, commit) in hours {
-            let record = Draft::new(self.parquet(dataset, *hour).with_extension(SUFFIX))?;
-            fs::write(record.path(), commit.to_json() + "\n").map_err(Error::at("write", record.path()))?;
-            records.push(record);
+            let draft = Draft::new(record(&self.parquet(dataset, *hour)))?;
+            fs::write(draft.path(), commit.to_json() + "\n").map_err(Error::at("write", draft.path()))?;
+            records.push(draft);
         }
         publish(records)?;
         fault::point("expire.recorded");
@@ -39,22 +40,48 @@ impl Tree {
         Ok(())
     }
 
-    /// The expired hours of `dataset` with the commit records of what was removed (their `rows` are not known), in order.
-    pub fn expired(&self, dataset: &Name, range: HourRange) -> Result<Vec<(Hour, Result<Commit>)>> {
-        let mut records = Vec::new();
-        self.each_file(Area::Parquet, dataset, range, |hour, name, path| {
-            if name == SUFFIX {
-                records.push((hour, path));
-            }
-        })?;
+    /// Reads the records at these paths, of hours of `dataset`; those of hours that are not expired are left out.
+    pub(crate) fn read_expired(
+        &self,
+        dataset: &Name,
+        mut records: Vec<(Hour, PathBuf)>,
+    ) -> Vec<(Hour, Result<Commit>)> {
         records.sort_unstable();
-        // A link to nothing is an hour on a disk that is not there.
-        records.retain(|(hour, _)| self.parquet(dataset, *hour).symlink_metadata().is_err());
-        let read = |path: &Path| {
-            let text = fs::read(path).map_err(Error::at("read", path))?;
-            serde_json::from_slice(&text)
-                .map_err(|error| Error::invalid(path, format!("is not the record of an expired hour: {error}")))
-        };
-        Ok(records.into_iter().map(|(hour, path)| (hour, read(&path))).collect())
+        records.dedup();
+        let mut expired = Vec::with_capacity(records.len());
+        for (hour, path) in records {
+            match self.is_expired(dataset, hour) {
+                Ok(true) => expired.push((hour, read(&path))),
+                Ok(false) => {}
+                Err(error) => expired.push((hour, Err(error))),
+            }
+        }
+        expired
+    }
+
+    /// Whether an hour of `dataset` is expired.
+    pub fn is_expired(&self, dataset: &Name, hour: Hour) -> Result<bool> {
+        let path = self.parquet(dataset, hour);
+        // The record first: it is there before the file goes. A link to nothing is an hour on a disk that is not there.
+        Ok(exists(&record(&path))? && !exists(&path)?)
+    }
+}
+
+/// The record's path, of the Parquet file's.
+pub(crate) fn record(parquet: &Path) -> PathBuf {
+    parquet.with_extension(SUFFIX)
+}
+
+fn read(path: &Path) -> Result<Commit> {
+    let text = fs::read(path).map_err(Error::at("read", path))?;
+    serde_json::from_slice(&text)
+        .map_err(|error| Error::invalid(path, format!("is not the record of an expired hour: {error}")))
+}
+
+fn exists(path: &Path) -> Result<bool> {
+    match path.symlink_metadata() {
+        Ok(_) => Ok(true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
+        Err(error) => Err(Error::at("look at", path)(error)),
     }
 }

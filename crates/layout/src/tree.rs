@@ -10,6 +10,7 @@ use std::time::SystemTime;
 use crate::commit::Commit;
 use crate::dirs;
 use crate::error::{Error, Result};
+use crate::expired;
 use crate::fault;
 use crate::hour::{Hour, HourRange};
 use crate::lock::DatasetLock;
@@ -56,6 +57,15 @@ pub struct ParquetFile {
     pub hour: Hour,
     /// Where it is.
     pub path: PathBuf,
+}
+
+/// What there is of a data set, in order of the hours. What cannot be read is an error in its place.
+#[derive(Debug)]
+pub struct Hours {
+    /// The published hours with their commit records.
+    pub published: Vec<(ParquetFile, Result<Commit>)>,
+    /// The expired hours with the commit records of what was removed, whose `rows` are not known.
+    pub expired: Vec<(Hour, Result<Commit>)>,
 }
 
 /// A segment that is open, or was when its writer died.
@@ -186,27 +196,20 @@ impl Tree {
         Ok(files)
     }
 
-    /// The published hours of `dataset` with their commit records, in order. Each one that cannot be read is an error
-    /// in its place; one that is removed meanwhile is left out.
-    pub fn commits(&self, dataset: &Name, range: HourRange) -> Result<Vec<(ParquetFile, Result<Commit>)>> {
-        let files = self.parquet_files(dataset, range)?;
-        let threads = std::thread::available_parallelism().map_or(1, usize::from);
-        let share = files.len().div_ceil(threads).max(64);
-        let mut commits = Vec::with_capacity(files.len());
-        std::thread::scope(|scope| {
-            let readers: Vec<_> = files
-                .chunks(share)
-                .map(|files| scope.spawn(|| files.iter().map(|file| Commit::read(&file.path)).collect::<Vec<_>>()))
-                .collect();
-            for reader in readers {
-                // A share that was missing would give each file after it the record of another.
-                commits.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
-            }
-        });
-        // A link to nothing, though, is an hour on a disk that is not there.
-        let removed = |file: &ParquetFile, error: &Error| error.is_not_found() && file.path.symlink_metadata().is_err();
-        let hours = files.into_iter().zip(commits);
-        Ok(hours.filter(|(file, commit)| !commit.as_ref().is_err_and(|error| removed(file, error))).collect())
+    /// What there is of `dataset`: the published hours with their commit records, and the expired ones.
+    pub fn hours(&self, dataset: &Name, range: HourRange) -> Result<Hours> {
+        let (mut files, mut records) = (Vec::new(), Vec::new());
+        // In one walk, which costs as much as reading the records.
+        self.each_file(Area::Parquet, dataset, range, |hour, name, path| match name {
+            "parquet" => files.push(ParquetFile { hour, path }),
+            expired::SUFFIX => records.push((hour, path)),
+            _ => {}
+        })?;
+        files.sort_unstable_by_key(|file| file.hour);
+        let (published, removed) = read_commits(files);
+        // Retention wrote a record, perhaps after the walk, before it removed the file.
+        records.extend(removed.iter().map(|file| (file.hour, expired::record(&file.path))));
+        Ok(Hours { published, expired: self.read_expired(dataset, records) })
     }
 
     /// The commit record of an hour; none if there is no such file. A link to a disk that is not there is an error.
@@ -334,6 +337,33 @@ impl Tree {
         }
         Ok(level.into_iter().map(|folder| (folder.clone(), root.join(folder))).collect())
     }
+}
+
+/// Reads the commit records of `files`, each one that cannot be read as an error in its place. Also returns the files
+/// that were removed meanwhile.
+fn read_commits(files: Vec<ParquetFile>) -> (Vec<(ParquetFile, Result<Commit>)>, Vec<ParquetFile>) {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let share = files.len().div_ceil(threads).max(64);
+    let mut commits = Vec::with_capacity(files.len());
+    std::thread::scope(|scope| {
+        let readers: Vec<_> = files
+            .chunks(share)
+            .map(|files| scope.spawn(|| files.iter().map(|file| Commit::read(&file.path)).collect::<Vec<_>>()))
+            .collect();
+        for reader in readers {
+            // A share that was missing would give each file after it the record of another.
+            commits.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));
+        }
+    });
+    let (mut published, mut removed) = (Vec::with_capacity(files.len()), Vec::new());
+    for (file, commit) in files.into_iter().zip(commits) {
+        match commit {
+            // A link to nothing, though, is an hour on a disk that is not there.
+            Err(error) if error.is_not_found() && file.path.symlink_metadata().is_err() => removed.push(file),
+            commit => published.push((file, commit)),
+        }
+    }
+    (published, removed)
 }
 
 /// Adds the folders at and below `path` that count as empty; says whether it is one itself. The folder of the stream or

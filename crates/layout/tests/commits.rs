@@ -4,13 +4,13 @@
 
 mod common;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use common::{House, hour, name, put};
-use layout::{Commit, Fingerprint, HourRange, Lineage, SegmentCount};
+use layout::{Commit, DatasetLock, Fingerprint, HourRange, Lineage, SegmentCount};
 use parquet::data_type::Int64Type;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -194,7 +194,7 @@ fn each_hour_has_its_own_record_and_a_damaged_one_is_an_error_in_its_place() {
     fs::write(&paths[200], parquet(1, &[])).unwrap();
     fs::remove_file(&paths[250]).unwrap();
     let range = HourRange { from: Some(hour("2025-09-01").plus(5)), to: None };
-    let commits = house.tree.commits(&name("temperatures"), range).unwrap();
+    let commits = house.tree.hours(&name("temperatures"), range).unwrap().published;
     assert_eq!(commits.len(), 294);
     for (file, record) in commits {
         let i = usize::try_from(file.hour.since(hour("2025-09-01"))).unwrap();
@@ -218,11 +218,33 @@ fn hours_that_are_removed_or_replaced_while_they_are_read_are_whole_or_left_out(
             }
         });
         while !remover.is_finished() {
-            for (file, record) in house.tree.commits(&name("temperatures"), HourRange::ALL).unwrap() {
+            for (file, record) in house.tree.hours(&name("temperatures"), HourRange::ALL).unwrap().published {
                 let i = u128::try_from(file.hour.since(hour("2025-09-01"))).unwrap();
                 assert_eq!(record.unwrap().fingerprint, commit(i).fingerprint);
             }
         }
     });
-    assert_eq!(house.tree.commits(&name("temperatures"), HourRange::ALL).unwrap().len(), 100);
+    assert_eq!(house.tree.hours(&name("temperatures"), HourRange::ALL).unwrap().published.len(), 100);
+}
+
+#[test]
+fn hours_that_expire_while_they_are_read_are_there_or_expired() {
+    let house = House::new();
+    hours(&house, 200);
+    let data = name("temperatures");
+    let lock = DatasetLock::try_acquire(&house.tree, &data).unwrap().unwrap();
+    std::thread::scope(|scope| {
+        let retention = scope.spawn(|| {
+            for i in 0..100 {
+                let expires = (hour("2025-09-01").plus(i), commit(i.unsigned_abs().into()));
+                house.tree.expire_parquet(&lock, &data, &[expires]).unwrap();
+            }
+        });
+        while !retention.is_finished() {
+            let hours = house.tree.hours(&data, HourRange::ALL).unwrap();
+            let there = hours.published.iter().map(|(file, _)| file.hour);
+            let known: BTreeSet<_> = there.chain(hours.expired.iter().map(|(hour, _)| *hour)).collect();
+            assert_eq!(known.len(), 200);
+        }
+    });
 }

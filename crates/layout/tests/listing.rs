@@ -42,7 +42,7 @@ fn a_data_directory_that_is_not_there_holds_nothing() {
     let house = House::new();
     let (tree, stream) = (&house.tree, name("telemetry"));
     assert_eq!(listing(&house), [""; 0]);
-    assert!(tree.commits(&stream, HourRange::ALL).unwrap().is_empty());
+    assert!(tree.hours(&stream, HourRange::ALL).unwrap().published.is_empty());
     assert!(tree.empty_folders(Area::Raw, &stream, &BTreeSet::new(), hour("2025")).unwrap().is_empty());
     assert!(!tree.root().exists(), "looking made the data directory");
 }
@@ -177,7 +177,7 @@ fn an_hour_behind_a_broken_link_is_not_taken_for_removed() {
     let path = house.tree.parquet(&data, hour);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     symlink("/no/such/disk/10.parquet", &path).unwrap();
-    let commits = house.tree.commits(&data, HourRange::ALL).unwrap();
+    let commits = house.tree.hours(&data, HourRange::ALL).unwrap().published;
     let [(file, Err(error))] = &commits[..] else { panic!("{commits:?}") };
     assert_eq!(file.hour, hour);
     assert!(error.to_string().contains("10.parquet: cannot open: No such file"), "{error}");

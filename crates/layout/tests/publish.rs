@@ -140,10 +140,9 @@ fn hours_that_expire_are_whole_until_their_record_is_durable() {
         house.die_at("child_expires", fault);
         let count = |house: &House| {
             let data = name("temperatures");
-            let files = house.tree.parquet_files(&data, layout::HourRange::ALL).unwrap();
-            let expired = house.tree.expired(&data, layout::HourRange::ALL).unwrap();
-            assert!(expired.iter().all(|(_, record)| record.is_ok()), "{expired:?}");
-            (files.len(), expired.len())
+            let hours = house.tree.hours(&data, layout::HourRange::ALL).unwrap();
+            assert!(hours.expired.iter().all(|(_, record)| record.is_ok()), "{hours:?}");
+            (hours.published.len(), hours.expired.len())
         };
         assert_eq!(count(&house), (there, expired), "at {fault}");
         expire(&house);

@@ -46,7 +46,7 @@ fn plan_all(args: &Args, tree: &Tree, log: &LoadLog, tally: &mut Tally) -> anyho
 /// The out-of-date windows of a data set; files that cannot be read are named and counted.
 fn plan_one(args: &Args, tree: &Tree, log: &LoadLog, dataset: &Name, tally: &mut Tally) -> anyhow::Result<Vec<Window>> {
     let mut files = Vec::new();
-    for (file, commit) in tree.commits(dataset, args.range.range()?)? {
+    for (file, commit) in tree.hours(dataset, args.range.range()?)?.published {
         match commit {
             Ok(commit) => files.push((file, commit)),
             Err(error) => {
