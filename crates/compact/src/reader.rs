@@ -6,7 +6,7 @@
 
 use std::collections::HashMap;
 use std::error::Error;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::ThreadId;
 
@@ -17,7 +17,7 @@ use models::{Decoder, Model};
 
 use crate::count::Counted;
 use crate::lines::{Block, Limits, LineReader, lines};
-use crate::pieces::{Piece, pieces};
+use crate::pieces::{Piece, Untaken, pieces};
 use crate::vectors::{Columns, logical_type};
 
 /// The sources that queries can name, by number: a table function has only values for arguments.
@@ -33,8 +33,7 @@ pub(crate) struct Source {
     model: &'static Model,
     segments: Vec<(Counted, Tally)>,
     pieces: Vec<Piece>,
-    /// The first piece that nobody has taken.
-    untaken: AtomicUsize,
+    untaken: Mutex<Untaken>,
 }
 
 /// The lines of a segment that were read.
@@ -65,7 +64,8 @@ impl Sources {
     pub(crate) fn add(&self, model: &'static Model, segments: Vec<Counted>) -> Registered<'_> {
         let pieces = pieces(segments.iter().map(|segment| segment.len));
         let segments = segments.into_iter().map(|segment| (segment, Tally::default())).collect();
-        let source = Arc::new(Source { model, segments, pieces, untaken: AtomicUsize::new(0) });
+        let untaken = Mutex::new(Untaken::all(pieces.len()));
+        let source = Arc::new(Source { model, segments, pieces, untaken });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         locked(&self.open).insert(id, Arc::clone(&source));
         Registered { sources: self, id, source }
@@ -93,17 +93,20 @@ impl Source {
         })
     }
 
-    /// The next piece that nobody has read.
-    fn take(&self) -> Result<Option<Cursor>, layout::Error> {
-        let Some(piece) = self.pieces.get(self.untaken.fetch_add(1, Ordering::Relaxed)) else { return Ok(None) };
+    /// A piece that nobody has read, for a thread whose last one was `after`.
+    fn take(&self, after: Option<usize>) -> Result<Option<Cursor>, layout::Error> {
+        let Some(index) = locked(&self.untaken).take(after) else { return Ok(None) };
+        let Some(piece) = self.pieces.get(index) else { return Ok(None) };
         let Some((segment, _)) = self.segments.get(piece.segment) else { return Ok(None) };
         let lines = LineReader::new(segment.segment.open()?, segment.len, piece.range.clone(), Limits::DEFAULT);
-        Ok(Some(Cursor { segment: piece.segment, lines, decoder: Decoder::new(self.model) }))
+        Ok(Some(Cursor { piece: index, segment: piece.segment, lines, decoder: Decoder::new(self.model) }))
     }
 }
 
 /// A piece that is being read.
 struct Cursor {
+    /// The index of the piece.
+    piece: usize,
     segment: usize,
     lines: LineReader,
     decoder: Decoder,
@@ -161,8 +164,8 @@ struct Scan {
 }
 
 impl Scan {
-    /// What the calling thread reads next.
-    fn next(&self) -> Result<Option<Cursor>, layout::Error> {
+    /// What the calling thread reads next, after the piece `after`.
+    fn next(&self, after: Option<usize>) -> Result<Option<Cursor>, layout::Error> {
         let mine = {
             let mut begun = locked(&self.begun);
             let me = std::thread::current().id();
@@ -171,7 +174,7 @@ impl Scan {
         if mine.is_some() {
             return Ok(mine);
         }
-        match self.source.take()? {
+        match self.source.take(after)? {
             Some(cursor) => Ok(Some(cursor)),
             None => Ok(locked(&self.begun).pop().map(|(_, cursor)| cursor)),
         }
@@ -179,8 +182,9 @@ impl Scan {
 
     /// Fills a chunk; zero rows mean that all is read.
     fn fill(&self, columns: &mut Columns<'_>) -> Result<usize, Box<dyn Error>> {
-        let mut rows = 0;
-        while let Some(mut cursor) = self.next()? {
+        let (mut rows, mut last) = (0, None);
+        while let Some(mut cursor) = self.next(last)? {
+            last = Some(cursor.piece);
             rows = cursor.fill(&self.source, columns, rows)?;
             if rows == columns.capacity() {
                 locked(&self.begun).push((std::thread::current().id(), cursor));

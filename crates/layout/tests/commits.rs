@@ -229,13 +229,13 @@ fn hours_that_are_removed_or_replaced_while_they_are_read_are_whole_or_left_out(
 
 #[test]
 fn hours_that_expire_while_they_are_read_are_there_or_expired() {
-    let house = House::new();
-    hours(&house, 200);
+    let house = House::in_memory();
+    hours(&house, 2000);
     let data = name("temperatures");
     let lock = DatasetLock::try_acquire(&house.tree, &data).unwrap().unwrap();
     std::thread::scope(|scope| {
         let retention = scope.spawn(|| {
-            for i in 0..100 {
+            for i in 0..1000 {
                 let expires = (hour("2025-09-01").plus(i), commit(i.unsigned_abs().into()));
                 house.tree.expire_parquet(&lock, &data, &[expires]).unwrap();
             }
@@ -244,7 +244,7 @@ fn hours_that_expire_while_they_are_read_are_there_or_expired() {
             let hours = house.tree.hours(&data, HourRange::ALL).unwrap();
             let there = hours.published.iter().map(|(file, _)| file.hour);
             let known: BTreeSet<_> = there.chain(hours.expired.iter().map(|(hour, _)| *hour)).collect();
-            assert_eq!(known.len(), 200);
+            assert_eq!(known.len(), 2000);
         }
     });
 }

@@ -26,6 +26,13 @@ impl House {
         Self { folder: Some(folder), tree }
     }
 
+    /// One in memory, where there is such a file system: syncing takes no time there, and races are close.
+    pub fn in_memory() -> Self {
+        let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
+        let tree = Tree::new(folder.path().join("data"));
+        Self { folder: Some(folder), tree }
+    }
+
     /// The data directory of the process that started this one as its child; none in an ordinary run.
     pub fn of_child() -> Option<Self> {
         let root = std::env::var_os("DATA_DIR_OF_CHILD")?;
