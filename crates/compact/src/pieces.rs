@@ -1,5 +1,6 @@
 //! Segments cut into pieces: the units of work that threads take.
 
+use std::iter;
 use std::ops::Range;
 
 /// A piece of a segment: the lines that start in the range of bytes.
@@ -31,7 +32,7 @@ pub(crate) struct Untaken {
 impl Untaken {
     /// All of `count` pieces.
     pub(crate) fn all(count: usize) -> Self {
-        Self { runs: vec![0..count] }
+        Self { runs: iter::once(0..count).collect() }
     }
 
     /// Takes a piece for a thread whose last one was `after`.
@@ -41,7 +42,7 @@ impl Untaken {
         if let Some(run) = self.runs.iter_mut().find(|run| run.start == next) {
             return run.next();
         }
-        let longest = self.runs.iter_mut().max_by_key(|run| run.len())?;
+        let longest = self.runs.iter_mut().max_by_key(ExactSizeIterator::len)?;
         let middle = longest.start + longest.len() / 2;
         let mut half = middle..longest.end;
         longest.end = middle;
