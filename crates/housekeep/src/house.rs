@@ -133,7 +133,7 @@ impl Dataset {
         let hours = tree.hours(name, HourRange::ALL)?;
         for (file, commit) in hours.published {
             let bytes = layout::size(&file.path)?.unwrap_or_default();
-            let commit = commit.map_err(|error| error.to_string());
+            let commit = commit.map_err(|error| cli::unreadable(name, &error));
             dataset.hours.insert(file.hour, Parquet { path: file.path, bytes, commit });
         }
         for (hour, commit) in hours.expired {
