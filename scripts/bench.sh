@@ -140,8 +140,9 @@ for ((round = 0; round < rounds; round++)); do
     { seconds compact --data-dir "$year"; echo; } >>"$work/idle.compact"
     { seconds aggregate --data-dir "$year" temperatures --table sensors=tests/data/sensors.csv; echo; } >>"$work/idle.aggregate"
     { seconds load-warehouse --data-dir "$year" temperatures; echo; } >>"$work/idle.load-warehouse"
+    { seconds housekeep clean --data-dir "$year"; echo; } >>"$work/idle.housekeep"
 done
-for program in compact aggregate load-warehouse; do
+for program in compact aggregate load-warehouse housekeep; do
     row "$program, nothing to do over 8,760 hours" "$(calc "%.3f s" "$(median <"$work/idle.$program")")" "" ""
 done
 
