@@ -92,7 +92,7 @@ impl Holdings {
             let read = read.collect::<layout::Result<Vec<_>>>();
             (made.map(|made| made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))), read)
         });
-        let mut expired = Vec::new();
+        let mut expired = BTreeSet::new();
         for (dataset, hours) in read? {
             for (file, commit) in hours.published {
                 holdings.inputs.entry(file.hour).or_default().insert(dataset.clone(), commit);
@@ -102,7 +102,7 @@ impl Holdings {
         if let Some(hours) = made.transpose()? {
             holdings.output = hours.published.into_iter().map(|(file, commit)| (file.hour, commit)).collect();
             expired.extend(hours.expired);
-            holdings.expired = expired.into_iter().map(|(hour, _)| hour).collect();
+            holdings.expired = expired;
         }
         Ok(holdings)
     }

@@ -104,9 +104,13 @@ impl<'a> Session<'a> {
         Ok(self.connection.execute_batch(&sql)?)
     }
 
-    /// Why a run over `hour` failed, if that is because a file of `inputs` is damaged behind its footer.
+    /// Why a run over `hour` failed, if that is because a file of `inputs` is damaged behind its footer. One that has been
+    /// replaced or removed since it was planned is not.
     pub(crate) fn check_inputs(&self, hour: Hour, inputs: &BTreeMap<Name, Fingerprint>) -> anyhow::Result<()> {
-        inputs.keys().try_for_each(|dataset| {
+        inputs.iter().try_for_each(|(dataset, planned)| {
+            if !self.tree.commit(dataset, hour)?.is_some_and(|commit| commit.fingerprint == *planned) {
+                return Ok(());
+            }
             let path = self.tree.parquet(dataset, hour);
             let read = self.connection.execute_batch(&engine::whole_file(&path));
             read.with_context(|| format!("{}: {}", path.display(), cli::damaged(dataset)))

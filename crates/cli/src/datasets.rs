@@ -27,21 +27,25 @@ pub fn check_names<'n>(tree: &Tree, area: Area, names: impl IntoIterator<Item = 
 
 /// Why the Parquet file of an hour of `dataset` cannot be read, and what to do about it.
 pub fn unreadable(dataset: &Name, error: &Error) -> String {
-    let refused = error.io().is_some_and(|error| error.kind() != ErrorKind::InvalidData);
-    let remedy = if refused { "make it readable, and run again" } else { remedy(dataset) };
+    let remedy = if is_refused(error) { "make it readable, and run again" } else { remedy(dataset) };
     format!("{error}: {remedy}")
 }
 
-/// What to say of a Parquet file of `dataset` whose rows cannot be read.
+/// Whether the system refused to read a file, which says nothing about what is in it.
+pub fn is_refused(error: &Error) -> bool {
+    error.io().is_some_and(|error| error.kind() != ErrorKind::InvalidData)
+}
+
+/// What to say of a Parquet file of `dataset` whose rows cannot be read, before what the reader says.
 pub fn damaged(dataset: &Name) -> String {
-    format!("is damaged: {}", remedy(dataset))
+    format!("cannot be read to its end; if it is damaged, {}", remedy(dataset))
 }
 
 /// What to do about a damaged Parquet file of `dataset`. Only streams are compacted, and they have models.
 fn remedy(dataset: &Name) -> &'static str {
     if models::model(dataset.as_str()).is_some() {
-        "no other file holds this hour of the stream: put it back from a backup, or move it out of the tree"
+        "put it back from a backup, or move it out of the tree: no other file holds this hour of the stream"
     } else {
-        "delete it, and aggregate makes it again"
+        "move it out of the tree, and aggregate makes it again as long as none of its inputs has expired"
     }
 }

@@ -14,7 +14,7 @@ pub(crate) struct Found {
     /// The commit record of its Parquet file, if it has one.
     pub(crate) published: Option<layout::Result<Commit>>,
     /// Whether retention removed its Parquet file.
-    pub(crate) expired: bool,
+    pub(crate) expired: layout::Result<bool>,
 }
 
 /// What its Parquet file holds already.
@@ -84,7 +84,7 @@ pub(crate) fn due(range: HourRange, now: Hour, include_current: bool) -> HourRan
 pub(crate) fn plan(found: Found) -> anyhow::Result<HourPlan> {
     // Made from what is left, the hour would replace the whole of it downstream. And what is in raw/ is the only copy.
     anyhow::ensure!(
-        !found.expired,
+        !found.expired?,
         "retention has removed this hour's Parquet file, so {} in raw/ must wait: remove what is there, or remove \
          the hour's record (.expired.json in its folder of parquet/) to make the hour from it alone",
         cli::count(found.segments.len(), "segment")
@@ -107,9 +107,12 @@ fn published(commit: Commit) -> anyhow::Result<Published> {
 }
 
 fn unusable(error: layout::Error) -> anyhow::Error {
-    let advice = "the hour's segments are kept: put the file back from a backup, or move it out of the tree and make the hour \
-                  from the segments that are there, then run compact again";
-    anyhow::Error::new(error).context(advice)
+    let advice = if cli::is_refused(&error) {
+        "make the file readable"
+    } else {
+        "put the file back from a backup, or move it out of the tree to make the hour from the segments that are there"
+    };
+    anyhow::Error::new(error).context(format!("the hour's segments are kept: {advice}, then run compact again"))
 }
 
 /// The lineage of the hour's Parquet file when segments with these counts have been added to it.
@@ -141,7 +144,7 @@ mod tests {
             Ok(commit)
         });
         let segments = names.iter().map(|name| segment(name)).collect();
-        Found { hour: hour("2025-09-02T10"), segments, published, expired: false }
+        Found { hour: hour("2025-09-02T10"), segments, published, expired: Ok(false) }
     }
 
     #[test]
@@ -168,7 +171,7 @@ mod tests {
 
     #[test]
     fn an_expired_hour_is_left_alone() {
-        let found = Found { expired: true, ..found(&NAMES, None) };
+        let found = Found { expired: Ok(true), ..found(&NAMES, None) };
         assert!(plan(found).unwrap_err().to_string().contains("3 segments in raw/ must wait"));
     }
 

@@ -19,11 +19,9 @@ pub(crate) fn survey(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Re
         };
         hours.entry(segment.hour).or_default().push((segment, len));
     }
-    hours
-        .into_iter()
-        .map(|(hour, segments)| {
-            let published = tree.commit(stream, hour).transpose();
-            Ok(Found { hour, segments, published, expired: tree.is_expired(stream, hour)? })
-        })
-        .collect()
+    let found = hours.into_iter().map(|(hour, segments)| {
+        let published = tree.commit(stream, hour).transpose();
+        Found { hour, segments, published, expired: tree.is_expired(stream, hour) }
+    });
+    Ok(found.collect())
 }

@@ -136,8 +136,11 @@ impl Dataset {
             let commit = commit.map_err(|error| cli::unreadable(name, &error));
             dataset.hours.insert(file.hour, Parquet { path: file.path, bytes, commit });
         }
-        for (hour, commit) in hours.expired {
-            let commit = commit.map_err(|error| format!("{error}; delete it to open the hour again"));
+        for hour in hours.expired {
+            let commit = tree.expired_record(name, hour).map_err(|error| match cli::is_refused(&error) {
+                true => error.to_string(),
+                false => format!("{error}; delete it to open the hour again"),
+            });
             dataset.expired.insert(hour, commit);
         }
         Ok(dataset)

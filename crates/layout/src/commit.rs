@@ -118,9 +118,7 @@ impl Commit {
         let record = metadata
             .key_value_metadata()
             .and_then(|pairs| pairs.iter().find(|pair| pair.key == Self::KEY)?.value.as_deref())
-            .ok_or_else(|| {
-                Error::invalid(path, "has no commit record: it was not made by these programs; move it out of the tree")
-            })?;
+            .ok_or_else(|| Error::invalid(path, "has no commit record: it was not made by these programs"))?;
         let mut commit: Self = serde_json::from_str(record)
             .map_err(|error| Error::invalid(path, format!("its commit record cannot be read: {error}")))?;
         commit.rows = u64::try_from(metadata.num_rows()).unwrap_or_default();

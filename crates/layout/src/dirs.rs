@@ -17,14 +17,12 @@ pub(crate) fn create(path: &Path) -> Result<()> {
     again(|| make_missing(path)?.into_iter().try_for_each(sync))
 }
 
-/// Creates the file `path`, and its folder if that is missing; while it is there, nobody tidies the folder away.
+/// Creates the file `path`, and its folder if that is missing; while it is there, nobody tidies the folder away. Neither
+/// name is durable: [`sync_names`] does that when there is something in the file.
 pub(crate) fn create_file(path: &Path) -> Result<File> {
     again(|| {
-        let made = make_missing(path.parent().unwrap_or(path))?;
-        let file = OpenOptions::new().append(true).create_new(true).open(path).map_err(Error::at("create", path))?;
-        // Only now: syncing takes long, and somebody could tidy the empty folders away meanwhile.
-        let synced = made.into_iter().try_for_each(sync);
-        synced.inspect_err(|_| _ = fs::remove_file(path)).map(|()| file)
+        make_missing(path.parent().unwrap_or(path))?;
+        OpenOptions::new().append(true).create_new(true).open(path).map_err(Error::at("create", path))
     })
 }
 

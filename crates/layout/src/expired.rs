@@ -40,23 +40,12 @@ impl Tree {
         Ok(())
     }
 
-    /// Reads the records at these paths, of hours of `dataset`; those of hours that are not expired are left out.
-    pub(crate) fn read_expired(
-        &self,
-        dataset: &Name,
-        mut records: Vec<(Hour, PathBuf)>,
-    ) -> Vec<(Hour, Result<Commit>)> {
-        records.sort_unstable();
-        records.dedup();
-        let mut expired = Vec::with_capacity(records.len());
-        for (hour, path) in records {
-            match self.is_expired(dataset, hour) {
-                Ok(true) => expired.push((hour, read(&path))),
-                Ok(false) => {}
-                Err(error) => expired.push((hour, Err(error))),
-            }
-        }
-        expired
+    /// The commit record of what was removed of an expired hour; its `rows` are not known.
+    pub fn expired_record(&self, dataset: &Name, hour: Hour) -> Result<Commit> {
+        let path = record(&self.parquet(dataset, hour));
+        let text = fs::read(&path).map_err(Error::at("read", &path))?;
+        serde_json::from_slice(&text)
+            .map_err(|error| Error::invalid(&path, format!("is not the record of an expired hour: {error}")))
     }
 
     /// Whether an hour of `dataset` is expired.
@@ -68,14 +57,8 @@ impl Tree {
 }
 
 /// The record's path, of the Parquet file's.
-pub(crate) fn record(parquet: &Path) -> PathBuf {
+fn record(parquet: &Path) -> PathBuf {
     parquet.with_extension(SUFFIX)
-}
-
-fn read(path: &Path) -> Result<Commit> {
-    let text = fs::read(path).map_err(Error::at("read", path))?;
-    serde_json::from_slice(&text)
-        .map_err(|error| Error::invalid(path, format!("is not the record of an expired hour: {error}")))
 }
 
 fn exists(path: &Path) -> Result<bool> {

@@ -64,8 +64,8 @@ pub struct ParquetFile {
 pub struct Hours {
     /// The published hours with their commit records.
     pub published: Vec<(ParquetFile, Result<Commit>)>,
-    /// The expired hours with the commit records of what was removed, whose `rows` are not known.
-    pub expired: Vec<(Hour, Result<Commit>)>,
+    /// The expired hours, and those of which that cannot be told.
+    pub expired: BTreeSet<Hour>,
 }
 
 /// A segment that is open, or was when its writer died.
@@ -202,14 +202,15 @@ impl Tree {
         // In one walk, which costs as much as reading the records.
         self.each_file(Area::Parquet, dataset, range, |hour, name, path| match name {
             "parquet" => files.push(ParquetFile { hour, path }),
-            expired::SUFFIX => records.push((hour, path)),
+            expired::SUFFIX => records.push(hour),
             _ => {}
         })?;
         files.sort_unstable_by_key(|file| file.hour);
         let (published, removed) = read_commits(files);
         // Retention wrote a record, perhaps after the walk, before it removed the file.
-        records.extend(removed.iter().map(|file| (file.hour, expired::record(&file.path))));
-        Ok(Hours { published, expired: self.read_expired(dataset, records) })
+        records.extend(removed.iter().map(|file| file.hour));
+        let expired = records.into_iter().filter(|hour| self.is_expired(dataset, *hour).unwrap_or(true)).collect();
+        Ok(Hours { published, expired })
     }
 
     /// The commit record of an hour; none if there is no such file. A link to a disk that is not there is an error.

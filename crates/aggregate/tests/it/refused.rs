@@ -165,7 +165,7 @@ fn a_damaged_hour_of_an_aggregate_is_to_be_deleted_and_then_made_again() {
     fs::write(path, "PAR1").unwrap();
     let failed = run(&house, "temperatures").expect(3);
     assert!(failed.stderr.contains("00.parquet: cannot read"), "{}", failed.stderr);
-    assert!(failed.stderr.contains("delete it, and aggregate makes it again"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("move it out of the tree, and aggregate makes it again"), "{}", failed.stderr);
     fs::remove_file(path).unwrap();
     run(&house, "temperatures").expect(0);
     assert!(path.exists());

@@ -123,8 +123,8 @@ impl House {
     }
 
     pub fn is_expired(&self, dataset: &str, hour: Hour) -> bool {
-        let hours = self.tree.hours(&name(dataset), layout::HourRange::only(hour)).unwrap();
-        hours.expired.into_iter().any(|(_, commit)| commit.is_ok())
+        let dataset = name(dataset);
+        self.tree.is_expired(&dataset, hour).unwrap() && self.tree.expired_record(&dataset, hour).is_ok()
     }
 
     /// Every file and folder below the data directory with its content.

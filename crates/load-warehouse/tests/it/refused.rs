@@ -80,7 +80,7 @@ fn a_foreign_parquet_file_is_named_and_the_rest_is_loaded() {
             let run = target.run(house, "readings").expect(3);
             assert!(run.stderr.contains("11.parquet: has no commit record"), "{}", run.stderr);
             assert!(run.stderr.contains("12.parquet: "), "{}", run.stderr);
-            assert!(run.stderr.contains("delete it, and aggregate makes it again"), "{}", run.stderr);
+            assert!(run.stderr.contains("move it out of the tree, and aggregate makes it again"), "{}", run.stderr);
             check(&target.readings(house), &one_hour("2025-09-02T10"), &mut Seen::new());
         }
     });
@@ -100,7 +100,7 @@ fn a_file_damaged_behind_its_footer_keeps_no_other_hour_out() {
         bytes[4..200].fill(0xff);
         std::fs::write(&damaged, bytes).unwrap();
         let run = target.run(house, "readings").expect(3);
-        assert!(run.stderr.contains("03.parquet: is damaged: delete it, and aggregate makes it"), "{}", run.stderr);
+        assert!(run.stderr.contains("03.parquet: cannot be read to its end; if it is damaged, move it"), "{}", run.stderr);
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         expected.remove("2025-09-02T03");
         check(&target.readings(house), &expected, &mut Seen::new());
