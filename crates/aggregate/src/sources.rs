@@ -38,7 +38,7 @@ impl<'a> Sources<'a> {
             } else if let Some(dataset) = known.iter().find(|dataset| dataset.as_str() == name) {
                 sources.datasets.push(dataset.clone());
             } else {
-                bail!("{}: {}", query.origin, unknown(name, &known));
+                return Err(cli::Usage(format!("{}: {}", query.origin, unknown(name, &known))).into());
             }
         }
         if sources.datasets.is_empty() {

@@ -137,9 +137,10 @@ impl Dataset {
             dataset.hours.insert(file.hour, Parquet { path: file.path, bytes, commit });
         }
         for hour in hours.expired {
-            let commit = tree.expired_record(name, hour).map_err(|error| match cli::is_refused(&error) {
-                true => error.to_string(),
-                false => format!("{error}; delete it to open the hour again"),
+            let commit = tree.expired_record(name, hour).map_err(|error| {
+                let remedy =
+                    if cli::is_refused(&error) { "make it readable" } else { "delete it to open the hour again" };
+                format!("{error}; {remedy}")
             });
             dataset.expired.insert(hour, commit);
         }

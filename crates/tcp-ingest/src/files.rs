@@ -98,7 +98,7 @@ fn work(queue: &Receiver<Job>, stats: &Stats, failure: &Failure) {
         sealing.retry();
     }
     if let left @ 1.. = sealing.refused.len() {
-        failure.report(format!("{left} segments cannot be sealed and stay open until the next start"));
+        failure.report(format!("not sealed, and open until the next start: {}", cli::count(left, "segment")));
     }
 }
 

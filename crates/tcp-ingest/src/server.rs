@@ -46,7 +46,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     // Who was told to stop waits for nobody.
     let whole = matches!((&config.source, &outcome), (Source::Stdin, Ok(Outcome::Done | Outcome::Partial)));
     failure.stopping.store(!whole, Relaxed);
-    let sealed = runtime.block_on(finish(sealing, passing, &mut reporter, &failure));
+    let Finished { sealed, passed_on } = runtime.block_on(finish(sealing, passing, &mut reporter, &failure));
     if let Some(path) = &config.args.metrics_file
         && let Err(error) = stats.write_metrics(path)
     {
@@ -59,12 +59,27 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     if !sealed {
         bail!("a bug: the thread that seals segments died; the next start recovers them");
     }
-    outcome
+    // A service that is told to stop has done what it should.
+    let left = !passed_on && matches!(config.source, Source::Stdin);
+    if left { outcome.map(|_| Outcome::Interrupted) } else { outcome }
 }
 
-/// Waits until all is sealed and passed on; returns whether the thread that seals lived. Once the program is told to stop,
-/// nothing is tried for ever, and a reader of stdout that stalls is not waited for.
-async fn finish(sealing: JoinHandle<()>, passing: Option<Passing>, reporter: &mut Reporter, failure: &Failure) -> bool {
+/// What came of the end.
+struct Finished {
+    /// The thread that seals lived.
+    sealed: bool,
+    /// A reader of stdout was not left.
+    passed_on: bool,
+}
+
+/// Waits until all is sealed and passed on. Once the program is told to stop, nothing is tried for ever, and a reader of
+/// stdout that stalls is not waited for.
+async fn finish(
+    sealing: JoinHandle<()>,
+    passing: Option<Passing>,
+    reporter: &mut Reporter,
+    failure: &Failure,
+) -> Finished {
     async fn stopped(reporter: &mut Reporter, failure: &Failure) {
         if !failure.stopping.load(Relaxed) {
             reporter.until_stopped().await;
@@ -76,6 +91,7 @@ async fn finish(sealing: JoinHandle<()>, passing: Option<Passing>, reporter: &mu
         sealed = &mut sealed => sealed,
         () = stopped(reporter, failure) => sealed.await,
     };
+    let mut passed_on = true;
     if let Some(passing) = passing {
         let too_long = async {
             stopped(reporter, failure).await;
@@ -83,10 +99,13 @@ async fn finish(sealing: JoinHandle<()>, passing: Option<Passing>, reporter: &mu
         };
         tokio::select! {
             _ = passing => {}
-            () = too_long => log::warn!("stdout: nobody reads it; the last lines are written but not passed on"),
+            () = too_long => {
+                log::warn!("stdout: nobody reads it; the last lines are written but not passed on");
+                passed_on = false;
+            }
         }
     }
-    sealed.unwrap_or(false)
+    Finished { sealed: sealed.unwrap_or(false), passed_on }
 }
 
 /// Seals what a writer that died has left of our streams. Fails where we may not write: a disk that is full is waited

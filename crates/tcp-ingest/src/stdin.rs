@@ -56,7 +56,8 @@ pub(crate) async fn run(shared: Shared, reporter: &mut Reporter) -> anyhow::Resu
     match pipe.shared.stats.rejected() {
         0 => Ok(Outcome::Done),
         rejected => {
-            log::warn!("{rejected} lines were rejected: see quarantine/");
+            let were = if rejected == 1 { "was" } else { "were" };
+            log::warn!("{} {were} rejected: see quarantine/", cli::count(rejected, "line"));
             Ok(Outcome::Partial)
         }
     }

@@ -100,7 +100,11 @@ fn a_file_damaged_behind_its_footer_keeps_no_other_hour_out() {
         bytes[4..200].fill(0xff);
         std::fs::write(&damaged, bytes).unwrap();
         let run = target.run(house, "readings").expect(3);
-        assert!(run.stderr.contains("03.parquet: cannot be read to its end; if it is damaged, move it"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("03.parquet: cannot be read to its end; if it is damaged, move it"),
+            "{}",
+            run.stderr
+        );
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         expected.remove("2025-09-02T03");
         check(&target.readings(house), &expected, &mut Seen::new());
