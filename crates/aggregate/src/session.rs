@@ -108,7 +108,7 @@ impl<'a> Session<'a> {
     /// replaced or removed since it was planned is not.
     pub(crate) fn check_inputs(&self, hour: Hour, inputs: &BTreeMap<Name, Fingerprint>) -> anyhow::Result<()> {
         inputs.iter().try_for_each(|(dataset, planned)| {
-            if !self.tree.commit(dataset, hour)?.is_some_and(|commit| commit.fingerprint == *planned) {
+            if self.tree.commit(dataset, hour)?.is_none_or(|commit| commit.fingerprint != *planned) {
                 return Ok(());
             }
             let path = self.tree.parquet(dataset, hour);

@@ -38,7 +38,7 @@ impl<'a> Sources<'a> {
             } else if let Some(dataset) = known.iter().find(|dataset| dataset.as_str() == name) {
                 sources.datasets.push(dataset.clone());
             } else {
-                return Err(cli::Usage(format!("{}: {}", query.origin, unknown(name, &known))).into());
+                bail!("{}: {}", query.origin, unknown(name, &known));
             }
         }
         if sources.datasets.is_empty() {
