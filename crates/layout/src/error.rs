@@ -10,14 +10,14 @@ pub type Result<T> = std::result::Result<T, Error>;
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The system refused an operation on a path.
-    #[error("{}: cannot {action}: {source}", path.display())]
+    #[error("{}: cannot {action}: {error}", path.display())]
     Io {
         /// What was tried, as an infinitive.
         action: &'static str,
         /// Where.
         path: PathBuf,
-        /// What the system said.
-        source: io::Error,
+        /// What the system said. Part of the message and so not its source, which a chain of causes would say again.
+        error: io::Error,
     },
     /// A file of the tree is not what its name says.
     #[error("{}: {detail}", path.display())]
@@ -32,7 +32,7 @@ pub enum Error {
 impl Error {
     /// Makes a closure that puts the place to an [`io::Error`].
     pub(crate) fn at<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
-        move |source| Self::Io { action, path: path.to_owned(), source: source.into() }
+        move |error| Self::Io { action, path: path.to_owned(), error: error.into() }
     }
 
     pub(crate) fn invalid(path: &Path, detail: impl Into<String>) -> Self {
@@ -42,7 +42,7 @@ impl Error {
     /// The system's error, if it was one.
     pub fn io(&self) -> Option<&io::Error> {
         match self {
-            Self::Io { source, .. } => Some(source),
+            Self::Io { error, .. } => Some(error),
             Self::Invalid { .. } => None,
         }
     }
@@ -50,5 +50,19 @@ impl Error {
     /// Whether the path was not there.
     pub fn is_not_found(&self) -> bool {
         self.io().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error as _;
+
+    use super::*;
+
+    #[test]
+    fn what_the_system_said_is_said_once() {
+        let error = Error::at("open", Path::new("x"))(io::Error::from(io::ErrorKind::NotFound));
+        assert_eq!(error.to_string(), "x: cannot open: entity not found");
+        assert!(error.source().is_none() && error.is_not_found());
     }
 }
