@@ -49,6 +49,21 @@ impl Decoder {
         self.model
     }
 
+    /// Takes a message with its terminator (LF or CRLF) off the front of `block`, if it repeats a shape that is known.
+    /// This is [`message`](Self::message) without looking for the line's end first; none says nothing about the line.
+    pub fn repeated(&mut self, block: &[u8]) -> Option<Repeated> {
+        let event_time = self.model.event_time;
+        let (rest, event_time) = self.messages.find(|shape| shape.event_time(block, event_time))?;
+        let length = block.len() - rest.len();
+        let terminator = match rest {
+            // A CR before the LF would be the terminator's.
+            [b'\n', ..] if block.get(..length)?.last() != Some(&b'\r') => 1,
+            [b'\r', b'\n', ..] => 2,
+            _ => return None,
+        };
+        Some(Repeated { length, taken: length + terminator, event_time })
+    }
+
     /// Judges a message. Returns its event time in microseconds since 1970, or none if the model has none.
     pub fn message(&mut self, line: &[u8]) -> Result<Option<i64>, Rejection> {
         let mut row = Vec::with_capacity(self.model.columns.len());
@@ -66,6 +81,17 @@ impl Decoder {
     }
 }
 
+/// A message that repeats a known shape and is accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated {
+    /// Its bytes without the terminator.
+    pub length: usize,
+    /// Its bytes with the terminator.
+    pub taken: usize,
+    /// Its event time in microseconds since 1970; none if the model has none.
+    pub event_time: Option<i64>,
+}
+
 /// The shapes that lines had lately, the last that fitted first.
 #[derive(Debug, Default)]
 struct Shapes {
@@ -81,6 +107,18 @@ impl Shapes {
     /// has a shape of its own, learning is in vain and has to be rare.
     const PATIENCE: u32 = 32;
 
+    /// What `fit` says of the first shape that fits, which is tried first the next time.
+    #[inline]
+    fn find<T>(&mut self, mut fit: impl FnMut(&Shape) -> Option<T>) -> Option<T> {
+        let (index, found) = self.known.iter().enumerate().find_map(|(index, shape)| Some((index, fit(shape)?)))?;
+        if index > 0
+            && let Some(used) = self.known.get_mut(..=index)
+        {
+            used.rotate_right(1);
+        }
+        Some(found)
+    }
+
     fn decode<'l>(
         &mut self,
         model: &Model,
@@ -88,10 +126,7 @@ impl Shapes {
         line: &'l [u8],
         row: &mut Vec<Value<'l>>,
     ) -> Result<(), Rejection> {
-        if let Some(index) = self.known.iter().position(|shape| shape.read(line, model.columns.len(), row)) {
-            if let Some(used) = self.known.get_mut(..=index) {
-                used.rotate_right(1);
-            }
+        if self.find(|shape| shape.read(line, model.columns.len(), row).then_some(())).is_some() {
             return Ok(());
         }
         decode(model, fields, line, row)?;

@@ -18,7 +18,7 @@ mod schema;
 mod shape;
 mod telemetry;
 
-pub use decode::{Decoder, Value};
+pub use decode::{Decoder, Repeated, Value};
 pub use rejection::{Reason, Rejection};
 pub use schema::{Column, ColumnType, Field, Kind, Model};
 

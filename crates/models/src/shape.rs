@@ -44,72 +44,175 @@ impl Shape {
     pub(crate) fn read<'l>(&self, line: &'l [u8], columns: usize, row: &mut Vec<Value<'l>>) -> bool {
         row.clear();
         row.resize_with(columns, || Value::Null);
-        let mut rest = line;
+        self.walk(line, &mut Row(row)).is_some_and(<[u8]>::is_empty)
+    }
+
+    /// What follows a line of this shape at the front of `text`, and the time in its column `event_time`.
+    pub(crate) fn event_time<'l>(&self, text: &'l [u8], event_time: Option<usize>) -> Option<(&'l [u8], Option<i64>)> {
+        let mut event = EventTime { column: event_time.unwrap_or(usize::MAX), micros: None };
+        Some((self.walk(text, &mut event)?, event.micros))
+    }
+
+    /// What follows a line of this shape at the front of `text`; its values go to `values`.
+    #[inline]
+    fn walk<'l>(&self, text: &'l [u8], values: &mut impl Values<'l>) -> Option<&'l [u8]> {
+        let mut rest = text;
         for (fixed, kind) in &self.steps {
-            let Some(after) = rest.strip_prefix(&**fixed) else { return false };
-            let Some((value, after)) = read_value(kind, after) else { return false };
-            let (column, value) = value;
-            let Some(slot) = row.get_mut(column) else { return false };
-            *slot = value;
-            rest = after;
+            rest = read_value(kind, after(rest, fixed)?, values)?;
         }
-        rest == &*self.tail
+        after(rest, &self.tail)
     }
 }
 
-/// The value at the beginning of `text` with its column, and what follows it.
-fn read_value<'l>(kind: &Kind, text: &'l [u8]) -> Option<((usize, Value<'l>), &'l [u8])> {
-    Some(match *kind {
+/// Where the values of a line go, each with its column.
+trait Values<'l> {
+    fn int(&mut self, column: usize, value: i64);
+    fn micros(&mut self, column: usize, value: i64);
+    fn decimal(&mut self, column: usize, value: &Decimal);
+    fn text(&mut self, column: usize, value: &'l str);
+}
+
+/// All of them, in a row.
+struct Row<'r, 'l>(&'r mut [Value<'l>]);
+
+impl<'l> Row<'_, 'l> {
+    #[inline]
+    fn set(&mut self, column: usize, value: Value<'l>) {
+        if let Some(slot) = self.0.get_mut(column) {
+            *slot = value;
+        }
+    }
+}
+
+impl<'l> Values<'l> for Row<'_, 'l> {
+    #[inline]
+    fn int(&mut self, column: usize, value: i64) {
+        self.set(column, Value::Int(value));
+    }
+    #[inline]
+    fn micros(&mut self, column: usize, value: i64) {
+        self.set(column, Value::Micros(value));
+    }
+    #[inline]
+    fn decimal(&mut self, column: usize, value: &Decimal) {
+        self.set(column, Value::Double(value.value()));
+    }
+    #[inline]
+    fn text(&mut self, column: usize, value: &'l str) {
+        self.set(column, Value::Text(Cow::Borrowed(value)));
+    }
+}
+
+/// Only the time in one column.
+struct EventTime {
+    column: usize,
+    micros: Option<i64>,
+}
+
+impl<'l> Values<'l> for EventTime {
+    #[inline]
+    fn int(&mut self, _: usize, _: i64) {}
+    #[inline]
+    fn micros(&mut self, column: usize, value: i64) {
+        if column == self.column {
+            self.micros = Some(value);
+        }
+    }
+    #[inline]
+    fn decimal(&mut self, _: usize, _: &Decimal) {}
+    #[inline]
+    fn text(&mut self, _: usize, _: &'l str) {}
+}
+
+/// What follows `fixed` at the front of `text`. Fixed bytes are short: comparing words in place beats calling memcmp.
+#[inline]
+fn after<'l>(text: &'l [u8], fixed: &[u8]) -> Option<&'l [u8]> {
+    let (front, rest) = text.split_at_checked(fixed.len())?;
+    let ((words, few), (wanted, last)) = (front.as_chunks::<8>(), fixed.as_chunks::<8>());
+    let words = words.iter().zip(wanted).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b));
+    (words && few.iter().zip(last).all(|(a, b)| a == b)).then_some(rest)
+}
+
+/// What follows the value at the beginning of `text`, which goes to `values`.
+#[inline]
+fn read_value<'l>(kind: &Kind, text: &'l [u8], values: &mut impl Values<'l>) -> Option<&'l [u8]> {
+    match *kind {
         Kind::Integer(column) => {
             let (value, rest) = integer(text)?;
-            ((column, Value::Int(value)), rest)
+            values.int(column, value);
+            Some(rest)
         }
         Kind::EpochMicros(column) => {
             let (value, rest) = integer(text)?;
-            ((column, Value::Micros(value)), rest)
+            values.micros(column, value);
+            Some(rest)
         }
         Kind::EpochSeconds(column) => {
             let (value, rest) = integer(text)?;
-            ((column, Value::Micros(value.checked_mul(1_000_000)?)), rest)
+            values.micros(column, value.checked_mul(1_000_000)?);
+            Some(rest)
         }
         Kind::NumberOrText { number, text: words } => {
             if let Some(string) = text.strip_prefix(b"\"") {
                 let (value, rest) = plain_string(string)?;
-                ((words, Value::Text(Cow::Borrowed(value))), rest)
+                values.text(words, value);
+                Some(rest)
             } else {
-                let (value, rest) = decimal(text)?;
-                ((number, Value::Double(value)), rest)
+                let (value, rest) = Decimal::read(text)?;
+                values.decimal(number, &value);
+                Some(rest)
             }
         }
         Kind::OneOf(allowed, column) => {
             let string = text.strip_prefix(b"\"")?;
             allowed.iter().find_map(|one| {
-                let rest = string.strip_prefix(one.as_bytes())?.strip_prefix(b"\"")?;
-                Some(((column, Value::Text(Cow::Borrowed(*one))), rest))
-            })?
+                let rest = after(string, one.as_bytes())?.strip_prefix(b"\"")?;
+                values.text(column, one);
+                Some(rest)
+            })
         }
-        Kind::Object(_) => return None,
-    })
+        Kind::Object(_) => None,
+    }
 }
 
 /// Digits as a number, how many there are, and what follows. JSON has no leading zeros.
+#[inline]
 fn digits(text: &[u8]) -> Option<(u64, usize, &[u8])> {
     // 18 digits always fit.
     const MOST: usize = 18;
-    let mut value = 0;
-    let mut count = 0;
-    while let Some(digit) = text.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
-        if count == MOST {
-            return None;
+    let (mut value, mut count) = text.first_chunk().map_or((0, 0), |eight| leading_digits(*eight));
+    // Of fewer than eight the end is known.
+    if count == 8 || text.len() < 8 {
+        while let Some(digit) = text.get(count).map(|byte| byte.wrapping_sub(b'0')).filter(|digit| *digit < 10) {
+            if count == MOST {
+                return None;
+            }
+            value = value * 10 + u64::from(digit);
+            count += 1;
         }
-        value = value * 10 + u64::from(digit);
-        count += 1;
     }
     let rest = text.get(count..)?;
     (count > 0).then_some((value, count, rest))
 }
 
+/// The digits at the front of eight bytes as a number, and how many they are: all at once, because where a number ends
+/// differs from line to line, and a branch on it would be guessed wrong.
+#[inline]
+fn leading_digits(text: [u8; 8]) -> (u64, usize) {
+    // The first digit is in the lowest byte. Digits become 0 to 9, all other bytes more.
+    let word = u64::from_le_bytes(text) ^ 0x3030_3030_3030_3030;
+    // The high bit of each byte above 9. It may be wrong in bytes after the first of them, which do not matter.
+    let others = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
+    let count = others.trailing_zeros() / 8;
+    // Zeros in front for what is missing; none left if there is no digit.
+    let word = word.checked_shl(64 - 8 * count).unwrap_or(0);
+    let pairs = word.wrapping_mul(10).wrapping_add(word >> 8) & 0x00ff_00ff_00ff_00ff;
+    let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
+    ((fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff, count as usize)
+}
+
 /// The integer part of a number, its sign apart.
+#[inline]
 fn whole(text: &[u8]) -> Option<(bool, u64, usize, &[u8])> {
     let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |text| (true, text));
     let (value, count, rest) = digits(text)?;
@@ -129,30 +232,63 @@ fn integer(text: &[u8]) -> Option<(i64, &[u8])> {
     plain.then_some((if negative { -value } else { value }, rest))
 }
 
-#[expect(
-    clippy::cast_precision_loss,
-    reason = "a fraction's digits fit a double, and a DOUBLE column keeps what it can"
-)]
-fn decimal(text: &[u8]) -> Option<(f64, &[u8])> {
-    /// Up to here a double holds every integer, and powers of ten well beyond: one division then rounds just once, so
-    /// the result is the double that is nearest to the decimal number (Clinger 1990).
+/// A decimal number of few digits: `digits / 10^places`.
+struct Decimal {
+    negative: bool,
+    digits: u64,
+    places: usize,
+}
+
+impl Decimal {
+    /// Up to so many digits a double holds every integer, and powers of ten well beyond: one division then rounds just
+    /// once, so the result is the double that is nearest to the decimal number (Clinger 1990).
     const EXACT: usize = 15;
-    const POWERS: [f64; EXACT + 1] =
-        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    let (negative, value, count, rest) = whole(text)?;
-    let (value, rest) = match rest.strip_prefix(b".") {
-        None => (value as f64, rest),
-        Some(fraction) => {
-            let (part, places, rest) = digits(fraction)?;
-            if count + places > EXACT {
-                return None;
+    const POWERS: [u64; Self::EXACT + 1] = [
+        1,
+        10,
+        100,
+        1_000,
+        10_000,
+        100_000,
+        1_000_000,
+        10_000_000,
+        100_000_000,
+        1_000_000_000,
+        10_000_000_000,
+        100_000_000_000,
+        1_000_000_000_000,
+        10_000_000_000_000,
+        100_000_000_000_000,
+        1_000_000_000_000_000,
+    ];
+
+    /// The decimal number at the beginning of `text`, and what follows it.
+    #[inline]
+    fn read(text: &[u8]) -> Option<(Self, &[u8])> {
+        let (negative, whole, count, rest) = whole(text)?;
+        let (number, rest) = match rest.strip_prefix(b".") {
+            None => (Self { negative, digits: whole, places: 0 }, rest),
+            Some(fraction) => {
+                let (part, places, rest) = digits(fraction)?;
+                if count + places > Self::EXACT {
+                    return None;
+                }
+                (Self { negative, digits: whole * Self::POWERS.get(places)? + part, places }, rest)
             }
-            let scale = 10u64.pow(u32::try_from(places).ok()?);
-            ((value * scale + part) as f64 / POWERS.get(places)?, rest)
-        }
-    };
-    let plain = !(goes_on(rest) || negative && value == 0.0);
-    plain.then_some((if negative { -value } else { value }, rest))
+        };
+        let plain = !(goes_on(rest) || negative && number.digits == 0);
+        plain.then_some((number, rest))
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a fraction's digits fit a double, and a DOUBLE column keeps what it can"
+    )]
+    fn value(&self) -> f64 {
+        let power = Self::POWERS.get(self.places).copied().unwrap_or(1);
+        let value = self.digits as f64 / power as f64;
+        if self.negative { -value } else { value }
+    }
 }
 
 /// A string of plain ASCII without escapes, after its opening quote.

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use layout::{Hour, Rejected};
-use models::{Decoder, Reason, Rejection};
+use models::{Decoder, Reason, Rejection, Repeated};
 
 use crate::framing::{Framing, Part};
 
@@ -76,16 +76,28 @@ impl Judge {
         now: DateTime<Utc>,
     ) -> bool {
         batch.clear(self.decoder.model().event_time.is_none());
-        while let Some((part, taken)) = block.get(batch.taken..).and_then(|rest| framing.next(rest)) {
-            match part {
-                Part::Line(line) => self.line(batch, line, taken, source, now),
-                Part::TooLong([]) => {}
-                Part::TooLong(line) => {
-                    let rejection = Rejection::new(Reason::TooLong, "longer than a line may be (--max-line)");
-                    batch.reject(&rejection, line, source, now);
+        while let Some(rest) = block.get(batch.taken..) {
+            let repeated = self.decoder.repeated(rest).filter(|line| framing.takes_line(line.length));
+            if let Some(Repeated { length, taken, event_time }) = repeated {
+                let line = rest.get(..length).unwrap_or_default();
+                self.place(batch, Ok(event_time), line, taken, source, now);
+                batch.taken += taken;
+            } else if let Some((part, taken)) = framing.next(rest) {
+                match part {
+                    Part::Line(line) => {
+                        let judged = self.decoder.message(line);
+                        self.place(batch, judged, line, taken, source, now);
+                    }
+                    Part::TooLong([]) => {}
+                    Part::TooLong(line) => {
+                        let rejection = Rejection::new(Reason::TooLong, "longer than a line may be (--max-line)");
+                        batch.reject(&rejection, line, source, now);
+                    }
                 }
+                batch.taken += taken;
+            } else {
+                break;
             }
-            batch.taken += taken;
             if batch.runs.len() >= self.bounds.hours || batch.rejected.len() >= MAX_REJECTED {
                 return false;
             }
@@ -98,8 +110,18 @@ impl Judge {
         self.decoder.message(line).is_ok()
     }
 
-    fn line(&mut self, batch: &mut Batch, line: &[u8], taken: usize, source: &str, now: DateTime<Utc>) {
-        let hour = self.decoder.message(line).and_then(|event_time| match event_time {
+    /// Puts a line that was judged into its hour, or among the rejected.
+    #[inline]
+    fn place(
+        &self,
+        batch: &mut Batch,
+        judged: Result<Option<i64>, Rejection>,
+        line: &[u8],
+        taken: usize,
+        source: &str,
+        now: DateTime<Utc>,
+    ) {
+        let hour = judged.and_then(|event_time| match event_time {
             Some(micros) => self.event_hour(micros, now),
             None => Ok(Hour::of(now)),
         });
