@@ -276,6 +276,7 @@ impl Connection {
         }
         socket::consume(&self.socket, intake.batch.taken)?;
         layout::fault::point("ingest.consumed");
+        intake.writer.seal_large();
         self.worker.shared.pass_on.batch(block, &intake.batch);
         Ok(true)
     }

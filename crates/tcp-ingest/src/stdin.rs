@@ -163,6 +163,7 @@ impl Pipe<'_> {
             }
         }
         self.block.drain(..self.intake.batch.taken);
+        self.intake.writer.seal_large();
         self.intake.writer.tend();
         Ok(())
     }

@@ -30,6 +30,8 @@ pub(crate) struct Writer {
     stats: Arc<Stats>,
     files: Files,
     open: HashMap<Key, Slot>,
+    /// The segments of the last batch.
+    written: Vec<Key>,
     max_open: usize,
     commits: u64,
     syncing: Arc<AtomicBool>,
@@ -45,6 +47,7 @@ impl Writer {
             stats,
             files,
             open: HashMap::new(),
+            written: Vec::new(),
             commits: 0,
             syncing: Arc::default(),
             tended: Instant::now(),
@@ -52,7 +55,8 @@ impl Writer {
     }
 
     /// Writes `batch`, which was judged from `block` of the stream with index `stream`. On an error nothing of it is
-    /// written; after [`layout::Error::Invalid`] the writer must not be used any more.
+    /// written; after [`layout::Error::Invalid`] the writer must not be used any more. Nothing that it wrote to is sealed
+    /// before [`seal_large`](Self::seal_large), which is for when the source has let go of the batch.
     pub(crate) fn commit(&mut self, stream: usize, block: &[u8], batch: &Batch, now: DateTime<Utc>) -> Result<()> {
         self.commits += 1;
         let bytes = batch.bytes(block);
@@ -83,9 +87,17 @@ impl Writer {
         }
         layout::fault::point("ingest.written");
         self.stats.written(stream, batch);
-        let large: Vec<_> = lengths.iter().map(|(key, _)| *key).filter(|key| self.is_large(key)).collect();
-        self.seal(&large);
+        self.written = lengths.into_iter().map(|(key, _)| key).collect();
         Ok(())
+    }
+
+    /// Seals those segments of the last batch that are large enough.
+    pub(crate) fn seal_large(&mut self) {
+        let limit = self.config.args.seal_size.0;
+        let written = std::mem::take(&mut self.written).into_iter();
+        let large = written.filter(|key| self.open.get(key).is_some_and(|slot| slot.segment.len() >= limit));
+        let large: Vec<_> = large.collect();
+        self.seal(&large);
     }
 
     /// Cuts the segments of a batch that failed back to what they were before it.
@@ -132,10 +144,6 @@ impl Writer {
             self.open.insert(key, Slot { segment, used: self.commits });
         }
         Ok(())
-    }
-
-    fn is_large(&self, key: &Key) -> bool {
-        self.open.get(key).is_some_and(|slot| slot.segment.len() >= self.config.args.seal_size.0)
     }
 
     /// Seals the segments that are old enough.

@@ -1,0 +1,92 @@
+//! Many sources at a time: none is turned away, idle ones cost nothing, slow ones little.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
+
+mod common;
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::{Duration, Instant};
+
+use common::lines;
+use harness::{House, Server, left_out, reading, until};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Sensor `number`'s message of second `second`.
+fn message(number: usize, second: i64) -> String {
+    reading(second, number.try_into().unwrap(), 1.0)
+}
+
+/// Allows this process, and those it starts, so many open files.
+fn descriptors(count: u64) -> bool {
+    let limit = getrlimit(Resource::Nofile);
+    let enough = Rlimit { current: Some(count), ..limit };
+    limit.current.is_none_or(|now| now >= count) || setrlimit(Resource::Nofile, enough).is_ok()
+}
+
+#[test]
+fn sources_that_connect_in_the_same_instant_are_all_served() {
+    const SOURCES: usize = 2000;
+    let house = House::new();
+    let server = Server::start(&house, &["telemetry"], "");
+    // It does not get to accept any before the last has connected, sent and gone.
+    server.signal("-STOP");
+    let mut sent: Vec<_> = (0..SOURCES).map(|number| message(number, 0)).collect();
+    for line in &sent {
+        let mut source = TcpStream::connect_timeout(&server.addresses[0], Duration::from_secs(5)).unwrap();
+        source.write_all(format!("{line}\n").as_bytes()).unwrap();
+    }
+    server.signal("-CONT");
+    until("all are written", || lines(&house, "raw").len() == SOURCES);
+    server.stop();
+    sent.sort();
+    assert_eq!(lines(&house, "raw"), sent);
+}
+
+#[test]
+fn ten_thousand_connections_cost_little_idle_or_slow() {
+    const SOURCES: usize = 10_000;
+    const SECONDS: i64 = 5;
+    if !descriptors(SOURCES as u64 + 1000) {
+        left_out("10,000 connections: the limit of open files (ulimit -Hn) is too low");
+        return;
+    }
+    let house = House::new();
+    let server = Server::start(&house, &["telemetry"], "--max-connections 10000");
+    let mut sources: Vec<_> = (0..SOURCES).map(|_| server.connect()).collect();
+    let mut sent = Vec::new();
+    let mut second = |second: i64| {
+        for (number, source) in sources.iter_mut().enumerate() {
+            let line = message(number, second);
+            source.write_all(format!("{line}\n").as_bytes()).unwrap();
+            sent.push(line);
+        }
+    };
+    second(0);
+    until("all are served", || lines(&house, "raw").len() == SOURCES);
+    // What the first messages leave to be synced and sealed is done.
+    std::thread::sleep(Duration::from_secs(2));
+
+    let before = server.processor_time();
+    std::thread::sleep(Duration::from_secs(3));
+    let idle = server.processor_time().saturating_sub(before);
+    assert!(idle <= Duration::from_millis(30), "{idle:?} of processor time for three idle seconds");
+    assert!(server.resident() < 150 << 20, "{} bytes resident", server.resident());
+
+    let (start, before) = (Instant::now(), server.processor_time());
+    for number in 1..=SECONDS {
+        second(number);
+        std::thread::sleep(
+            (start + Duration::from_secs(number.unsigned_abs())).saturating_duration_since(Instant::now()),
+        );
+    }
+    let used = server.processor_time().saturating_sub(before);
+    assert!(used < start.elapsed(), "{used:?} of processor time for {SECONDS} seconds");
+    assert!(server.resident() < 150 << 20, "{} bytes resident", server.resident());
+    drop(sources);
+    until("all is written", || lines(&house, "raw").len() == sent.len());
+    server.stop();
+    sent.sort();
+    assert_eq!(lines(&house, "raw"), sent);
+    eprintln!("idle {idle:?} in 3 s, slow {used:?} in {SECONDS} s");
+}
