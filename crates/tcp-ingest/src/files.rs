@@ -53,7 +53,8 @@ pub(crate) struct Files {
 impl Files {
     /// Starts the thread; it ends when all its handles are dropped and the work is done.
     pub(crate) fn start(stats: Arc<Stats>, failure: Arc<Failure>) -> (Self, JoinHandle<()>) {
-        let (jobs, queue) = sync_channel(4);
+        // One waits while one is under way: so the segments that are being sealed are at most twice those that are open.
+        let (jobs, queue) = sync_channel(1);
         (Self { jobs }, std::thread::spawn(move || work(&queue, &stats, &failure)))
     }
 

@@ -200,8 +200,8 @@ fn places(config: &Config) -> u32 {
     let raised = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let granted = if raised.is_ok() { limit.maximum } else { limit.current };
     let wanted = config.args.max_connections;
-    // Segments that are being sealed count twice; the rest is for folders, listeners and the system's own.
-    let others = u64::from(config.args.max_open) * 2 + 64;
+    // Beside the open segments there are those that are being sealed (files.rs); the rest is for folders, listeners and the system's own.
+    let others = u64::from(config.args.max_open) * 3 + 64;
     let places = granted.map_or(wanted, |granted| u32::try_from(granted.saturating_sub(others)).unwrap_or(u32::MAX));
     if places < wanted {
         let (wanted, places) = (config.args.max_connections, places.max(1));
