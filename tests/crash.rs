@@ -31,7 +31,7 @@ fn messages(random: &mut Random, round: u64, expected: &mut Expected) -> Vec<Str
 
 /// Sends messages, and ends the server: by a signal that lets it drain, or dead as soon as all is written.
 fn send(house: &House, random: &mut Random, sent: &[String]) {
-    let mut server = Server::start(house, &["telemetry"], "--seal-size 4KiB");
+    let server = Server::start(house, &["telemetry"], "--seal-size 4KiB");
     for part in sent.chunks(50) {
         server.send(part.join("\n") + "\n");
     }
@@ -47,8 +47,7 @@ fn send(house: &House, random: &mut Random, sent: &[String]) {
             .sum()
     };
     until("all is written", || count() == sent.len());
-    server.child.kill().unwrap();
-    server.child.wait().unwrap();
+    server.crash();
 }
 
 /// Starts a program and kills it after a random part of the time that it may take.

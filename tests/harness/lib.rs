@@ -11,7 +11,7 @@ mod random;
 mod server;
 
 pub use random::{Random, rounds};
-pub use server::{Server, until};
+pub use server::{Server, is_gone, kill, until};
 pub use tempfile;
 
 /// A program of the workspace. Cargo builds it beside the test that runs.

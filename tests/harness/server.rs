@@ -64,8 +64,7 @@ impl Server {
     }
 
     pub fn signal(&self, signal: &str) {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        assert!(kill(signal, self.child.id()));
     }
 
     /// Waits for it to end; returns its status and log.
@@ -84,25 +83,73 @@ impl Server {
         log
     }
 
-    /// Resident memory, in bytes.
-    pub fn resident(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+    /// The processes that it has started, workers mostly.
+    pub fn workers(&self) -> Vec<u32> {
+        let id = self.child.id();
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
+        children.split_whitespace().map(|id| id.parse().unwrap()).collect()
     }
 
-    /// Processor time it has used, user's and system's.
-    pub fn processor_time(&self) -> Duration {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).unwrap();
-        // The name, in parentheses, may hold anything. utime and stime are the 14th and 15th fields, in hundredths.
-        let fields = stat.rsplit_once(") ").unwrap().1.split_whitespace();
-        let ticks: u64 = fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum();
-        Duration::from_millis(ticks * 10)
+    /// Kills the worker, if there is one just now.
+    pub fn kill_worker(&self) -> bool {
+        self.workers().into_iter().filter(|id| kill("-KILL", *id)).count() > 0
     }
+
+    /// Kills all of it at once, as a power cut would.
+    pub fn crash(mut self) {
+        // Stopped, it cannot start another.
+        assert!(kill("-STOP", self.child.id()));
+        let workers = self.workers();
+        for id in &workers {
+            kill("-KILL", *id);
+        }
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        until("its workers are gone", || workers.iter().all(|id| is_gone(*id)));
+    }
+
+    fn processes(&self) -> impl Iterator<Item = u32> {
+        self.workers().into_iter().chain([self.child.id()])
+    }
+
+    /// Resident memory of all its processes, in bytes.
+    pub fn resident(&self) -> u64 {
+        let resident = |id: u32| -> u64 {
+            let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+            let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap_or("VmRSS: 0");
+            line.split_whitespace().nth(1).unwrap().parse::<u64>().unwrap() * 1024
+        };
+        self.processes().map(resident).sum()
+    }
+
+    /// Processor time that all its processes have used, user's and system's.
+    pub fn processor_time(&self) -> Duration {
+        let used = |id: u32| -> u64 {
+            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
+            // The name, in parentheses, may hold anything. utime and stime are the 14th and 15th fields, in hundredths.
+            let fields = stat.rsplit_once(") ").unwrap().1.split_whitespace();
+            fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+        };
+        Duration::from_millis(self.processes().map(used).sum::<u64>() * 10)
+    }
+}
+
+/// Whether a process has ended, although nobody may have waited for it yet.
+pub fn is_gone(id: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"));
+    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z')))
+}
+
+/// Sends a signal; says whether there was such a process.
+pub fn kill(signal: &str, id: u32) -> bool {
+    Command::new("kill").args([signal, &id.to_string()]).stderr(Stdio::null()).status().unwrap().success()
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        for id in self.workers() {
+            kill("-KILL", id);
+        }
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

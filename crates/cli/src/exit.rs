@@ -44,6 +44,18 @@ impl std::fmt::Display for TryAgain {
 
 impl std::error::Error for TryAgain {}
 
+/// An error that was logged already, by whoever met it: exit status 1.
+#[derive(Debug)]
+pub struct Reported;
+
+impl std::fmt::Display for Reported {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("see the message before")
+    }
+}
+
+impl std::error::Error for Reported {}
+
 /// Whether an error was logged.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
@@ -75,6 +87,7 @@ pub fn run<A: Parser + AsRef<CommonArgs>>(
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // Who reads no further is content; what failed before that has failed all the same.
         Err(error) if is_broken_pipe(&error) => ExitCode::from(if FAILED.load(Ordering::Relaxed) { 3 } else { 0 }),
+        Err(error) if error.is::<Reported>() => ExitCode::FAILURE,
         Err(error) => {
             log::error!("{error:#}");
             let is = |kind: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(kind);

@@ -15,7 +15,7 @@ mod table;
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
 pub use count::count;
 pub use datasets::{check_names, damaged, is_refused, unreadable};
-pub use exit::{Outcome, TryAgain, Usage, run};
+pub use exit::{Outcome, Reported, TryAgain, Usage, run};
 pub use progress::progress;
 pub use table::{Format, Table};
 

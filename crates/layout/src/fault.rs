@@ -1,7 +1,8 @@
 //! Points at which a test can stop a process dead.
 //!
 //! With the feature `faults` (tests only), a process that is started with `FAULT=<point>` kills itself with SIGKILL when
-//! it reaches that point, with `FAULT=<point>:<n>` when it does so for the n-th time. Without the feature a point is nothing.
+//! it reaches that point, with `FAULT=<point>:<n>` when it does so for the n-th time. With `FAULT_MARK=<path>` it dies only
+//! if it can create that file: so that its successor lives. Without the feature a point is nothing.
 
 /// Dies here if the environment says so.
 #[inline]
@@ -10,6 +11,24 @@ pub fn point(name: &str) {
     armed::check(name);
     #[cfg(not(feature = "faults"))]
     let _ = name;
+}
+
+/// Dies in the middle of writing `pieces` to `file` if the environment says so: half of them are there.
+#[inline]
+pub fn tear(name: &str, file: &std::fs::File, pieces: &[std::io::IoSlice<'_>]) {
+    #[cfg(feature = "faults")]
+    armed::tear(name, file, pieces);
+    #[cfg(not(feature = "faults"))]
+    let _ = (name, file, pieces);
+}
+
+/// Aborts if the environment names bytes (`FAULT_POISON`) that are in `block`: what a bug in a parser would do.
+#[inline]
+pub fn poison(block: &[u8]) {
+    #[cfg(feature = "faults")]
+    armed::poison(block);
+    #[cfg(not(feature = "faults"))]
+    let _ = block;
 }
 
 #[cfg(feature = "faults")]
@@ -23,15 +42,43 @@ mod armed {
         Some((name.to_owned(), AtomicU64::new(count.parse().unwrap_or(1))))
     });
 
-    pub(super) fn check(name: &str) {
-        if let Some((armed, left)) = &*FAULT
-            && armed == name
-            && left.fetch_sub(1, Ordering::Relaxed) == 1
+    /// Whether nobody died before us.
+    fn mark() -> bool {
+        std::env::var_os("FAULT_MARK").is_none_or(|path| std::fs::File::create_new(path).is_ok())
+    }
+
+    static POISON: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("FAULT_POISON").ok());
+
+    pub(super) fn poison(block: &[u8]) {
+        if let Some(poison) = &*POISON
+            && block.windows(poison.len()).any(|bytes| bytes == poison.as_bytes())
         {
-            let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
-            loop {
-                std::thread::park();
-            }
+            std::process::abort();
+        }
+    }
+
+    pub(super) fn tear(name: &str, mut file: &std::fs::File, pieces: &[std::io::IoSlice<'_>]) {
+        if is_due(name) {
+            let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+            let _ = std::io::Write::write_all(&mut file, all.get(..all.len() / 2).unwrap_or_default());
+            die();
+        }
+    }
+
+    pub(super) fn check(name: &str) {
+        if is_due(name) {
+            die();
+        }
+    }
+
+    fn is_due(name: &str) -> bool {
+        FAULT.as_ref().is_some_and(|(armed, left)| armed == name && left.fetch_sub(1, Ordering::Relaxed) == 1) && mark()
+    }
+
+    fn die() -> ! {
+        let _ = rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL);
+        loop {
+            std::thread::park();
         }
     }
 }

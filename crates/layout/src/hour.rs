@@ -7,7 +7,8 @@ use std::str::FromStr;
 use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _, Utc};
 
 /// One hour of the years 1 to 9999, counted from 1970-01-01T00 UTC.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct Hour(i64);
 
 const MICROS: i64 = 3_600_000_000;
@@ -79,6 +80,19 @@ impl Hour {
 impl fmt::Display for Hour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.start().format("%Y-%m-%dT%H").to_string())
+    }
+}
+
+impl TryFrom<String> for Hour {
+    type Error = String;
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Hour> for String {
+    fn from(hour: Hour) -> Self {
+        hour.to_string()
     }
 }
 

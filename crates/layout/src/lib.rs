@@ -39,6 +39,8 @@ pub use name::Name;
 pub use publish::{Draft, publish, publish_new, sync_published};
 pub use quarantine::{Rejected, count_rejected};
 pub use recover::{Recovered, recover};
-pub use segment::{OpenSegment, SealError, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
+pub use segment::{
+    Inherited, OpenSegment, SealError, SealedSegment, SegmentId, SegmentName, SegmentSync, remove_segments, seal,
+};
 pub use tree::{Area, Hours, OpenFile, Orphan, ParquetFile, Tree};
 pub use usage::size;

@@ -51,6 +51,11 @@ impl Locked {
         }
     }
 
+    /// Takes over the lock of a file that another process had open: the descriptor it gave away holds it still.
+    pub(crate) fn inherit(file: File) -> Self {
+        Self(file)
+    }
+
     /// The file.
     pub(crate) fn file(&self) -> &File {
         &self.0

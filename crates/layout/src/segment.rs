@@ -7,6 +7,8 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write as _};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -44,6 +46,11 @@ impl SegmentName {
     /// The name as text.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name as a number; 0 for one that is derived from another.
+    pub fn number(&self) -> u128 {
+        Ulid::from_string(&self.0).map_or(0, Into::into)
     }
 
     /// When the segment was created, by the clock of its writer.
@@ -150,6 +157,11 @@ impl OpenSegment {
         self.sealed.hour
     }
 
+    /// Its name.
+    pub fn name(&self) -> &SegmentName {
+        &self.sealed.name
+    }
+
     /// Where it is, until it is sealed.
     pub fn path(&self) -> &Path {
         &self.path
@@ -180,6 +192,7 @@ impl OpenSegment {
         // The kernel takes so many pieces at a time (IOV_MAX).
         while let Some(batch) = (!rest.is_empty()).then(|| rest.len().min(1024)) {
             let (now, _) = rest.split_at(batch);
+            fault::tear("segment.torn", self.file.file(), now);
             match self.file.file().write_vectored(now) {
                 Ok(0) => return self.undo(before, io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
@@ -224,6 +237,71 @@ impl OpenSegment {
             path: self.path.clone(),
             entry_synced: Arc::clone(&self.entry_synced),
         })
+    }
+}
+
+/// The descriptor, for another process to hold: the lock lasts as long as one of them does.
+impl AsFd for OpenSegment {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.file.file().as_fd()
+    }
+}
+
+/// What says which segment it is, to another process.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SegmentId {
+    /// raw/ or quarantine/.
+    pub area: Area,
+    /// The stream.
+    pub stream: Name,
+    /// The hour its lines belong to.
+    pub hour: Hour,
+    /// Its name.
+    pub name: SegmentName,
+}
+
+/// A segment that a process which is dead had open, with the descriptor that outlived it: nobody else could take it up.
+#[derive(Debug)]
+pub struct Inherited {
+    file: File,
+    open: PathBuf,
+    sealed: SealedSegment,
+}
+
+impl Inherited {
+    /// The segment of `tree` that `file` is, by what its writer called it.
+    pub fn new(tree: &Tree, id: SegmentId, file: OwnedFd) -> Self {
+        let sealed = tree.segment(id.area, &id.stream, id.hour, id.name);
+        Self { file: file.into(), open: open_path(&sealed.path), sealed }
+    }
+
+    /// Its length in bytes.
+    pub fn length(&self) -> Result<u64> {
+        Ok(self.file.metadata().map_err(Error::at("look at", &self.open))?.len())
+    }
+
+    /// Cuts it to `len` bytes, of which all are complete lines.
+    pub fn cut(&self, len: u64) -> Result<()> {
+        self.file.set_len(len).map_err(Error::at("cut", &self.open))
+    }
+
+    /// The segment, to be sealed; none if it is sealed, or gone, already.
+    pub fn resume(&self) -> Result<Option<OpenSegment>> {
+        let ours = self.file.metadata().map_err(Error::at("look at", &self.open))?;
+        if ours.nlink() == 0 {
+            return Ok(None);
+        }
+        match fs::metadata(&self.sealed.path) {
+            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
+                dirs::sync_names([self.sealed.path.as_path()])?;
+                return Ok(None);
+            }
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(Error::at("look at", &self.sealed.path)(error)),
+        }
+        let file = self.file.try_clone().map_err(Error::at("take up", &self.open))?;
+        Ok(Some(OpenSegment::resume(Locked::inherit(file), self.open.clone(), self.sealed.clone(), ours.len())))
     }
 }
 

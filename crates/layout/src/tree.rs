@@ -20,7 +20,8 @@ use crate::recover::derived_quarantine;
 use crate::segment::{SealedSegment, SegmentName};
 
 /// The three parts of the tree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Area {
     /// What sources sent, accepted.
     Raw,

@@ -44,11 +44,13 @@ pub enum Reason {
     Unfinished,
     /// The tail of a segment whose writer died while it wrote.
     Torn,
+    /// Input that the receiver died of, again and again.
+    Poison,
 }
 
 impl Reason {
     /// All classes, in the order of [`Reason::index`].
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NotUtf8,
         Self::NotJson,
         Self::MissingField,
@@ -60,6 +62,7 @@ impl Reason {
         Self::TooLong,
         Self::Unfinished,
         Self::Torn,
+        Self::Poison,
     ];
 
     /// The class's place in [`Reason::ALL`].
@@ -81,6 +84,7 @@ impl Reason {
             Self::TooLong => "too_long",
             Self::Unfinished => "unfinished",
             Self::Torn => "torn",
+            Self::Poison => "poison",
         }
     }
 }

@@ -75,6 +75,7 @@ impl Judge {
         source: &str,
         now: DateTime<Utc>,
     ) -> bool {
+        layout::fault::poison(block);
         batch.clear(self.decoder.model().event_time.is_none());
         while let Some(rest) = block.get(batch.taken..) {
             let repeated = self.decoder.repeated(rest).filter(|line| framing.takes_line(line.length));
@@ -90,7 +91,10 @@ impl Judge {
                     }
                     Part::TooLong([]) => {}
                     Part::TooLong(line) => {
-                        let rejection = Rejection::new(Reason::TooLong, "longer than a line may be (--max-line)");
+                        let rejection = Rejection::new(
+                            Reason::TooLong,
+                            "longer than a line may be (--max-line), or the rest of a line that was cut",
+                        );
                         batch.reject(&rejection, line, source, now);
                     }
                 }
@@ -164,6 +168,27 @@ impl Batch {
     /// The bytes that the pieces refer to, when `block` is what was judged.
     pub(crate) fn bytes<'b>(&'b self, block: &'b [u8]) -> &'b [u8] {
         self.stamped.as_deref().unwrap_or(block)
+    }
+
+    /// Is the lines of `block`, rejected without being judged; if none is complete, the bytes there are, and `framing` knows
+    /// that the line goes on.
+    pub(crate) fn suspect(&mut self, framing: &mut Framing, block: &[u8], source: &str, now: DateTime<Utc>) {
+        let words =
+            "the receiver died again and again at these bytes, so nobody judged them; please report it as a bug";
+        let poison = Rejection::new(Reason::Poison, words);
+        self.clear(false);
+        while self.rejected.len() < MAX_REJECTED
+            && let Some((Part::Line(line) | Part::TooLong(line), taken)) =
+                block.get(self.taken..).and_then(|rest| framing.next(rest))
+        {
+            self.reject(&poison, line, source, now);
+            self.taken += taken;
+        }
+        if self.taken == 0 {
+            self.reject(&poison, block, source, now);
+            self.taken = block.len();
+            framing.break_line();
+        }
     }
 
     /// Adds the line of `length` bytes at the front of what is left of the block, where it takes `taken` bytes.

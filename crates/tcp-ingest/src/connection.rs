@@ -3,15 +3,17 @@
 use std::io;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 
+use crate::channel::ToKeeper;
 use crate::framing::Framing;
 use crate::socket;
-use crate::worker::{Incoming, Intake, Worker};
+use crate::thread::{Incoming, Intake, Stop, Thread};
+use crate::writer::Origin;
 
 /// Turns that a connection takes before the others have theirs.
 const TURNS: u32 = 8;
@@ -35,6 +37,8 @@ enum Ending {
     ByPeer,
     Idle,
     Stopping,
+    /// Another worker goes on with it.
+    HandOver,
 }
 
 impl Ending {
@@ -43,43 +47,58 @@ impl Ending {
         match self {
             Self::ByPeer => "the connection ended inside this line",
             Self::Idle => "the connection was closed inside this line: it was idle for too long",
-            Self::Stopping => "the receiver was stopped inside this line",
+            Self::Stopping | Self::HandOver => "the receiver was stopped inside this line",
         }
     }
 }
 
 struct Connection {
-    worker: Rc<Worker>,
+    thread: Rc<Thread>,
     socket: TcpStream,
+    slot: u32,
     stream: usize,
     source: String,
     framing: Framing,
     /// How many bytes at the front of the receive queue are known to be an incomplete line.
     pending: usize,
+    /// The next block is not to be judged: workers died of it.
+    suspect: bool,
 }
 
-/// Serves a connection to its end.
-pub(crate) async fn serve(worker: Rc<Worker>, incoming: Incoming) {
-    let _permit = incoming.permit;
-    let stats = std::sync::Arc::clone(&worker.shared.stats);
+/// How long a connection that is to end is given for what is on its way, so that few lines are cut.
+const LINGER: Duration = Duration::from_millis(200);
+
+/// So many workers die at the same bytes before those are given up.
+const DEATHS: u64 = 5;
+
+/// Serves a connection to its end, or until another worker goes on with it.
+pub(crate) async fn serve(thread: Rc<Thread>, incoming: Incoming) {
+    let stats = std::sync::Arc::clone(&thread.serving.shared.stats);
+    let keeper = thread.serving.keeper.clone();
     stats.connections.fetch_add(1, Relaxed);
-    let max_line = usize::try_from(worker.shared.config.args.max_line.0).unwrap_or(usize::MAX);
-    let source = format!("tcp {}", incoming.peer);
+    let max_line = usize::try_from(thread.serving.shared.config.args.max_line.0).unwrap_or(usize::MAX);
+    let (slot, source) = (incoming.slot, format!("tcp {}", incoming.peer));
     let opened = socket::prepare(&incoming.socket, max_line).and_then(|()| TcpStream::from_std(incoming.socket));
     let ended = match opened {
         Ok(socket) => {
-            let framing = Framing::new(max_line);
-            Connection { worker, socket, stream: incoming.stream, source: source.clone(), framing, pending: 0 }
-                .run()
-                .await
+            let inside_too_long = thread.serving.note.progress(slot).inside_too_long;
+            let framing = Framing::resume(max_line, inside_too_long);
+            let (stream, source) = (incoming.stream, source.clone());
+            let suspect = thread.serving.note.deaths(slot) >= DEATHS;
+            Connection { thread, socket, slot, stream, source, framing, pending: 0, suspect }.run().await
         }
         Err(error) => Err(error),
     };
     match ended {
         Ok(ending) => log::debug!("{source}: over ({ending:?})"),
-        Err(error) => log::warn!("{source}: {error}"),
+        // A source that goes without a word, as many do.
+        Err(ref error) if error.kind() == io::ErrorKind::ConnectionReset => log::debug!("{source}: {error}"),
+        Err(ref error) => log::warn!("{source}: {error}"),
     }
     stats.connections.fetch_sub(1, Relaxed);
+    if !matches!(ended, Ok(Ending::HandOver)) {
+        keeper.send(&ToKeeper::Over { slot }, None);
+    }
 }
 
 impl Connection {
@@ -90,8 +109,9 @@ impl Connection {
                 Ok(ready) => ready,
                 Err(ending) => return self.finish(ending).await,
             };
-            if self.worker.storage_is_down() && !self.wait_for_storage().await {
-                return self.finish(Ending::Stopping).await;
+            if self.thread.storage_is_down() && !self.wait_for_storage().await {
+                let ending = self.stopping();
+                return self.finish(ending).await;
             }
             match self.turn(ready)? {
                 Turn::Again | Turn::Nothing => {}
@@ -107,16 +127,16 @@ impl Connection {
 
     /// Waits until there is something to read, or a reason to end.
     async fn ready(&self) -> io::Result<Result<Ready, Ending>> {
-        let mut deadline = self.worker.shared.deadline.clone();
+        let mut stop = self.thread.serving.stop.clone();
         let readable = async {
-            match self.worker.shared.config.idle_timeout {
+            match self.thread.serving.shared.config.idle_timeout {
                 None => Ok(self.socket.ready(Interest::READABLE).await),
                 Some(limit) => tokio::time::timeout(limit, self.socket.ready(Interest::READABLE)).await,
             }
         };
         tokio::select! {
             biased;
-            _ = deadline.wait_for(Option::is_some) => Ok(Err(Ending::Stopping)),
+            _ = stop.wait_for(|stop| *stop != Stop::No) => Ok(Err(self.stopping())),
             ready = readable => match ready {
                 Ok(ready) => Ok(Ok(ready?)),
                 Err(_) => Ok(Err(Ending::Idle)),
@@ -126,30 +146,44 @@ impl Connection {
 
     /// Waits for a chance to write; false when the program is stopping and its time is up.
     async fn wait_for_storage(&self) -> bool {
-        let mut stopping = self.worker.shared.deadline.clone();
-        let already = stopping.borrow().is_some();
+        let mut stop = self.thread.serving.stop.clone();
+        let already = *stop.borrow() != Stop::No;
         tokio::select! {
-            () = self.worker.storage_retry() => true,
-            _ = stopping.wait_for(Option::is_some), if !already => true,
+            () = self.thread.storage_retry() => true,
+            stop = stop.wait_for(|stop| *stop != Stop::No), if !already => stop.is_ok_and(|stop| *stop != Stop::HandOver),
             () = self.time_is_up(), if already => false,
         }
     }
 
     /// Waits for the deadline of stopping.
     async fn time_is_up(&self) {
-        let deadline = *self.worker.shared.deadline.borrow();
-        match deadline {
-            Some(deadline) => tokio::time::sleep_until(deadline.into()).await,
-            None => std::future::pending().await,
+        let stop = *self.thread.serving.stop.borrow();
+        match stop {
+            Stop::Drain(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            Stop::HandOver => {}
+            Stop::No => std::future::pending().await,
         }
+    }
+
+    /// How the connection ends when the worker stops.
+    fn stopping(&self) -> Ending {
+        if *self.thread.serving.stop.borrow() == Stop::HandOver { Ending::HandOver } else { Ending::Stopping }
     }
 
     /// Takes what the kernel holds, then the unfinished line, and closes.
     async fn finish(mut self, ending: Ending) -> io::Result<Ending> {
+        if ending == Ending::HandOver {
+            return Ok(ending);
+        }
         let mut turns = 0;
+        let linger_until = Instant::now() + LINGER;
         loop {
-            let time_left = self.worker.shared.deadline.borrow().is_none_or(|deadline| Instant::now() < deadline);
-            let turn = if self.worker.storage_is_down() && !self.wait_for_storage().await {
+            let time_left = match *self.thread.serving.stop.borrow() {
+                Stop::No => true,
+                Stop::Drain(deadline) => Instant::now() < deadline,
+                Stop::HandOver => return Ok(Ending::HandOver),
+            };
+            let turn = if self.thread.storage_is_down() && !self.wait_for_storage().await {
                 Turn::Refused
             } else {
                 self.read()?
@@ -157,7 +191,8 @@ impl Connection {
             match turn {
                 Turn::End => return Ok(ending),
                 Turn::Again if time_left => {}
-                Turn::Refused if time_left && self.worker.shared.failure.get().is_none() => continue,
+                Turn::Refused if time_left && self.thread.serving.shared.failure.get().is_none() => continue,
+                Turn::Nothing if self.more_comes(linger_until).await => {}
                 Turn::Nothing => match self.last(ending.why())? {
                     Turn::End => return Ok(ending),
                     _ if time_left => {}
@@ -172,10 +207,18 @@ impl Connection {
         }
     }
 
+    /// Whether something arrives that was on its way when the end came; waits a little for it.
+    async fn more_comes(&self, until: Instant) -> bool {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = self.socket.try_io(Interest::READABLE, nothing);
+        let until = until.min(Instant::now() + LINGER / 4);
+        tokio::time::timeout_at(until.into(), self.socket.ready(Interest::READABLE)).await.is_ok()
+    }
+
     /// Ends although there is more to read, and says so.
     fn give_up(&self, ending: Ending) -> Ending {
         let what = "unread data is lost: the time to drain (--drain-timeout) is up";
-        self.worker.shared.failure.report(format!("{}: {what}", self.source));
+        self.thread.serving.shared.failure.end_with(format!("{}: {what}", self.source));
         ending
     }
 
@@ -196,8 +239,9 @@ impl Connection {
 
     /// Peeks a block, writes its complete lines and consumes them.
     fn read(&mut self) -> io::Result<Turn> {
-        let worker = Rc::clone(&self.worker);
-        let intake = &mut *worker.intake.borrow_mut();
+        let thread = Rc::clone(&self.thread);
+        let _turn = thread.row.turn(self.slot);
+        let intake = &mut *thread.intake.borrow_mut();
         let count = match socket::peek(&self.socket, &mut intake.buffer) {
             Ok(0) => return Ok(Turn::End),
             Ok(count) if count == self.pending => return self.at_urgent_mark(intake, count),
@@ -209,11 +253,17 @@ impl Connection {
         let Intake { buffer, batch, judges, .. } = intake;
         let Some((block, judge)) = buffer.get(..count).zip(judges.get_mut(self.stream)) else { return Ok(Turn::End) };
         let (now, framing) = (Utc::now(), self.framing.clone());
-        let all = judge.block(batch, &mut self.framing, block, &self.source, now);
+        let all = if self.suspect {
+            batch.suspect(&mut self.framing, block, &self.source, now);
+            false
+        } else {
+            judge.block(batch, &mut self.framing, block, &self.source, now)
+        };
         if batch.taken > 0 && !self.commit(intake, count, now)? {
             self.framing = framing;
             return Ok(Turn::Refused);
         }
+        self.suspect = false;
         self.pending = if all { count - intake.batch.taken } else { 0 };
         Ok(if all && count < intake.buffer.len() { Turn::Nothing } else { Turn::Again })
     }
@@ -237,8 +287,9 @@ impl Connection {
 
     /// Takes an incomplete last line, if that is all there is.
     fn last(&mut self, why: &str) -> io::Result<Turn> {
-        let worker = Rc::clone(&self.worker);
-        let intake = &mut *worker.intake.borrow_mut();
+        let thread = Rc::clone(&self.thread);
+        let _turn = thread.row.turn(self.slot);
+        let intake = &mut *thread.intake.borrow_mut();
         let count = match socket::peek(&self.socket, &mut intake.buffer) {
             Ok(0) => return Ok(Turn::End),
             Ok(count) if count != self.pending => return Ok(Turn::Again),
@@ -252,7 +303,8 @@ impl Connection {
         if !self.commit(intake, count, now)? {
             return Ok(Turn::Refused);
         }
-        // The end is when a peek says so.
+        // The end is when a peek says so. Until then, what comes is the rest of this line, and no line by itself.
+        self.framing.break_line();
         self.pending = 0;
         Ok(Turn::Again)
     }
@@ -260,24 +312,25 @@ impl Connection {
     /// Writes the batch judged from the first `count` bytes of the buffer, then consumes what it took.
     /// Returns false, with nothing written and nothing consumed, when the storage refuses.
     fn commit(&self, intake: &mut Intake, count: usize, now: DateTime<Utc>) -> io::Result<bool> {
-        if self.worker.shared.failure.get().is_some() {
+        if self.thread.serving.shared.failure.get().is_some() {
             return Ok(false);
         }
         let block = intake.buffer.get(..count).unwrap_or_default();
-        match intake.writer.commit(self.stream, block, &intake.batch, now) {
-            Ok(()) => self.worker.storage_works(),
+        let origin = Origin { slot: self.slot, inside_too_long: self.framing.inside_too_long() };
+        match intake.writer.commit(self.stream, block, &intake.batch, now, Some(origin)) {
+            Ok(()) => self.thread.storage_works(),
             Err(error) => {
                 if matches!(error, layout::Error::Invalid { .. }) {
-                    self.worker.shared.failure.report(error.to_string());
+                    self.thread.serving.shared.failure.report(error.to_string());
                 }
-                self.worker.storage_failed(&error);
+                self.thread.storage_failed(&error);
                 return Ok(false);
             }
         }
         socket::consume(&self.socket, intake.batch.taken)?;
         layout::fault::point("ingest.consumed");
-        intake.writer.seal_large();
-        self.worker.shared.pass_on.batch(block, &intake.batch);
+        intake.writer.settle();
+        self.thread.serving.shared.pass_on.batch(block, &intake.batch);
         Ok(true)
     }
 }

@@ -7,34 +7,45 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use layout::{OpenSegment, SegmentSync, seal};
-use tokio::sync::Notify;
 
+use crate::channel::ToKeeper;
 use crate::stats::Stats;
+use crate::worker::ToKeeperSender;
 
 /// What ends the program: set once, by whoever meets it first.
 #[derive(Debug, Default)]
 pub(crate) struct Failure {
     what: OnceLock<String>,
-    told: Notify,
+    /// Whether the process is to end at once.
+    fatal: bool,
     /// Set when the program is about to end anyway: then nothing is tried for ever.
     pub(crate) stopping: AtomicBool,
 }
 
 impl Failure {
+    /// For a process that has a successor: it ends where it stands.
+    pub(crate) fn fatal() -> Self {
+        Self { fatal: true, ..Self::default() }
+    }
+
     /// Reports what makes going on impossible.
     pub(crate) fn report(&self, what: impl Into<String>) {
-        let _ = self.what.set(what.into());
-        self.told.notify_one();
+        let what = what.into();
+        if self.fatal {
+            log::error!("{what}");
+            std::process::exit(1);
+        }
+        self.end_with(what);
+    }
+
+    /// Reports what went wrong at the end of the program.
+    pub(crate) fn end_with(&self, what: String) {
+        let _ = self.what.set(what);
     }
 
     /// What was reported.
     pub(crate) fn get(&self) -> Option<&str> {
         self.what.get().map(String::as_str)
-    }
-
-    /// Waits for a report.
-    pub(crate) async fn reported(&self) {
-        self.told.notified().await;
     }
 }
 
@@ -51,11 +62,15 @@ pub(crate) struct Files {
 }
 
 impl Files {
-    /// Starts the thread; it ends when all its handles are dropped and the work is done.
-    pub(crate) fn start(stats: Arc<Stats>, failure: Arc<Failure>) -> (Self, JoinHandle<()>) {
+    /// Starts the thread; it ends when all its handles are dropped and the work is done. A keeper is told what is sealed.
+    pub(crate) fn start(
+        stats: Arc<Stats>,
+        failure: Arc<Failure>,
+        keeper: Option<ToKeeperSender>,
+    ) -> (Self, JoinHandle<()>) {
         // One waits while one is under way: so the segments that are being sealed are at most twice those that are open.
         let (jobs, queue) = sync_channel(1);
-        (Self { jobs }, std::thread::spawn(move || work(&queue, &stats, &failure)))
+        (Self { jobs }, std::thread::spawn(move || work(&queue, &stats, &failure, keeper)))
     }
 
     /// Has segments synced; `busy` is true until that is done.
@@ -72,8 +87,8 @@ impl Files {
     }
 }
 
-fn work(queue: &Receiver<Job>, stats: &Stats, failure: &Failure) {
-    let mut sealing = Sealing { refused: Vec::new(), stats, failure };
+fn work(queue: &Receiver<Job>, stats: &Stats, failure: &Failure, keeper: Option<ToKeeperSender>) {
+    let mut sealing = Sealing { refused: Vec::new(), stats, failure, keeper };
     loop {
         match queue.recv_timeout(RETRY) {
             Ok(Job::Sync(syncs, busy)) => {
@@ -99,7 +114,7 @@ fn work(queue: &Receiver<Job>, stats: &Stats, failure: &Failure) {
         sealing.retry();
     }
     if let left @ 1.. = sealing.refused.len() {
-        failure.report(format!("not sealed, and open until the next start: {}", cli::count(left, "segment")));
+        failure.end_with(format!("not sealed, and open until the next start: {}", cli::count(left, "segment")));
     }
 }
 
@@ -111,35 +126,48 @@ struct Sealing<'s> {
     refused: Vec<OpenSegment>,
     stats: &'s Stats,
     failure: &'s Failure,
+    keeper: Option<ToKeeperSender>,
 }
 
 impl Sealing<'_> {
     fn seal(&mut self, segments: Vec<OpenSegment>) {
-        let count = segments.len();
-        let sealed = match seal(segments) {
-            Ok(sealed) => sealed.len(),
-            Err(failed) if failed.unsynced => return self.failure.report(unsynced(&failed.error)),
+        let first = self.refused.is_empty();
+        if let Err(error) = self.attempt(segments)
+            && first
+        {
+            log::error!("{error}; trying again every second");
+        }
+    }
+
+    /// Seals what it can; the rest is refused.
+    fn attempt(&mut self, segments: Vec<OpenSegment>) -> Result<(), layout::Error> {
+        let mut names: Vec<_> = segments.iter().map(|segment| segment.name().clone()).collect();
+        let (sealed, refused) = match seal(segments) {
+            Ok(sealed) => (sealed.len(), Ok(())),
+            Err(failed) if failed.unsynced => {
+                self.failure.report(unsynced(&failed.error));
+                return Ok(());
+            }
             Err(failed) => {
-                if self.refused.is_empty() {
-                    log::error!("{}; trying again every second", failed.error);
-                }
-                let done = count - failed.open.len();
+                names.retain(|name| failed.open.iter().all(|open| open.name() != name));
                 self.refused.extend(failed.open);
-                done
+                (names.len(), Err(failed.error))
             }
         };
         self.stats.sealed_segments.fetch_add(sealed as u64, Ordering::Relaxed);
+        for name in names {
+            if let Some(keeper) = &self.keeper {
+                keeper.send(&ToKeeper::Sealed { name: name.to_string() }, None);
+            }
+        }
+        refused
     }
 
     fn retry(&mut self) {
         // One by one, so that one that is refused for good keeps no other back.
         let before = self.refused.len();
         for segment in std::mem::take(&mut self.refused) {
-            match seal(vec![segment]) {
-                Ok(sealed) => _ = self.stats.sealed_segments.fetch_add(sealed.len() as u64, Ordering::Relaxed),
-                Err(failed) if failed.unsynced => self.failure.report(unsynced(&failed.error)),
-                Err(failed) => self.refused.extend(failed.open),
-            }
+            let _ = self.attempt(vec![segment]);
         }
         if before > 0 && self.refused.is_empty() {
             log::warn!("all segments are sealed again");

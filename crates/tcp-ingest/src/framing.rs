@@ -21,7 +21,22 @@ pub(crate) struct Framing {
 
 impl Framing {
     pub(crate) fn new(max_line: usize) -> Self {
-        Self { max_line, inside_too_long: false }
+        Self::resume(max_line, false)
+    }
+
+    /// Goes on where another framing was.
+    pub(crate) fn resume(max_line: usize, inside_too_long: bool) -> Self {
+        Self { max_line, inside_too_long }
+    }
+
+    /// Whether what comes next is inside a line over the limit.
+    pub(crate) fn inside_too_long(&self) -> bool {
+        self.inside_too_long
+    }
+
+    /// The beginning of a line was taken: the rest of it is like the rest of a line over the limit.
+    pub(crate) fn break_line(&mut self) {
+        self.inside_too_long = true;
     }
 
     /// Whether what comes next begins a line, and one of `length` bytes is no longer than allowed.

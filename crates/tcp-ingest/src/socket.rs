@@ -66,3 +66,48 @@ fn low_water(socket: &impl AsRawFd, bytes: usize) -> io::Result<()> {
     };
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
+
+/// How many bytes of a connection were consumed since it began, by the kernel's own count.
+pub(crate) fn consumed(socket: &(impl AsFd + AsRawFd)) -> io::Result<u64> {
+    // States of linux/tcp_states.h.
+    const CLOSED: u8 = 7;
+    const AFTER_THE_END: [u8; 3] = [8, 9, 11]; // CLOSE_WAIT, LAST_ACK, CLOSING
+    // What arrives between two calls would be missing in one of them.
+    let (state, received, unread) = loop {
+        let before = info(socket)?;
+        let unread = queued(socket)?;
+        if info(socket)? == before {
+            break (before.0, before.1, unread);
+        }
+    };
+    // The end of the stream counts as a byte. Of a connection that was reset after its end only the error tells, once.
+    let reset_after_the_end = || -> io::Result<bool> {
+        let error = SockRef::from(socket).take_error()?;
+        Ok(error.is_some_and(|error| error.raw_os_error() == Some(libc::EPIPE)))
+    };
+    let ended = AFTER_THE_END.contains(&state) || (state == CLOSED && reset_after_the_end()?);
+    Ok(received.saturating_sub(u64::from(ended)).saturating_sub(unread))
+}
+
+/// The state of a connection, and how many bytes were received in order (`struct tcp_info` in linux/tcp.h, which only
+/// ever grows; libc knows an old one).
+fn info(socket: &impl AsRawFd) -> io::Result<(u8, u64)> {
+    const BYTES_RECEIVED: usize = 128;
+    let mut info = [0_u8; BYTES_RECEIVED + 8];
+    let mut length = libc::socklen_t::try_from(info.len()).unwrap_or_default();
+    // SAFETY: the kernel writes no more than `length` bytes to the buffer, which has as many.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::IPPROTO_TCP,
+            libc::TCP_INFO,
+            info.as_mut_ptr().cast(),
+            &raw mut length,
+        )
+    };
+    if result != 0 {
+        return Err(io::Error::last_os_error());
+    }
+    let received = info.get(BYTES_RECEIVED..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
+    info.first().copied().zip(received).ok_or_else(|| io::ErrorKind::Unsupported.into())
+}

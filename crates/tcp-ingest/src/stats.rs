@@ -4,7 +4,6 @@ use std::fmt::{self, Write as _};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 
-use anyhow::Context as _;
 use models::Reason;
 
 use crate::args::Stream;
@@ -65,12 +64,14 @@ impl Stats {
         self.streams.iter().flat_map(|stream| &stream.rejects).map(|count| count.load(Relaxed)).sum()
     }
 
-    /// Writes the metrics file, whole or not at all.
-    pub(crate) fn write_metrics(&self, path: &Path) -> anyhow::Result<()> {
+    /// Writes the metrics file, if there is to be one, whole or not at all.
+    pub(crate) fn write_metrics(&self, path: Option<&Path>) {
+        let Some(path) = path else { return };
         let temporary = path.with_extension("tmp");
-        std::fs::write(&temporary, self.metrics())
-            .and_then(|()| std::fs::rename(&temporary, path))
-            .with_context(|| format!("{}: cannot write the metrics", path.display()))
+        let written = std::fs::write(&temporary, self.metrics()).and_then(|()| std::fs::rename(&temporary, path));
+        if let Err(error) = written {
+            log::warn!("{}: cannot write the metrics: {error}", path.display());
+        }
     }
 
     /// The statistics in the Prometheus text format.

@@ -11,28 +11,29 @@ use cli::Outcome;
 use tokio::sync::mpsc;
 
 use crate::framing::Framing;
-use crate::report::Reporter;
-use crate::worker::{Intake, Shared};
+use crate::program::Shared;
+use crate::report::Signals;
+use crate::thread::Intake;
 
 const SOURCE: &str = "stdin";
 
 /// Reads standard input to its end, or until a signal. Partial when lines were rejected.
-pub(crate) async fn run(shared: Shared, reporter: &mut Reporter) -> anyhow::Result<Outcome> {
+pub(crate) async fn run(shared: Shared, signals: &mut Signals) -> anyhow::Result<Outcome> {
     let max_line = usize::try_from(shared.config.args.max_line.0).unwrap_or(usize::MAX);
     let stopping = Arc::new(AtomicBool::new(false));
     let mut blocks = read(Arc::clone(&stopping));
     let mut pipe = Pipe {
-        intake: Intake::new(&shared),
+        intake: Intake::new(&shared, None),
         framing: Framing::new(max_line),
         block: Vec::new(),
-        reporter,
+        signals,
         stopping: Arc::clone(&stopping),
         shared,
     };
     loop {
         let block = tokio::select! {
             block = blocks.recv() => block,
-            () = pipe.reporter.until_stopped() => { stopping.store(true, Relaxed); continue }
+            () = pipe.signals.until_stopped() => { stopping.store(true, Relaxed); continue }
             () = tokio::time::sleep(pipe.shared.config.sync_every), if !stopping.load(Relaxed) => {
                 pipe.intake.writer.tend();
                 pipe.check_failure()?;
@@ -93,7 +94,7 @@ struct Pipe<'r> {
     framing: Framing,
     /// What is read and not written.
     block: Vec<u8>,
-    reporter: &'r mut Reporter,
+    signals: &'r mut Signals,
     /// Set when a signal has come.
     stopping: Arc<AtomicBool>,
 }
@@ -134,7 +135,7 @@ impl Pipe<'_> {
     /// Writes the batch, waiting as long as the storage refuses, and drops from the block what it took.
     async fn commit(&mut self) -> anyhow::Result<()> {
         let mut told = false;
-        while let Err(error) = self.intake.writer.commit(0, &self.block, &self.intake.batch, Utc::now()) {
+        while let Err(error) = self.intake.writer.commit(0, &self.block, &self.intake.batch, Utc::now(), None) {
             if matches!(error, layout::Error::Invalid { .. }) {
                 return Err(error.into());
             }
@@ -144,7 +145,7 @@ impl Pipe<'_> {
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(200)) => {}
-                () = self.reporter.until_stopped() => bail!("interrupted while the disk refused: what was read last is not written"),
+                () = self.signals.until_stopped() => bail!("interrupted while the disk refused: what was read last is not written"),
             }
         }
         self.check_failure()?;
@@ -156,14 +157,14 @@ impl Pipe<'_> {
             lines = back;
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(1)) => self.intake.writer.tend(),
-                () = self.reporter.until_stopped() => {
+                () = self.signals.until_stopped() => {
                     self.stopping.store(true, Relaxed);
                     self.shared.failure.stopping.store(true, Relaxed);
                 }
             }
         }
         self.block.drain(..self.intake.batch.taken);
-        self.intake.writer.seal_large();
+        self.intake.writer.settle();
         self.intake.writer.tend();
         Ok(())
     }

@@ -1,163 +1,186 @@
-//! One thread that serves connections. It has its own segments, so that nothing is shared on the way of a byte.
+//! The worker: gets connections from the keeper and serves them, until no more come, another worker is to go on, or it
+//! dies. Where going on makes no sense it dies on purpose: its successor takes up what it leaves.
 
-use std::cell::{Cell, RefCell};
-use std::net::{SocketAddr, TcpStream};
-use std::rc::Rc;
+use std::collections::HashMap;
+use std::io;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
-use models::Decoder;
-use tokio::sync::{Notify, OwnedSemaphorePermit, mpsc, watch};
-use tokio::task::{JoinSet, LocalSet};
+use anyhow::{Context as _, bail};
+use cli::Outcome;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
 
 use crate::args::Config;
-use crate::batch::{Batch, Bounds, Judge};
-use crate::connection;
+use crate::channel::{Channel, ToKeeper, ToWorker, Wait};
 use crate::files::{Failure, Files};
+use crate::keeper;
+use crate::note::Note;
 use crate::pass_on::PassOn;
+use crate::program::{Beside, Shared, recover};
+use crate::report::Reporter;
 use crate::stats::Stats;
-use crate::writer::{Writer, max_hours};
+use crate::take_up::{self, Left};
+use crate::thread::{self, Incoming, Serving, Stop};
 
-/// A connection on its way to a worker.
-pub(crate) struct Incoming {
-    pub(crate) socket: TcpStream,
-    pub(crate) peer: SocketAddr,
-    pub(crate) stream: usize,
-    /// Its place among the connections allowed.
-    pub(crate) permit: Option<OwnedSemaphorePermit>,
+/// Runs a worker to its end; `score` is what the kernel is to think of its memory.
+pub(crate) fn run(config: Config, score: &str) -> anyhow::Result<Outcome> {
+    keeper::offer_worker(score);
+    let _ = rustix::thread::set_name(c"tcp-ingest");
+    // A thread that panics takes the others with it: half a worker would hold connections that nobody serves.
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        report(panic);
+        std::process::abort();
+    }));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work(config))
 }
 
-/// What all threads share; nothing of it is touched for each message.
-#[derive(Clone)]
-pub(crate) struct Shared {
-    pub(crate) config: Arc<Config>,
-    pub(crate) stats: Arc<Stats>,
-    pub(crate) failure: Arc<Failure>,
-    pub(crate) files: Files,
-    pub(crate) pass_on: PassOn,
-    /// When to be done at the latest, once the program is stopping.
-    pub(crate) deadline: watch::Receiver<Option<Instant>>,
-}
+async fn work(config: Config) -> anyhow::Result<Outcome> {
+    // They are meant for the keeper, and come here too when a terminal or a service manager tells a whole group.
+    let kinds = [SignalKind::terminate(), SignalKind::interrupt(), SignalKind::hangup()];
+    let users = [SignalKind::user_defined1(), SignalKind::user_defined2()];
+    let _ignored = kinds.into_iter().chain(users).map(signal).collect::<io::Result<Vec<_>>>()?;
+    let channel = Channel::new(io::stdin().as_fd().try_clone_to_owned()?);
+    let incoming = Channel::new(channel.as_fd().try_clone_to_owned()?).watch();
+    let mut incoming = incoming.context("no keeper: this is not started by hand")?;
+    let to_keeper = ToKeeperSender(Arc::new(channel));
 
-/// What the connections of one thread share.
-pub(crate) struct Worker {
-    pub(crate) shared: Shared,
-    pub(crate) intake: RefCell<Intake>,
-    /// Whether writing failed last time.
-    storage_down: Cell<bool>,
-    /// Wakes one connection to try again, or all when it works.
-    storage_retry: Notify,
-}
+    recover(&config);
+    to_keeper.send(&ToKeeper::Up, None);
+    let Some((note, left, connections)) = first(&mut incoming, &config).await? else { return Ok(Outcome::Done) };
 
-/// The buffers and files that a turn of one connection uses.
-pub(crate) struct Intake {
-    pub(crate) buffer: Vec<u8>,
-    pub(crate) batch: Batch,
-    pub(crate) judges: Vec<Judge>,
-    pub(crate) writer: Writer,
-}
+    let stats = Arc::new(Stats::new(&config.streams));
+    let failure = Arc::new(Failure::fatal());
+    let (files, sealing) = Files::start(Arc::clone(&stats), Arc::clone(&failure), Some(to_keeper.clone()));
+    let (pass_on, passing) = PassOn::start(config.args.stdout, Arc::clone(&failure));
+    let shared = Shared { config: Arc::new(config), stats, failure, files, pass_on };
+    take_up::take_up(left, &note, &connections, &shared, &to_keeper);
 
-impl Intake {
-    pub(crate) fn new(shared: &Shared) -> Self {
-        let config = &shared.config;
-        let micros = |duration: Duration| i64::try_from(duration.as_micros()).unwrap_or(i64::MAX);
-        let bounds = Bounds {
-            earliest: config.args.earliest.start_micros(),
-            ahead: micros(config.max_ahead),
-            hours: max_hours(config),
+    let (stop, stopping) = watch::channel(Stop::No);
+    let threads = note.rows().min(shared.config.workers);
+    let mut dispatch = Dispatch { threads: Vec::new(), next: 0, stats: Arc::clone(&shared.stats) };
+    let mut handles = Vec::new();
+    for number in 0..threads {
+        let (sender, incoming) = mpsc::unbounded_channel();
+        dispatch.threads.push(sender);
+        let serving = Serving {
+            shared: shared.clone(),
+            stop: stopping.clone(),
+            note: Arc::clone(&note),
+            number,
+            keeper: to_keeper.clone(),
         };
-        let line = usize::try_from(config.args.max_line.0).unwrap_or(usize::MAX);
-        Self {
-            buffer: vec![0; (256 * 1024).max(2 * line)],
-            batch: Batch::default(),
-            judges: config.streams.iter().map(|stream| Judge::new(Decoder::new(stream.model), bounds)).collect(),
-            writer: Writer::new(Arc::clone(config), Arc::clone(&shared.stats), shared.files.clone()),
-        }
+        let builder = std::thread::Builder::new().name(format!("serve {number}"));
+        handles.push(builder.spawn(move || thread::run(serving, incoming)).context("cannot start a thread")?);
     }
-}
-
-impl Worker {
-    /// Notes that writing failed; says so once.
-    pub(crate) fn storage_failed(&self, error: &layout::Error) {
-        if !self.storage_down.replace(true) {
-            self.shared.stats.waiting.store(true, Relaxed);
-            log::error!("{error}; reading waits, the sources are held, nothing is lost: make room or mend the disk");
-        }
-    }
-
-    /// Notes that writing worked.
-    pub(crate) fn storage_works(&self) {
-        if self.storage_down.replace(false) {
-            self.shared.stats.waiting.store(false, Relaxed);
-            log::warn!("writing works again");
-            self.storage_retry.notify_waiters();
-        }
-    }
-
-    /// Whether writing failed last time.
-    pub(crate) fn storage_is_down(&self) -> bool {
-        self.storage_down.get()
-    }
-
-    /// Waits until it is this connection's turn to try, or writing works again.
-    pub(crate) async fn storage_retry(&self) {
-        self.storage_retry.notified().await;
-    }
-}
-
-/// Serves the connections that come by `incoming` until it is closed and they have ended; then seals.
-pub(crate) fn run(shared: Shared, incoming: mpsc::UnboundedReceiver<Incoming>) {
-    let failure = Arc::clone(&shared.failure);
-    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
-        Ok(runtime) => runtime,
-        Err(error) => return failure.report(format!("cannot start a worker: {error}")),
-    };
-    LocalSet::new().block_on(&runtime, serve(shared, incoming));
-}
-
-async fn serve(shared: Shared, mut incoming: mpsc::UnboundedReceiver<Incoming>) {
-    let intake = RefCell::new(Intake::new(&shared));
-    let worker = Rc::new(Worker { shared, intake, storage_down: Cell::new(false), storage_retry: Notify::new() });
-    let ticker = tokio::task::spawn_local(tick(Rc::clone(&worker)));
-    let mut connections = JoinSet::new();
-    let mut open = true;
-    while open || !connections.is_empty() {
-        tokio::select! {
-            connection = incoming.recv(), if open => match connection {
-                Some(connection) => {
-                    connections.spawn_local(connection::serve(Rc::clone(&worker), connection));
-                }
-                None => open = false,
-            },
-            Some(ended) = connections.join_next(), if !connections.is_empty() => {
-                if let Err(error) = ended {
-                    worker.shared.failure.report(format!("a bug: {error}"));
-                }
-            }
-        }
-    }
-    ticker.abort();
-    worker.intake.borrow_mut().writer.seal_all();
-}
-
-/// Syncs and seals as time goes by, and lets one connection at a time find out whether the storage works again.
-async fn tick(worker: Rc<Worker>) {
-    let mut sync = tokio::time::interval(worker.shared.config.sync_every.max(Duration::from_millis(10)));
-    let mut retry = tokio::time::interval(Duration::from_millis(200));
-    for interval in [&mut sync, &mut retry] {
-        interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut reporter = Reporter::new(&shared);
+    let (config, stats, failure) = (Arc::clone(&shared.config), Arc::clone(&shared.stats), Arc::clone(&shared.failure));
+    drop(shared);
+    for connection in connections {
+        dispatch.hand_over(connection);
     }
     loop {
         tokio::select! {
-            _ = sync.tick() => {
-                let writer = &mut worker.intake.borrow_mut().writer;
-                writer.seal_old();
-                writer.sync();
-            }
-            _ = retry.tick() => if worker.storage_is_down() {
-                worker.storage_retry.notify_one();
+            message = incoming.async_io(Interest::READABLE, Channel::receive) => match message {
+                Ok(Some((ToWorker::Connection { slot, stream, peer, new }, Some(socket)))) => {
+                    dispatch.hand_over(Incoming { socket: socket.into(), slot, stream, peer, new });
+                }
+                Ok(Some((ToWorker::Drain { millis }, _))) => {
+                    let _ = stop.send(Stop::Drain(Instant::now() + Duration::from_millis(millis)));
+                }
+                Ok(Some((ToWorker::HandOver, _))) => {
+                    let _ = stop.send(Stop::HandOver);
+                    break;
+                }
+                Ok(Some((ToWorker::Report, _))) => reporter.log(),
+                Ok(Some((message, _))) => log::error!("a bug: the keeper says {message:?}"),
+                Ok(None) => break,
+                Err(error) => {
+                    log::error!("the keeper cannot be heard: {error}");
+                    break;
+                }
             },
+            () = reporter.tick() => {}
+        }
+    }
+    // No more will come: the keeper said so, or it is dead.
+    stop.send_if_modified(|stop| {
+        let orphaned = *stop == Stop::No;
+        if orphaned {
+            log::error!("the keeper died: taking what the connections hold, then ending");
+            *stop = Stop::Drain(Instant::now() + config.drain_timeout);
+        }
+        orphaned
+    });
+    failure.stopping.store(true, Relaxed);
+    drop(dispatch);
+    let joined = tokio::task::spawn_blocking(|| handles.into_iter().all(|thread| thread.join().is_ok())).await;
+    let finished = Beside { sealing, passing }.finish(std::future::ready(()), &failure).await;
+    stats.write_metrics(config.args.metrics_file.as_deref());
+    log::info!("{}", *stats);
+    if let Some(what) = failure.get() {
+        bail!("{what}");
+    }
+    if !(joined.unwrap_or(false) && finished.sealed) {
+        bail!("a bug: a thread died; the next start recovers its segments");
+    }
+    Ok(Outcome::Done)
+}
+
+/// What the keeper holds when the worker begins; none if it never began.
+async fn first(
+    keeper: &mut AsyncFd<Channel>,
+    config: &Config,
+) -> anyhow::Result<Option<(Arc<Note>, Left, Vec<Incoming>)>> {
+    let (mut note, mut left, mut connections) = (None, HashMap::new(), Vec::new());
+    while let Some(message) = keeper.async_io(Interest::READABLE, Channel::receive).await? {
+        match message {
+            (ToWorker::Note, Some(memory)) => note = Some(Arc::new(Note::open(memory)?)),
+            (ToWorker::Segment { segment }, Some(file)) => {
+                take_up::add(&mut left, &config.args.common.tree(), segment, file)?;
+            }
+            (ToWorker::Connection { slot, stream, peer, new }, Some(socket)) => {
+                connections.push(Incoming { socket: socket.into(), slot, stream, peer, new });
+            }
+            (ToWorker::Begin, _) => return Ok(Some((note.context("no note")?, left, connections))),
+            (message, _) => log::error!("a bug: the keeper says {message:?}"),
+        }
+    }
+    Ok(None)
+}
+
+/// Spreads connections over the threads, in turn.
+struct Dispatch {
+    threads: Vec<mpsc::UnboundedSender<Incoming>>,
+    next: usize,
+    stats: Arc<Stats>,
+}
+
+impl Dispatch {
+    fn hand_over(&mut self, connection: Incoming) {
+        self.stats.accepted_connections.fetch_add(u64::from(connection.new), Relaxed);
+        self.next = (self.next + 1) % self.threads.len().max(1);
+        if let Some(thread) = self.threads.get(self.next) {
+            let _ = thread.send(connection);
+        }
+    }
+}
+
+/// Says things to the keeper. When that is dead nobody hears, and it is seen elsewhere.
+#[derive(Debug, Clone)]
+pub(crate) struct ToKeeperSender(Arc<Channel>);
+
+impl ToKeeperSender {
+    /// Says something, and waits while the keeper is behind.
+    pub(crate) fn send(&self, message: &ToKeeper, descriptor: Option<std::os::fd::BorrowedFd<'_>>) {
+        if let Err(error) = self.0.send(message, descriptor, Wait::Yes) {
+            log::debug!("the keeper is not told: {error}");
         }
     }
 }

@@ -2,17 +2,21 @@
 
 use std::collections::HashMap;
 use std::io::IoSlice;
+use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use layout::{Area, Error, Hour, OpenSegment, Result, Tree};
+use layout::{Area, Error, Hour, OpenSegment, Result, SegmentId, Tree};
 
 use crate::args::Config;
 use crate::batch::Batch;
+use crate::channel::ToKeeper;
 use crate::files::Files;
+use crate::note::{Row, Write};
 use crate::stats::Stats;
+use crate::worker::ToKeeperSender;
 
 /// Which segment: of raw/ or quarantine/, by the stream's index and the hour.
 type Key = (Area, usize, Hour);
@@ -23,12 +27,27 @@ struct Slot {
     used: u64,
 }
 
+/// A thread's way to the keeper, and its part of the note.
+pub(crate) struct Keeper {
+    pub(crate) sender: ToKeeperSender,
+    pub(crate) row: Row,
+}
+
+/// Where a batch comes from: a connection, and what holds for it when the batch is consumed.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Origin {
+    pub(crate) slot: u32,
+    pub(crate) inside_too_long: bool,
+}
+
 /// Writes batches to segments of its own.
 pub(crate) struct Writer {
     tree: Tree,
     config: Arc<Config>,
     stats: Arc<Stats>,
     files: Files,
+    /// Who holds the files for a successor.
+    keeper: Option<Keeper>,
     open: HashMap<Key, Slot>,
     /// The segments of the last batch.
     written: Vec<Key>,
@@ -39,10 +58,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(config: Arc<Config>, stats: Arc<Stats>, files: Files) -> Self {
+    pub(crate) fn new(config: Arc<Config>, stats: Arc<Stats>, files: Files, keeper: Option<Keeper>) -> Self {
         Self {
             tree: config.args.common.tree(),
             max_open: max_open(&config),
+            keeper,
             config,
             stats,
             files,
@@ -56,8 +76,15 @@ impl Writer {
 
     /// Writes `batch`, which was judged from `block` of the stream with index `stream`. On an error nothing of it is
     /// written; after [`layout::Error::Invalid`] the writer must not be used any more. Nothing that it wrote to is sealed
-    /// before [`seal_large`](Self::seal_large), which is for when the source has let go of the batch.
-    pub(crate) fn commit(&mut self, stream: usize, block: &[u8], batch: &Batch, now: DateTime<Utc>) -> Result<()> {
+    /// before [`settle`](Self::settle), which is for when the source has let go of the batch.
+    pub(crate) fn commit(
+        &mut self,
+        stream: usize,
+        block: &[u8],
+        batch: &Batch,
+        now: DateTime<Utc>,
+        origin: Option<Origin>,
+    ) -> Result<()> {
         self.commits += 1;
         let bytes = batch.bytes(block);
         let slice = |range| IoSlice::new(bytes.get(range).unwrap_or_default());
@@ -70,6 +97,15 @@ impl Writer {
             writes.push(((Area::Quarantine, stream, Hour::of(now)), vec![IoSlice::new(&batch.rejected)]));
         }
         self.make_room(&writes)?;
+        if let (Some(keeper), Some(origin)) = (&self.keeper, origin) {
+            let intended = writes.iter().filter_map(|(key, pieces)| {
+                let segment = &self.open.get(key)?.segment;
+                let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+                Some(Write { segment: segment.name().number(), before: segment.len(), bytes })
+            });
+            keeper.row.arm(origin.slot, batch.taken, origin.inside_too_long, intended);
+            layout::fault::point("ingest.armed");
+        }
         let mut lengths = Vec::with_capacity(writes.len());
         for (key, pieces) in &mut writes {
             let Some(slot) = self.open.get_mut(key) else { continue };
@@ -77,9 +113,12 @@ impl Writer {
             slot.used = self.commits;
             if let Err(error) = slot.segment.append(pieces) {
                 if matches!(error, Error::Invalid { .. }) {
-                    self.abandon(key);
+                    return Err(error);
                 }
                 self.rollback(&lengths)?;
+                if let Some(keeper) = &self.keeper {
+                    keeper.row.disarm();
+                }
                 return Err(error);
             }
             lengths.push((*key, before));
@@ -91,8 +130,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Seals those segments of the last batch that are large enough.
-    pub(crate) fn seal_large(&mut self) {
+    /// The source has let go of the last batch: notes it, and seals those of its segments that are large enough.
+    pub(crate) fn settle(&mut self) {
+        if let Some(keeper) = &self.keeper {
+            keeper.row.settle();
+            layout::fault::point("ingest.settled");
+        }
         let limit = self.config.args.seal_size.0;
         let written = std::mem::take(&mut self.written).into_iter();
         let large = written.filter(|key| self.open.get(key).is_some_and(|slot| slot.segment.len() >= limit));
@@ -102,22 +145,12 @@ impl Writer {
 
     /// Cuts the segments of a batch that failed back to what they were before it.
     fn rollback(&mut self, lengths: &[(Key, u64)]) -> Result<()> {
-        let mut undone = Ok(());
         for (key, before) in lengths {
-            if let Some(slot) = self.open.get_mut(key)
-                && let Err(error) = slot.segment.rollback(*before)
-            {
-                self.abandon(key);
-                undone = Err(error);
+            if let Some(slot) = self.open.get_mut(key) {
+                slot.segment.rollback(*before)?;
             }
         }
-        undone
-    }
-
-    /// Leaves a segment that cannot be cut back as it is: not sealed, but for the next start to recover.
-    fn abandon(&mut self, key: &Key) {
-        self.open.remove(key);
-        self.stats.open_segments.fetch_sub(1, Relaxed);
+        Ok(())
     }
 
     /// Opens the segments that `writes` needs; seals those used longest ago when there would be too many.
@@ -140,6 +173,13 @@ impl Writer {
         for key @ (area, stream, hour) in missing {
             let Some(name) = self.config.streams.get(stream).map(|stream| &stream.name) else { continue };
             let segment = OpenSegment::create(&self.tree, area, name, hour)?;
+            if let Some(keeper) = &self.keeper {
+                let id = SegmentId { area, stream: name.clone(), hour, name: segment.name().clone() };
+                let segment_json = serde_json::to_value(&id).unwrap_or_default();
+                let opened = ToKeeper::Opened { name: id.name.to_string(), segment: segment_json };
+                keeper.sender.send(&opened, Some(segment.as_fd()));
+                layout::fault::point("ingest.opened");
+            }
             self.stats.open_segments.fetch_add(1, Relaxed);
             self.open.insert(key, Slot { segment, used: self.commits });
         }

@@ -31,7 +31,7 @@ fn after_kill_9_what_was_written_is_recovered_once_and_whole() {
     let house = House::new();
     let mut sensor = 0;
     for round in 0..15 {
-        let mut server = Server::start(&house, &["telemetry"], "--seal-size 200KiB");
+        let server = Server::start(&house, &["telemetry"], "--seal-size 200KiB");
         let senders: Vec<_> = (0..4)
             .map(|_| {
                 let mut connection = server.connect();
@@ -51,17 +51,15 @@ fn after_kill_9_what_was_written_is_recovered_once_and_whole() {
             house.files_like("raw/", ".open").iter().any(|path| path.metadata().is_ok_and(|file| file.len() > 0))
         });
         std::thread::sleep(Duration::from_millis(random.below(128)));
-        server.child.kill().unwrap();
+        server.crash();
         for sender in senders {
             sender.join().unwrap();
         }
-        server.child.wait().unwrap();
-        drop(server);
         // What was in complete lines before the restart is there after it; a torn tail went to quarantine.
         let written: BTreeSet<_> = lines(&house, "raw").into_iter().filter(|line| line.ends_with("}}")).collect();
         let next = Server::start(&house, &["telemetry"], "");
         if round % 5 == 0 {
-            assert!(next.log().contains("recovered"), "{}", next.log());
+            until("it recovers", || next.log().contains("recovered"));
         }
         next.stop();
         assert!(house.files_like("raw/", ".open").is_empty());
@@ -164,25 +162,4 @@ fn a_disk_without_inodes_is_waited_for_too() {
     }
     until("it is written", || lines(&house, "raw").len() == 1);
     server.stop();
-}
-
-#[test]
-fn each_point_of_sealing_can_be_the_last() {
-    for fault in ["segment.part:1", "ingest.written:1", "ingest.consumed:1", "seal.synced:1", "seal.renamed:1"] {
-        let house = House::new();
-        let mut command = house.program("tcp-ingest");
-        command.env("FAULT", fault);
-        let server = Server::start_command(command, &["telemetry"], "");
-        let sent = reading(0, 1, 1.0);
-        server.send(format!("{sent}\n"));
-        if fault.starts_with("seal") {
-            until("it is written", || lines(&house, "raw").len() == 1);
-            server.signal("-TERM");
-        }
-        assert_eq!(server.wait().0, None, "{fault} was not reached");
-        Server::start(&house, &["telemetry"], "").stop();
-        assert_eq!(lines(&house, "raw"), [sent], "{fault}");
-        assert_eq!(house.files_like("raw/", ".json").len(), 1, "{fault}");
-        assert!(quarantined(&house).is_empty());
-    }
 }

@@ -1,0 +1,116 @@
+//! Binding, or taking what systemd has bound, and accepting.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::task::{Context, Poll, ready};
+
+use cli::Usage;
+use listenfd::ListenFd;
+use rustix::io::Errno;
+use rustix::net::{SocketFlags, acceptfrom_with};
+use socket2::{Domain, Protocol, Socket, Type};
+use tokio::net::TcpListener;
+
+use super::held::Connection;
+use crate::args::Config;
+
+/// Connections that the kernel keeps for us until they are accepted (it takes no more than net.core.somaxconn).
+const BACKLOG: i32 = 4096;
+
+/// A listening socket and the index of its stream.
+#[derive(Debug)]
+pub(super) struct Listener {
+    pub(super) stream: usize,
+    socket: TcpListener,
+}
+
+impl Listener {
+    /// A socket that listens already.
+    pub(super) fn new(stream: usize, socket: std::net::TcpListener) -> io::Result<Self> {
+        socket.set_nonblocking(true)?;
+        Ok(Self { stream, socket: TcpListener::from_std(socket)? })
+    }
+
+    /// The next connection, when there is one.
+    pub(super) fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
+        let (socket, peer) = ready!(self.socket.poll_accept(context))?;
+        let socket = OwnedFd::from(socket.into_std()?);
+        Poll::Ready(Ok(Connection { socket, stream: self.stream, peer, new: true }))
+    }
+
+    /// The next connection, if the kernel has one: asked, not inferred from what is known of the socket.
+    pub(super) fn accept_now(&self) -> io::Result<Option<Connection>> {
+        match acceptfrom_with(&self.socket, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+            Ok((socket, peer)) => {
+                let peer = peer.and_then(|peer| peer.try_into().ok()).ok_or(io::ErrorKind::ConnectionAborted)?;
+                Ok(Some(Connection { socket, stream: self.stream, peer, new: true }))
+            }
+            Err(Errno::WOULDBLOCK) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}
+
+/// A socket for each `--listen`: the one that systemd has bound for it (socket activation), or a new one.
+pub(super) fn open(config: &Config, addresses: &[(usize, SocketAddr)]) -> anyhow::Result<Vec<Listener>> {
+    let mut activated = activated()?;
+    let mut listeners = Vec::new();
+    for (stream, address) in addresses {
+        let given = activated.iter().position(|(_, bound)| serves(*bound, *address));
+        let socket = match given {
+            Some(index) => activated.swap_remove(index).0,
+            None => bind(*address)?,
+        };
+        let name = config.streams.get(*stream).map_or("", |stream| stream.name.as_str());
+        log::info!("listening for {name} on {}", socket.local_addr().unwrap_or(*address));
+        listeners.push(Listener::new(*stream, socket)?);
+    }
+    if let Some((_, address)) = activated.first() {
+        let what =
+            format!("a socket unit passes {address}, and no --listen names it: whose messages would come there?");
+        return Err(Usage(what).into());
+    }
+    Ok(listeners)
+}
+
+/// The sockets that were passed by `LISTEN_FDS`, each with its address.
+fn activated() -> anyhow::Result<Vec<(std::net::TcpListener, SocketAddr)>> {
+    let mut passed = ListenFd::from_env();
+    (0..passed.len())
+        .map(|index| {
+            let refused = |what: String| Usage(format!("LISTEN_FDS: socket {index} is no TCP listener ({what})"));
+            let socket = passed.take_tcp_listener(index).map_err(|error| refused(error.to_string()))?;
+            let socket = socket.ok_or_else(|| refused("taken".into()))?;
+            let address = socket.local_addr().map_err(|error| refused(error.to_string()))?;
+            Ok((socket, address))
+        })
+        .collect()
+}
+
+/// Whether a socket that is bound to `bound` is the one for `wanted`: a unit that names only a port listens on all
+/// addresses, of both families.
+fn serves(bound: SocketAddr, wanted: SocketAddr) -> bool {
+    bound.port() == wanted.port() && (bound.ip() == wanted.ip() || bound.ip().is_unspecified())
+}
+
+fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
+    let bind = || -> io::Result<std::net::TcpListener> {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        // So that a restart need not wait for the connections of the last run to time out.
+        socket.set_reuse_address(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        Ok(socket.into())
+    };
+    bind().map_err(|error| {
+        let taken = if error.kind() == io::ErrorKind::AddrInUse { " (another program listens there)" } else { "" };
+        anyhow::anyhow!("cannot listen on {address}: {error}{taken}")
+    })
+}

@@ -1,0 +1,587 @@
+//! The keeper: binds, accepts, holds every descriptor, and sees to it that a worker runs.
+//!
+//! It never reads from a connection and never touches the tree, so that there is little it could die of. A worker
+//! ([`serve`](crate::serve)) gets the connections over a socket; when it dies they stay open, the kernel goes on
+//! receiving, and the next worker takes them up. All that has to outlive a worker is held here: listening sockets,
+//! connections, the files of open segments with their locks ([`held`]), and the note ([`Note`]).
+//!
+//! SIGHUP starts a worker from the binary on disk and, when that is up, has the old one hand over; SIGUSR2 replaces the
+//! keeper itself ([`replace`]). SIGTERM and SIGINT: what the kernel has connected is accepted, the worker drains, and all
+//! ends. When the keeper dies the worker sees it, finishes what its connections hold, seals and exits.
+
+mod held;
+mod listeners;
+mod memory;
+mod process;
+mod replace;
+
+use std::collections::VecDeque;
+use std::future::{pending, poll_fn};
+use std::io;
+use std::os::fd::AsFd as _;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::ExitStatus;
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use cli::Outcome;
+use layout::Area;
+use rustix::process::{Resource, Rlimit};
+use sd_notify::NotifyState;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::time::{sleep, sleep_until};
+
+use self::held::Held;
+use self::listeners::Listener;
+pub(crate) use self::memory::offer_worker;
+pub(crate) use self::process::WORKER;
+use self::process::{Binary, Worker};
+use crate::args::{Config, Source};
+use crate::channel::{ToKeeper, ToWorker};
+use crate::note::Note;
+use crate::writer::max_hours;
+
+/// How long a new worker may take until it says that it runs, and an old one to hand over.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// How much longer than its time a worker that drains is waited for.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A worker that lived shorter than this died at once: the next one waits, longer each time.
+const AT_ONCE: Duration = Duration::from_millis(200);
+
+/// Runs the keeper to its end.
+pub(crate) fn run(config: Config) -> anyhow::Result<Outcome> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut signals = Signals::new()?;
+        let mut keeper = match replace::inherited()? {
+            Some(state) => Keeper::restore(config, state)?,
+            None => Keeper::new(config)?,
+        };
+        replace::unblock_signals();
+        keeper.run(&mut signals).await
+    })
+}
+
+/// What the keeper is asked to do.
+enum Asked {
+    Stop,
+    Upgrade,
+    Replace,
+    Report,
+    /// A child has ended, or changed otherwise.
+    Look,
+}
+
+struct Signals([(Signal, fn() -> Asked); 6]);
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self([
+            (signal(SignalKind::terminate())?, || Asked::Stop),
+            (signal(SignalKind::interrupt())?, || Asked::Stop),
+            (signal(SignalKind::hangup())?, || Asked::Upgrade),
+            (signal(SignalKind::user_defined2())?, || Asked::Replace),
+            (signal(SignalKind::user_defined1())?, || Asked::Report),
+            (signal(SignalKind::child())?, || Asked::Look),
+        ]))
+    }
+
+    async fn next(&mut self) -> Asked {
+        poll_fn(|context| {
+            for (signal, asked) in &mut self.0 {
+                if signal.poll_recv(context).is_ready() {
+                    return Poll::Ready(asked());
+                }
+            }
+            Poll::Pending
+        })
+        .await
+    }
+}
+
+/// What the worker still has to be told.
+#[derive(Debug)]
+enum Untold {
+    Connection(u32),
+    Segment(String),
+    Message(ToWorker),
+    /// No connection will come any more.
+    End,
+}
+
+#[expect(clippy::struct_excessive_bools, reason = "each says one thing that was done or said")]
+struct Keeper {
+    config: Config,
+    binary: Binary,
+    note: Note,
+    held: Held,
+    listeners: Vec<Listener>,
+    worker: Option<Worker>,
+    /// What `worker` does not know yet.
+    untold: VecDeque<Untold>,
+    /// A worker that is to follow `worker`, and the binary it was started from.
+    next: Option<(Worker, Binary)>,
+    /// Some worker was up.
+    ran: bool,
+    /// How often in a row a worker died at once, and when the next is to be started.
+    failures: u32,
+    start_at: Instant,
+    /// Another keeper is to take this one's place.
+    to_be_replaced: bool,
+    /// When to be done, once asked to stop.
+    deadline: Option<Instant>,
+    /// `worker` was told that no connection will come.
+    closed: bool,
+    /// Sources have been told of as waiting because all slots are taken, or accepting failed.
+    told_full: bool,
+    told_refused: bool,
+}
+
+impl Keeper {
+    fn new(config: Config) -> anyhow::Result<Self> {
+        let Source::Listen(addresses) = &config.source else { bail!("nothing to listen on") };
+        for stream in &config.streams {
+            config.args.common.tree().check_writable(Area::Raw, &stream.name)?;
+        }
+        let slots = slots(&config);
+        let listeners = listeners::open(&config, addresses)?;
+        let note = Note::new(config.workers, max_hours(&config) + 1, slots as usize)
+            .context("cannot make the memory that keeper and worker share")?;
+        memory::spare_keeper(None);
+        Self::with(config, note, Held::new(slots), listeners)
+    }
+
+    fn restore(config: Config, state: replace::State) -> anyhow::Result<Self> {
+        let note = Note::open(state.note)?;
+        slots(&config);
+        memory::spare_keeper(Some(state.memory_score));
+        let held = Held::restore(state.slots, state.connections, state.segments);
+        let listeners = state.listeners.into_iter().map(|(stream, socket)| Listener::new(stream, socket));
+        let mut keeper = Self::with(config, note, held, listeners.collect::<io::Result<_>>()?)?;
+        let (pid, channel) = state.worker;
+        keeper.worker = Some(Worker::adopt(pid, channel, true)?);
+        keeper.ran = true;
+        log::info!("the keeper was replaced: {} held", cli::count(keeper.held.connections.len(), "connection"));
+        Ok(keeper)
+    }
+
+    fn with(config: Config, note: Note, held: Held, listeners: Vec<Listener>) -> anyhow::Result<Self> {
+        let path = std::env::var_os(replace::BINARY).map_or_else(std::env::current_exe, |path| Ok(path.into()));
+        let path = path.context("cannot find out which program this is")?;
+        let binary = Binary::open(&path).with_context(|| format!("{}: cannot be opened", path.display()))?;
+        Ok(Self {
+            config,
+            binary,
+            note,
+            held,
+            listeners,
+            worker: None,
+            untold: VecDeque::new(),
+            next: None,
+            ran: false,
+            failures: 0,
+            start_at: Instant::now(),
+            to_be_replaced: false,
+            deadline: None,
+            closed: false,
+            told_full: false,
+            told_refused: false,
+        })
+    }
+
+    async fn run(&mut self, signals: &mut Signals) -> anyhow::Result<Outcome> {
+        let mut watchdog = sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 3));
+        loop {
+            self.tell();
+            if self.to_be_replaced {
+                self.replace();
+            }
+            tokio::select! {
+                asked = signals.next() => match asked {
+                    Asked::Stop => self.stop(),
+                    Asked::Upgrade => self.upgrade(),
+                    Asked::Replace => self.to_be_replaced = self.deadline.is_none(),
+                    Asked::Report => self.untold.push_back(Untold::Message(ToWorker::Report)),
+                    Asked::Look => if let Some(outcome) = self.look()? {
+                        return Ok(outcome);
+                    },
+                },
+                message = said(self.worker.as_ref()) => self.hear(message),
+                message = said(self.next.as_ref().map(|(next, _)| next)) => self.hear_next(&message.0),
+                connection = accepted(&self.listeners), if self.accepts() => self.accept(connection).await,
+                () = listens(self.worker.as_ref()), if self.has_to_tell() => {}
+                () = sleep_until(self.start_at.into()), if self.worker.is_none() => self.start(),
+                () = overdue(self.next.as_ref().map(|(next, _)| next)) => self.hurry(),
+                () = time_up(self.deadline) => return self.give_up(),
+                () = tick(&mut watchdog) => notify(&[NotifyState::Watchdog]),
+            }
+            if self.deadline.is_some() {
+                self.accept_rest();
+            }
+        }
+    }
+
+    /// Starts a worker. What it is told first is queued when it is up.
+    fn start(&mut self) {
+        self.untold.clear();
+        self.closed = false;
+        match Worker::start(&self.binary) {
+            Ok(worker) => self.worker = Some(worker),
+            Err(error) => {
+                log::error!("cannot start a worker: {error}; trying again");
+                self.back_off();
+            }
+        }
+    }
+
+    /// Puts off the next start: not at all at first, then for longer and longer.
+    fn back_off(&mut self) {
+        let wait = Duration::from_millis(if self.failures == 0 { 0 } else { 25 << self.failures.min(8) });
+        self.start_at = Instant::now() + wait.min(PATIENCE);
+        self.failures += 1;
+    }
+
+    /// Queues all that there is, for a worker that knows nothing.
+    fn begin(&mut self) {
+        self.untold.clear();
+        self.untold.push_back(Untold::Message(ToWorker::Note));
+        self.untold.extend(self.held.segments.keys().cloned().map(Untold::Segment));
+        self.untold.extend(self.held.connections.keys().copied().map(Untold::Connection));
+        self.untold.push_back(Untold::Message(ToWorker::Begin));
+        if self.deadline.is_some() {
+            self.drain();
+        } else if self.next.as_ref().is_some_and(|(next, _)| next.up) {
+            self.untold.push_back(Untold::Message(ToWorker::HandOver));
+        }
+        if let Some(worker) = &mut self.worker {
+            worker.begun = true;
+        }
+    }
+
+    fn has_to_tell(&self) -> bool {
+        !self.untold.is_empty() && self.worker.as_ref().is_some_and(|worker| worker.begun)
+    }
+
+    /// Tells the worker what it can take now.
+    fn tell(&mut self) {
+        let Some(worker) = self.worker.as_ref().filter(|worker| worker.begun) else { return };
+        while let Some(untold) = self.untold.front() {
+            let told = match untold {
+                Untold::Connection(slot) => self.held.connections.get_mut(slot).map_or(Ok(()), |held| {
+                    let (slot, stream, peer, new) = (*slot, held.stream, held.peer, held.new);
+                    worker
+                        .tell(&ToWorker::Connection { slot, stream, peer, new }, Some(held.socket.as_fd()))
+                        .inspect(|()| held.new = false)
+                }),
+                Untold::Segment(name) => self.held.segments.get(name).map_or(Ok(()), |(file, segment)| {
+                    worker.tell(&ToWorker::Segment { segment: segment.clone() }, Some(file.as_fd()))
+                }),
+                Untold::Message(message @ ToWorker::Note) => worker.tell(message, Some(self.note.as_fd())),
+                Untold::Message(message) => worker.tell(message, None),
+                Untold::End => {
+                    worker.close();
+                    Ok(())
+                }
+            };
+            match told {
+                Ok(()) => _ = self.untold.pop_front(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) if [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&error.kind()) => {
+                    // It is dead; the next one is told everything.
+                    return self.untold.clear();
+                }
+                Err(error) => {
+                    log::error!("cannot hand a descriptor to the worker: {error}; starting another one");
+                    worker.kill();
+                    return self.untold.clear();
+                }
+            }
+        }
+    }
+
+    /// Takes note of what the worker says.
+    fn hear(&mut self, (message, descriptor): (ToKeeper, Option<std::os::fd::OwnedFd>)) {
+        match (message, descriptor) {
+            (ToKeeper::Up, _) => {
+                if let Some(worker) = &mut self.worker {
+                    worker.up = true;
+                }
+                self.begin();
+                if !std::mem::replace(&mut self.ran, true) {
+                    notify(&[NotifyState::Ready]);
+                }
+            }
+            (ToKeeper::Opened { name, segment }, Some(file)) => {
+                self.held.segments.insert(name, (file, segment));
+            }
+            (ToKeeper::Opened { name, .. }, None) => log::error!("a bug: segment {name} came without its file"),
+            (ToKeeper::Sealed { name }, _) => _ = self.held.segments.remove(&name),
+            (ToKeeper::Over { slot }, _) => {
+                self.held.release(slot);
+                // Said again only when that is over, not each time the last slot is taken.
+                self.told_full &= !self.held.has_plenty();
+            }
+        }
+    }
+
+    fn hear_next(&mut self, message: &ToKeeper) {
+        if let (ToKeeper::Up, Some((next, _))) = (message, &mut self.next) {
+            next.up = true;
+            next.started = Instant::now();
+            match &self.worker {
+                Some(_) => self.untold.push_back(Untold::Message(ToWorker::HandOver)),
+                None => self.promote(),
+            }
+        }
+    }
+
+    fn accepts(&self) -> bool {
+        self.ran && self.held.has_room()
+    }
+
+    async fn accept(&mut self, connection: io::Result<held::Connection>) {
+        match connection {
+            Ok(connection) => {
+                self.told_refused = false;
+                self.add(connection);
+                if !self.held.has_room() && !std::mem::replace(&mut self.told_full, true) {
+                    log::warn!("all connections allowed (--max-connections) are in use: more must wait");
+                }
+            }
+            // A peer that was gone before we came.
+            Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+            Err(error) => {
+                if !std::mem::replace(&mut self.told_refused, true) {
+                    log::error!("cannot accept connections: {error}; trying again");
+                }
+                sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+
+    fn add(&mut self, connection: held::Connection) {
+        let slot = self.held.add(connection);
+        self.note.clear(slot);
+        if self.worker.as_ref().is_some_and(|worker| worker.begun) {
+            self.untold.push_back(Untold::Connection(slot));
+        }
+    }
+
+    /// Begins to stop.
+    fn stop(&mut self) {
+        if self.deadline.is_none() {
+            notify(&[NotifyState::Stopping]);
+            self.deadline = Some(Instant::now() + self.config.drain_timeout);
+            if self.worker.as_ref().is_some_and(|worker| worker.begun) {
+                self.drain();
+            }
+            self.accept_rest();
+        }
+    }
+
+    /// Has the worker drain in the time that is left.
+    fn drain(&mut self) {
+        let left = self.deadline.map_or(Duration::ZERO, |deadline| deadline.saturating_duration_since(Instant::now()));
+        let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX);
+        self.untold.push_back(Untold::Message(ToWorker::Drain { millis }));
+    }
+
+    /// Accepts what the kernel has connected already, and closes the listeners: the last ones to be served. Waits only
+    /// for slots and descriptors that other connections have to give back.
+    fn accept_rest(&mut self) {
+        while let Some(listener) = self.listeners.last().filter(|_| self.held.has_room()) {
+            match listener.accept_now() {
+                Ok(Some(connection)) => self.add(connection),
+                Ok(None) => _ = self.listeners.pop(),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(_) => return,
+            }
+        }
+        let begun = self.worker.as_ref().is_some_and(|worker| worker.begun);
+        if self.listeners.is_empty() && begun && !std::mem::replace(&mut self.closed, true) {
+            self.untold.push_back(Untold::End);
+        }
+    }
+
+    /// Sees which worker has ended, and what follows.
+    fn look(&mut self) -> anyhow::Result<Option<Outcome>> {
+        if let Some(status) = self.next.as_ref().and_then(|(next, _)| next.ended()) {
+            self.next = None;
+            let what = how(status);
+            log::error!("the new worker {what} before it could take over; the old one goes on: mend the new program");
+        }
+        let Some(status) = self.worker.as_ref().and_then(Worker::ended) else { return Ok(None) };
+        let Some(worker) = self.worker.take() else { return Ok(None) };
+        for words in worker.last_words() {
+            if !matches!(words.0, ToKeeper::Up) {
+                self.hear(words);
+            }
+        }
+        if !self.ran && status.code().is_some() {
+            return Err(cli::Reported.into());
+        }
+        if self.deadline.is_some() && self.held.is_empty() && self.listeners.is_empty() {
+            return if status.success() { Ok(Some(Outcome::Done)) } else { Err(cli::Reported.into()) };
+        }
+        if self.next.as_ref().is_some_and(|(next, _)| next.up) {
+            self.promote();
+            return Ok(None);
+        }
+        if worker.started.elapsed() >= AT_ONCE {
+            self.failures = 0;
+        }
+        log::error!(
+            "the worker {}; the next one takes up where it was ({} held)",
+            how(status),
+            cli::count(self.held.connections.len(), "connection")
+        );
+        self.back_off();
+        Ok(None)
+    }
+
+    /// Starts a worker from the binary on disk, to follow the one that runs.
+    fn upgrade(&mut self) {
+        if self.deadline.is_some() || self.next.is_some() {
+            return;
+        }
+        let path = &self.binary.path;
+        match Binary::open(path).and_then(|binary| Ok((Worker::start(&binary)?, binary))) {
+            Ok(next) => self.next = Some(next),
+            Err(error) => log::error!("{}: cannot be started: {error}; the old worker goes on", path.display()),
+        }
+    }
+
+    /// Puts the new worker in the place of the old one, which has ended.
+    fn promote(&mut self) {
+        if let Some((next, binary)) = self.next.take() {
+            log::info!("the worker was replaced by a new one from {}", binary.path.display());
+            (self.worker, self.binary) = (Some(next), binary);
+            self.closed = false;
+            self.begin();
+        }
+    }
+
+    /// A new worker does not come up, or the old one does not hand over.
+    fn hurry(&mut self) {
+        let Some((next, _)) = &mut self.next else { return };
+        if let Some(worker) = self.worker.as_ref().filter(|_| next.up) {
+            log::warn!("the old worker does not hand over; it is killed");
+            worker.kill();
+        } else {
+            log::error!("the new worker does not come up; it is killed");
+            next.kill();
+        }
+        next.started = Instant::now();
+    }
+
+    /// Has another keeper, from the binary on disk, take this one's place, as soon as no worker starts or ends.
+    fn replace(&mut self) {
+        let ready = self.worker.as_ref().is_some_and(|worker| worker.begun) && self.untold.is_empty();
+        if !ready || self.next.is_some() {
+            return;
+        }
+        self.to_be_replaced = false;
+        // Returns only if that failed.
+        let error = replace::replace(self);
+        log::error!("the keeper cannot be replaced: {error:#}; it goes on");
+    }
+
+    /// The time to drain, and more, is up.
+    fn give_up(&mut self) -> anyhow::Result<Outcome> {
+        if let Some(worker) = &self.worker {
+            worker.kill();
+        }
+        match (self.held.connections.len(), self.held.segments.len()) {
+            (0, segments) => bail!("not sealed, and open until the next start: {}", cli::count(segments, "segment")),
+            (connections, _) => bail!(
+                "unread data of {} is lost: the time to drain (--drain-timeout) is up",
+                cli::count(connections, "connection")
+            ),
+        }
+    }
+}
+
+async fn said(worker: Option<&Worker>) -> (ToKeeper, Option<std::os::fd::OwnedFd>) {
+    match worker {
+        Some(worker) => worker.receive().await,
+        None => pending().await,
+    }
+}
+
+async fn accepted(listeners: &[Listener]) -> io::Result<held::Connection> {
+    poll_fn(|context| {
+        for listener in listeners {
+            if let Poll::Ready(connection) = listener.poll_accept(context) {
+                return Poll::Ready(connection);
+            }
+        }
+        Poll::Pending
+    })
+    .await
+}
+
+async fn listens(worker: Option<&Worker>) {
+    match worker {
+        Some(worker) => worker.listens().await,
+        None => pending().await,
+    }
+}
+
+async fn overdue(next: Option<&Worker>) {
+    match next {
+        Some(next) => sleep_until((next.started + PATIENCE).into()).await,
+        None => pending().await,
+    }
+}
+
+async fn time_up(deadline: Option<Instant>) {
+    match deadline {
+        Some(deadline) => sleep_until((deadline + GRACE).into()).await,
+        None => pending().await,
+    }
+}
+
+async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
+    match watchdog {
+        Some(watchdog) => _ = watchdog.tick().await,
+        None => pending().await,
+    }
+}
+
+/// Tells systemd, if it started us.
+fn notify(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        log::warn!("the service manager cannot be notified: {error}");
+    }
+}
+
+fn how(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".into(),
+    }
+}
+
+/// Each connection and segment needs a descriptor: asks for as many as the system grants, for the workers too, and returns
+/// how many connections that is enough for, segments first.
+fn slots(config: &Config) -> u32 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let granted = if raised.is_ok() { limit.maximum } else { limit.current };
+    let wanted = config.args.max_connections;
+    // Beside the open segments there are those that are being sealed (files.rs); the rest is for folders, listeners and
+    // the system's own.
+    let others = u64::from(config.args.max_open) * 3 + 64;
+    let slots = granted.map_or(wanted, |granted| u32::try_from(granted.saturating_sub(others)).unwrap_or(u32::MAX));
+    if slots < wanted {
+        let slots = slots.max(1);
+        log::warn!(
+            "the limit of open files (ulimit -n) allows only {slots} of {wanted} connections (--max-connections)"
+        );
+    }
+    wanted.min(slots.max(1))
+}

@@ -1,0 +1,108 @@
+//! Taking up what a dead worker left: for each byte that it peeked, whether it is written and whether it is consumed.
+//!
+//! An intent of the [`Note`] says which bytes of a connection were about to be appended to which segments at which
+//! lengths. One call consumes all of them or none, so:
+//!
+//! | the kernel has consumed them | the segments | what is done |
+//! |---|---|---|
+//! | yes | hold all of them | nothing |
+//! | no | hold all of them | they are consumed |
+//! | no | lack some | the segments are cut to their lengths before, and the bytes read again |
+//!
+//! Then every segment consists of complete lines that were consumed, and is sealed.
+
+use std::collections::HashMap;
+use std::os::fd::OwnedFd;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use layout::{Inherited, SegmentId, Tree};
+use serde_json::Value;
+
+use crate::channel::ToKeeper;
+use crate::note::{Intent, Note, Write};
+use crate::program::Shared;
+use crate::socket;
+use crate::thread::Incoming;
+use crate::worker::ToKeeperSender;
+
+/// How long to wait before trying again what the storage refuses.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// The segments of a dead worker, by number, each with its name.
+pub(crate) type Left = HashMap<u128, (String, Inherited)>;
+
+/// Adds a segment that the keeper has passed on.
+pub(crate) fn add(left: &mut Left, tree: &Tree, segment: Value, file: OwnedFd) -> anyhow::Result<()> {
+    let id: SegmentId = serde_json::from_value(segment)?;
+    let (number, name) = (id.name.number(), id.name.to_string());
+    left.insert(number, (name, Inherited::new(tree, id, file)));
+    Ok(())
+}
+
+/// Carries out or undoes what a dead worker was about to do, counts its death, and has its segments sealed. Waits as long
+/// as the storage refuses.
+pub(crate) fn take_up(left: Left, note: &Note, connections: &[Incoming], shared: &Shared, keeper: &ToKeeperSender) {
+    for row in 0..note.rows() {
+        if let Some(intent) = note.intent(row) {
+            let socket = connections.iter().find(|connection| connection.slot == intent.slot);
+            if patiently(|| resolve(&intent, socket, &left)) { note.settle(row) } else { note.disarm(row) }
+        }
+        note.count_death(row);
+    }
+    let mut open = Vec::new();
+    for (_, (name, segment)) in left {
+        match patiently(|| Ok(segment.resume()?)) {
+            Some(resumed) => open.push(resumed),
+            None => keeper.send(&ToKeeper::Sealed { name }, None),
+        }
+    }
+    shared.stats.open_segments.fetch_add(open.len() as u64, Relaxed);
+    shared.files.seal(open);
+}
+
+/// Whether the bytes of `intent` are written and consumed now; if not, nothing of them is written.
+fn resolve(intent: &Intent, connection: Option<&Incoming>, left: &Left) -> anyhow::Result<bool> {
+    let consumed = match connection {
+        Some(connection) => socket::consumed(&connection.socket)? >= intent.position + intent.taken,
+        // The keeper lets go of a connection when it is over, and none is over in the middle of this.
+        None => true,
+    };
+    let length = |write: &Write| left.get(&write.segment).map_or(Ok(0), |(_, segment)| segment.length());
+    let mut written = true;
+    for write in &intent.writes {
+        written &= length(write)? >= write.before + write.bytes;
+    }
+    if let (false, true, Some(connection)) = (consumed, written, connection) {
+        socket::consume(&connection.socket, usize::try_from(intent.taken)?)?;
+    }
+    if !written {
+        if consumed {
+            log::error!("a bug: bytes were consumed that are not written: {intent:?}");
+        }
+        for write in &intent.writes {
+            if let Some((_, segment)) = left.get(&write.segment)
+                && segment.length()? > write.before
+            {
+                segment.cut(write.before)?;
+            }
+        }
+    }
+    Ok(consumed || written)
+}
+
+/// Tries until it works; says once that it does not.
+fn patiently<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> T {
+    let mut told = false;
+    loop {
+        match attempt() {
+            Ok(done) => return done,
+            Err(error) => {
+                if !std::mem::replace(&mut told, true) {
+                    log::error!("{error:#}; reading waits, nothing is lost: mend the disk");
+                }
+                std::thread::sleep(RETRY);
+            }
+        }
+    }
+}
