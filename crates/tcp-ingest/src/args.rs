@@ -13,7 +13,8 @@ use models::Model;
 ///
 /// Messages are lines (LF or CRLF). What the stream's model accepts goes to raw/, everything else to quarantine/ with the
 /// reason. SIGTERM and SIGINT stop it cleanly: it takes what the kernel holds, writes, syncs, seals and exits.
-/// SIGUSR1 logs the statistics.
+/// SIGHUP replaces the process that serves connections by one from the binary on disk, SIGUSR2 the one that holds them;
+/// no connection is closed. SIGUSR1 logs the statistics.
 #[derive(Debug, clap::Parser)]
 #[command(name = "tcp-ingest", version = cli::VERSION)]
 pub(crate) struct Args {

@@ -300,11 +300,13 @@ impl Connection {
         let now = Utc::now();
         let line = intake.buffer.get(..count).unwrap_or_default();
         intake.batch.unfinished(line, why, &self.source, now);
+        // The end is when a peek says so. Until then, what comes is the rest of this line, and no line by itself.
+        let framing = self.framing.clone();
+        self.framing.break_line();
         if !self.commit(intake, count, now)? {
+            self.framing = framing;
             return Ok(Turn::Refused);
         }
-        // The end is when a peek says so. Until then, what comes is the rest of this line, and no line by itself.
-        self.framing.break_line();
         self.pending = 0;
         Ok(Turn::Again)
     }
