@@ -144,7 +144,9 @@ proptest! {
             match judged {
                 Ok(time) => {
                     prop_assert!(std::str::from_utf8(&bytes).is_ok());
-                    prop_assert!(serde_json::from_slice::<Json>(&bytes).unwrap().is_object());
+                    // Not as values: a number in an ignored field may be beyond what a double holds.
+                    prop_assert!(serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok());
+                    prop_assert_eq!(bytes.trim_ascii_start().first(), Some(&b'{'));
                     prop_assert_eq!(time.is_some(), !envelope);
                     prop_assert_eq!(decoder.record(&record, &mut row), Ok(()));
                     prop_assert!(row.iter().all(|value| !matches!(value, Value::Double(number) if !number.is_finite())));
