@@ -13,6 +13,15 @@ pub fn point(name: &str) {
     let _ = name;
 }
 
+/// An error, as of a broken disk, if the environment says so.
+#[inline]
+pub fn fails(name: &str) -> std::io::Result<()> {
+    #[cfg(feature = "faults")]
+    armed::fails(name)?;
+    let _ = name;
+    Ok(())
+}
+
 /// Dies in the middle of writing `pieces` to `file` if the environment says so: half of them are there.
 #[inline]
 pub fn tear(name: &str, file: &std::fs::File, pieces: &[std::io::IoSlice<'_>]) {
@@ -55,6 +64,10 @@ mod armed {
         {
             std::process::abort();
         }
+    }
+
+    pub(super) fn fails(name: &str) -> std::io::Result<()> {
+        if is_due(name) { Err(rustix::io::Errno::IO.into()) } else { Ok(()) }
     }
 
     pub(super) fn tear(name: &str, mut file: &std::fs::File, pieces: &[std::io::IoSlice<'_>]) {

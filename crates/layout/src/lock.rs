@@ -51,8 +51,10 @@ impl Locked {
         }
     }
 
-    /// Takes over the lock of a file that another process had open: the descriptor it gave away holds it still.
+    /// Takes over the lock of a file that another process had open: the descriptor it gave away holds it still, unless
+    /// that process gave it up when it ended in order.
     pub(crate) fn inherit(file: File) -> Self {
+        let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Self(file)
     }
 

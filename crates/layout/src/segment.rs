@@ -6,7 +6,7 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Write as _};
+use std::io::{self, IoSlice, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ use crate::fault;
 use crate::hour::Hour;
 use crate::lock::Locked;
 use crate::name::Name;
+use crate::publish::{Draft, publish};
 use crate::tree::{Area, Tree};
 
 /// The part of a segment's file name that is unique: a ULID, for a file derived from another segment with a suffix.
@@ -235,6 +236,7 @@ impl OpenSegment {
         std::mem::take(&mut self.unsynced).then(|| SegmentSync {
             file: Arc::clone(&self.file),
             path: self.path.clone(),
+            name: self.sealed.name.clone(),
             entry_synced: Arc::clone(&self.entry_synced),
         })
     }
@@ -287,6 +289,43 @@ impl Inherited {
 
     /// The segment, to be sealed; none if it is sealed, or gone, already.
     pub fn resume(&self) -> Result<Option<OpenSegment>> {
+        let Some(len) = self.left()? else { return Ok(None) };
+        let file = self.file.try_clone().map_err(Error::at("take up", &self.open))?;
+        Ok(Some(OpenSegment::resume(Locked::inherit(file), self.open.clone(), self.sealed.clone(), len)))
+    }
+
+    /// The same in a new file, which is synced and in the old one's place: for a segment whose sync failed, since the
+    /// kernel may have dropped pages of it that no other sync would write. What it dropped reads as zeros, if at all.
+    pub fn rewrite(&self) -> Result<Option<OpenSegment>> {
+        if self.left()?.is_none() {
+            return Ok(None);
+        }
+        let draft = Draft::new(self.open.clone())?;
+        let (mut len, mut zeros) = (0, 0);
+        let mut copy = || -> io::Result<()> {
+            // Through memory: a file system that shares the blocks of copies would share the bad ones.
+            let (mut from, mut to) = (File::open(&self.open)?, File::create(draft.path())?);
+            let mut buffer = vec![0; 1 << 20];
+            while let count @ 1.. = from.read(&mut buffer)? {
+                let piece = buffer.get(..count).unwrap_or_default();
+                zeros += piece.iter().map(|byte| u64::from(*byte == 0)).sum::<u64>();
+                len += count as u64;
+                to.write_all(piece)?;
+            }
+            Ok(())
+        };
+        copy().map_err(Error::at("copy", &self.open))?;
+        publish(vec![draft])?;
+        if zeros > 0 {
+            log::error!("{}: the disk has lost {zeros} bytes; compact will name the lines", self.open.display());
+        }
+        let file = File::options().append(true).open(&self.open).map_err(Error::at("open", &self.open))?;
+        let file = Locked::try_new(file, &self.open)?;
+        Ok(file.map(|file| OpenSegment::resume(file, self.open.clone(), self.sealed.clone(), len)))
+    }
+
+    /// Its length, if it still has to be sealed. One that is sealed gets its name made durable.
+    fn left(&self) -> Result<Option<u64>> {
         let ours = self.file.metadata().map_err(Error::at("look at", &self.open))?;
         if ours.nlink() == 0 {
             return Ok(None);
@@ -300,8 +339,7 @@ impl Inherited {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => return Err(Error::at("look at", &self.sealed.path)(error)),
         }
-        let file = self.file.try_clone().map_err(Error::at("take up", &self.open))?;
-        Ok(Some(OpenSegment::resume(Locked::inherit(file), self.open.clone(), self.sealed.clone(), ours.len())))
+        Ok(Some(ours.len()))
     }
 }
 
@@ -310,14 +348,21 @@ impl Inherited {
 pub struct SegmentSync {
     file: Arc<Locked>,
     path: PathBuf,
+    name: SegmentName,
     entry_synced: Arc<AtomicBool>,
 }
 
 impl SegmentSync {
+    /// The segment's name.
+    pub fn name(&self) -> &SegmentName {
+        &self.name
+    }
+
     /// Syncs the segment, and the first time its folder. After an error the kernel may have dropped what was written:
     /// trying again proves nothing.
     pub fn run(&self) -> Result<()> {
-        self.file.file().sync_data().map_err(Error::at("sync", &self.path))?;
+        let synced = fault::fails("segment.sync").and_then(|()| self.file.file().sync_data());
+        synced.map_err(Error::at("sync", &self.path))?;
         if !self.entry_synced.load(Ordering::Relaxed) {
             dirs::sync_names([self.path.as_path()])?;
             self.entry_synced.store(true, Ordering::Relaxed);
@@ -347,7 +392,7 @@ impl From<SealError> for Error {
 /// Seals `segments`: syncs each, renames it to its sealed name, syncs the folders. Empty ones are removed.
 pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSegment>, SealError> {
     for segment in segments.iter().filter(|segment| !segment.is_empty()) {
-        if let Err(error) = segment.file.file().sync_all() {
+        if let Err(error) = fault::fails("seal.sync").and_then(|()| segment.file.file().sync_all()) {
             let error = Error::at("sync", &segment.path)(error);
             return Err(SealError { error, unsynced: true, open: segments });
         }

@@ -49,6 +49,8 @@ pub(crate) enum ToKeeper {
     Opened { name: String, segment: serde_json::Value },
     /// A segment needs to be held no longer.
     Sealed { name: String },
+    /// Syncing a segment failed: what syncs it again proves nothing.
+    Unsynced { name: String },
     /// A connection is over.
     Over { slot: u32 },
 }

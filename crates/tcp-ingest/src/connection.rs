@@ -209,10 +209,17 @@ impl Connection {
 
     /// Whether something arrives that was on its way when the end came; waits a little for it.
     async fn more_comes(&self, until: Instant) -> bool {
+        self.clear_readiness();
+        let until = until.min(Instant::now() + LINGER / 4);
+        let ready = tokio::time::timeout_at(until.into(), self.socket.ready(Interest::READABLE)).await;
+        // Who has closed is ready for ever; all that it sent is there.
+        ready.is_ok_and(|ready| ready.is_ok_and(|ready| !ready.is_read_closed()))
+    }
+
+    /// Forgets that there is something to read; whatever arrived after the last peek says so again.
+    fn clear_readiness(&self) {
         let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
         let _ = self.socket.try_io(Interest::READABLE, nothing);
-        let until = until.min(Instant::now() + LINGER / 4);
-        tokio::time::timeout_at(until.into(), self.socket.ready(Interest::READABLE)).await.is_ok()
     }
 
     /// Ends although there is more to read, and says so.
@@ -228,9 +235,7 @@ impl Connection {
             // What the peer sent before it closed was all there to be peeked.
             Turn::Nothing if ready.is_read_closed() => self.last(Ending::ByPeer.why()),
             Turn::Nothing => {
-                // Clears the readiness; whatever arrived after the peek sets it again.
-                let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
-                let _ = self.socket.try_io(Interest::READABLE, nothing);
+                self.clear_readiness();
                 Ok(Turn::Nothing)
             }
             turn => Ok(turn),

@@ -6,11 +6,14 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use layout::{OpenSegment, SegmentSync, seal};
+use layout::{OpenSegment, SegmentName, SegmentSync, seal};
 
 use crate::channel::ToKeeper;
 use crate::stats::Stats;
 use crate::worker::ToKeeperSender;
+
+/// The status of a worker that ends where it stands, and has lost nothing.
+pub(crate) const TO_BE_CONTINUED: i32 = 70;
 
 /// What ends the program: set once, by whoever meets it first.
 #[derive(Debug, Default)]
@@ -33,7 +36,7 @@ impl Failure {
         let what = what.into();
         if self.fatal {
             log::error!("{what}");
-            std::process::exit(1);
+            std::process::exit(TO_BE_CONTINUED);
         }
         self.end_with(what);
     }
@@ -94,7 +97,7 @@ fn work(queue: &Receiver<Job>, stats: &Stats, failure: &Failure, keeper: Option<
             Ok(Job::Sync(syncs, busy)) => {
                 for sync in syncs {
                     if let Err(error) = sync.run() {
-                        failure.report(unsynced(&error));
+                        sealing.unsynced(&[sync.name().clone()], &error);
                     }
                 }
                 busy.store(false, Ordering::Relaxed);
@@ -145,7 +148,7 @@ impl Sealing<'_> {
         let (sealed, refused) = match seal(segments) {
             Ok(sealed) => (sealed.len(), Ok(())),
             Err(failed) if failed.unsynced => {
-                self.failure.report(unsynced(&failed.error));
+                self.unsynced(&names, &failed.error);
                 return Ok(());
             }
             Err(failed) => {
@@ -163,6 +166,21 @@ impl Sealing<'_> {
         refused
     }
 
+    /// What was written since the last sync may not be on the disk. A worker's successor copies it while the kernel still
+    /// has it; without one, the program ends.
+    fn unsynced(&self, names: &[SegmentName], error: &layout::Error) {
+        if let Some(keeper) = &self.keeper {
+            for name in names {
+                keeper.send(&ToKeeper::Unsynced { name: name.to_string() }, None);
+            }
+            self.failure.report(format!("{error}; what was written is copied to a new file"));
+        } else {
+            self.failure.report(format!(
+                "{error}; stopping, because what was written since the last sync may not be on the disk: check the disk, then compare with the sources"
+            ));
+        }
+    }
+
     fn retry(&mut self) {
         // One by one, so that one that is refused for good keeps no other back.
         let before = self.refused.len();
@@ -173,10 +191,4 @@ impl Sealing<'_> {
             log::warn!("all segments are sealed again");
         }
     }
-}
-
-fn unsynced(error: &layout::Error) -> String {
-    format!(
-        "{error}; stopping, because what was written since the last sync may not be on the disk: check the disk, then compare with the sources"
-    )
 }

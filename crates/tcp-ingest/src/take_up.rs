@@ -9,7 +9,7 @@
 //! | no | hold all of them | they are consumed |
 //! | no | lack some | the segments are cut to their lengths before, and the bytes read again |
 //!
-//! Then every segment consists of complete lines that were consumed, and is sealed.
+//! Then every segment consists of complete lines that were consumed, and is sealed; one whose sync failed is copied first.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -29,14 +29,23 @@ use crate::worker::ToKeeperSender;
 /// How long to wait before trying again what the storage refuses.
 const RETRY: Duration = Duration::from_millis(200);
 
-/// The segments of a dead worker, by number, each with its name.
-pub(crate) type Left = HashMap<u128, (String, Inherited)>;
+/// A segment of a dead worker.
+pub(crate) struct Segment {
+    name: String,
+    file: Inherited,
+    /// A sync of it failed.
+    unsynced: bool,
+}
+
+/// The segments of a dead worker, by number.
+pub(crate) type Left = HashMap<u128, Segment>;
 
 /// Adds a segment that the keeper has passed on.
 pub(crate) fn add(left: &mut Left, tree: &Tree, segment: Value, file: OwnedFd) -> anyhow::Result<()> {
+    let unsynced = segment.get("unsynced").is_some();
     let id: SegmentId = serde_json::from_value(segment)?;
     let (number, name) = (id.name.number(), id.name.to_string());
-    left.insert(number, (name, Inherited::new(tree, id, file)));
+    left.insert(number, Segment { name, file: Inherited::new(tree, id, file), unsynced });
     Ok(())
 }
 
@@ -51,8 +60,8 @@ pub(crate) fn take_up(left: Left, note: &Note, connections: &[Incoming], shared:
         note.count_death(row);
     }
     let mut open = Vec::new();
-    for (_, (name, segment)) in left {
-        match patiently(|| Ok(segment.resume()?)) {
+    for Segment { name, file, unsynced } in left.into_values() {
+        match patiently(|| Ok(if unsynced { file.rewrite()? } else { file.resume()? })) {
             Some(resumed) => open.push(resumed),
             None => keeper.send(&ToKeeper::Sealed { name }, None),
         }
@@ -68,23 +77,26 @@ fn resolve(intent: &Intent, connection: Option<&Incoming>, left: &Left) -> anyho
         // The keeper lets go of a connection when it is over, and none is over in the middle of this.
         None => true,
     };
-    let length = |write: &Write| left.get(&write.segment).map_or(Ok(0), |(_, segment)| segment.length());
+    let length = |write: &Write| left.get(&write.segment).map_or(Ok(0), |segment| segment.file.length());
     let mut written = true;
     for write in &intent.writes {
         written &= length(write)? >= write.before + write.bytes;
     }
-    if let (false, true, Some(connection)) = (consumed, written, connection) {
-        socket::consume(&connection.socket, usize::try_from(intent.taken)?)?;
+    if let (false, true, Some(connection)) = (consumed, written, connection)
+        && let Err(error) = socket::consume(&connection.socket, usize::try_from(intent.taken)?)
+    {
+        // Then nobody reads them again either.
+        log::warn!("tcp {}: {error}", connection.peer);
     }
     if !written {
         if consumed {
             log::error!("a bug: bytes were consumed that are not written: {intent:?}");
         }
         for write in &intent.writes {
-            if let Some((_, segment)) = left.get(&write.segment)
-                && segment.length()? > write.before
+            if let Some(Segment { file, .. }) = left.get(&write.segment)
+                && file.length()? > write.before
             {
-                segment.cut(write.before)?;
+                file.cut(write.before)?;
             }
         }
     }

@@ -17,7 +17,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::args::Config;
 use crate::channel::{Channel, ToKeeper, ToWorker, Wait};
-use crate::files::{Failure, Files};
+use crate::files::{Failure, Files, TO_BE_CONTINUED};
 use crate::keeper;
 use crate::note::Note;
 use crate::pass_on::PassOn;
@@ -51,9 +51,13 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     let mut incoming = incoming.context("no keeper: this is not started by hand")?;
     let to_keeper = ToKeeperSender(Arc::new(channel));
 
+    let Some((ToWorker::Note, Some(memory))) = incoming.async_io(Interest::READABLE, Channel::receive).await? else {
+        bail!("no note: this is not started by hand");
+    };
+    let note = Arc::new(Note::open(memory)?);
     recover(&config);
     to_keeper.send(&ToKeeper::Up, None);
-    let Some((note, left, connections)) = first(&mut incoming, &config).await? else { return Ok(Outcome::Done) };
+    let Some((left, connections)) = first(&mut incoming, &config).await? else { return Ok(Outcome::Done) };
 
     let stats = Arc::new(Stats::new(&config.streams));
     let failure = Arc::new(Failure::fatal());
@@ -134,21 +138,17 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
 }
 
 /// What the keeper holds when the worker begins; none if it never began.
-async fn first(
-    keeper: &mut AsyncFd<Channel>,
-    config: &Config,
-) -> anyhow::Result<Option<(Arc<Note>, Left, Vec<Incoming>)>> {
-    let (mut note, mut left, mut connections) = (None, HashMap::new(), Vec::new());
+async fn first(keeper: &mut AsyncFd<Channel>, config: &Config) -> anyhow::Result<Option<(Left, Vec<Incoming>)>> {
+    let (mut left, mut connections) = (HashMap::new(), Vec::new());
     while let Some(message) = keeper.async_io(Interest::READABLE, Channel::receive).await? {
         match message {
-            (ToWorker::Note, Some(memory)) => note = Some(Arc::new(Note::open(memory)?)),
             (ToWorker::Segment { segment }, Some(file)) => {
                 take_up::add(&mut left, &config.args.common.tree(), segment, file)?;
             }
             (ToWorker::Connection { slot, stream, peer, new }, Some(socket)) => {
                 connections.push(Incoming { socket: socket.into(), slot, stream, peer, new });
             }
-            (ToWorker::Begin, _) => return Ok(Some((note.context("no note")?, left, connections))),
+            (ToWorker::Begin, _) => return Ok(Some((left, connections))),
             (message, _) => log::error!("a bug: the keeper says {message:?}"),
         }
     }
@@ -177,10 +177,15 @@ impl Dispatch {
 pub(crate) struct ToKeeperSender(Arc<Channel>);
 
 impl ToKeeperSender {
-    /// Says something, and waits while the keeper is behind.
+    /// Says something, and waits while the keeper is behind. Where a living keeper cannot take it the process ends: a
+    /// segment that it does not hold would have no owner when this worker dies.
     pub(crate) fn send(&self, message: &ToKeeper, descriptor: Option<std::os::fd::BorrowedFd<'_>>) {
-        if let Err(error) = self.0.send(message, descriptor, Wait::Yes) {
-            log::debug!("the keeper is not told: {error}");
+        match self.0.send(message, descriptor, Wait::Yes) {
+            Err(error) if ![io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&error.kind()) => {
+                log::error!("the keeper cannot be told: {error}");
+                std::process::exit(TO_BE_CONTINUED);
+            }
+            _ => {}
         }
     }
 }

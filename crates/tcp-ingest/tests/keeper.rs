@@ -117,6 +117,48 @@ fn a_line_that_was_stamped_and_written_is_not_stamped_again() {
     }
 }
 
+#[test]
+fn after_a_failed_sync_what_was_written_is_in_a_new_file() {
+    use std::os::unix::fs::MetadataExt as _;
+    for point in ["segment.sync:1", "seal.sync:1"] {
+        let house = House::new();
+        let server = fragile(&house, &["telemetry"], point, "--seal-after 2s");
+        let mut source = server.connect();
+        let sent: Vec<_> = (0..100).map(|n| reading(0, 100 + n, 1.0)).collect();
+        source.write_all((sent.join("\n") + "\n").as_bytes()).unwrap();
+        until("it is written", || house.files_like("raw/", ".open").len() == 1);
+        let before = house.files_like("raw/", ".open")[0].metadata().unwrap().ino();
+        until(&format!("{point} is reached"), || mark(&house).exists());
+        until("it is sealed", || house.files_like("raw/", ".json").len() == 1);
+        assert_ne!(house.files_like("raw/", ".json")[0].metadata().unwrap().ino(), before, "{point}");
+        is_open(&mut source);
+        let log = server.stop();
+        assert_eq!(log.matches("copied to a new file").count(), 1, "{point}: {log}");
+        assert_eq!(lines(&house, "raw"), sent, "{point}");
+    }
+}
+
+#[test]
+fn a_closed_source_that_left_half_a_line_does_not_hold_up_the_end() {
+    let house = House::new();
+    let server = Server::start(&house, &["telemetry"], "");
+    // The worker does not get to it before it is told to stop.
+    until("there is a worker", || !server.workers().is_empty());
+    server.send(reading(0, 1, 1.0) + "\n");
+    until("it serves", || lines(&house, "raw").len() == 1);
+    let worker = server.workers()[0];
+    assert!(kill("-STOP", worker));
+    server.send(reading(0, 2, 1.0) + "\n{\"half");
+    server.signal("-TERM");
+    std::thread::sleep(Duration::from_millis(100));
+    assert!(kill("-CONT", worker));
+    let start = std::time::Instant::now();
+    let (status, log) = server.wait();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(start.elapsed() < Duration::from_secs(5), "{log}");
+    assert_eq!((lines(&house, "raw").len(), lines(&house, "quarantine").len()), (2, 1));
+}
+
 /// Sends numbered messages over `count` connections, numbered from `first`, for so long; returns them all.
 fn send(server: &Server, first: i64, count: i64, seconds: f64, mut meanwhile: impl FnMut()) -> Vec<String> {
     /// Stops the senders, also when the test fails.

@@ -1,7 +1,7 @@
 //! The keeper: binds, accepts, holds every descriptor, and sees to it that a worker runs.
 //!
 //! It never reads from a connection and never touches the tree, so that there is little it could die of. A worker
-//! ([`serve`](crate::serve)) gets the connections over a socket; when it dies they stay open, the kernel goes on
+//! ([`worker`](crate::worker)) gets the connections over a socket; when it dies they stay open, the kernel goes on
 //! receiving, and the next worker takes them up. All that has to outlive a worker is held here: listening sockets,
 //! connections, the files of open segments with their locks ([`held`]), and the note ([`Note`]).
 //!
@@ -39,6 +39,7 @@ pub(crate) use self::process::WORKER;
 use self::process::{Binary, Worker};
 use crate::args::{Config, Source};
 use crate::channel::{ToKeeper, ToWorker};
+use crate::files::TO_BE_CONTINUED;
 use crate::note::Note;
 use crate::writer::max_hours;
 
@@ -135,6 +136,8 @@ struct Keeper {
     deadline: Option<Instant>,
     /// `worker` was told that no connection will come.
     closed: bool,
+    /// A worker that drained had to leave something.
+    failed: bool,
     /// Sources have been told of as waiting because all slots are taken, or accepting failed.
     told_full: bool,
     told_refused: bool,
@@ -187,6 +190,7 @@ impl Keeper {
             to_be_replaced: false,
             deadline: None,
             closed: false,
+            failed: false,
             told_full: false,
             told_refused: false,
         })
@@ -228,7 +232,7 @@ impl Keeper {
     fn start(&mut self) {
         self.untold.clear();
         self.closed = false;
-        match Worker::start(&self.binary) {
+        match Worker::start(&self.binary, &self.note) {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => {
                 log::error!("cannot start a worker: {error}; trying again");
@@ -247,7 +251,6 @@ impl Keeper {
     /// Queues all that there is, for a worker that knows nothing.
     fn begin(&mut self) {
         self.untold.clear();
-        self.untold.push_back(Untold::Message(ToWorker::Note));
         self.untold.extend(self.held.segments.keys().cloned().map(Untold::Segment));
         self.untold.extend(self.held.connections.keys().copied().map(Untold::Connection));
         self.untold.push_back(Untold::Message(ToWorker::Begin));
@@ -279,7 +282,6 @@ impl Keeper {
                 Untold::Segment(name) => self.held.segments.get(name).map_or(Ok(()), |(file, segment)| {
                     worker.tell(&ToWorker::Segment { segment: segment.clone() }, Some(file.as_fd()))
                 }),
-                Untold::Message(message @ ToWorker::Note) => worker.tell(message, Some(self.note.as_fd())),
                 Untold::Message(message) => worker.tell(message, None),
                 Untold::End => {
                     worker.close();
@@ -319,6 +321,12 @@ impl Keeper {
             }
             (ToKeeper::Opened { name, .. }, None) => log::error!("a bug: segment {name} came without its file"),
             (ToKeeper::Sealed { name }, _) => _ = self.held.segments.remove(&name),
+            // The successor finds it in what it is told of the segment.
+            (ToKeeper::Unsynced { name }, _) => {
+                if let Some((_, segment)) = self.held.segments.get_mut(&name) {
+                    segment["unsynced"] = true.into();
+                }
+            }
             (ToKeeper::Over { slot }, _) => {
                 self.held.release(slot);
                 // Said again only when that is over, not each time the last slot is taken.
@@ -415,6 +423,8 @@ impl Keeper {
         }
         let Some(status) = self.worker.as_ref().and_then(Worker::ended) else { return Ok(None) };
         let Some(worker) = self.worker.take() else { return Ok(None) };
+        self.failed |=
+            self.deadline.is_some() && status.code().is_some_and(|code| ![0, TO_BE_CONTINUED].contains(&code));
         for words in worker.last_words() {
             if !matches!(words.0, ToKeeper::Up) {
                 self.hear(words);
@@ -424,7 +434,11 @@ impl Keeper {
             return Err(cli::Reported.into());
         }
         if self.deadline.is_some() && self.held.is_empty() && self.listeners.is_empty() {
-            return if status.success() { Ok(Some(Outcome::Done)) } else { Err(cli::Reported.into()) };
+            return match (status.success() && !self.failed, status.code()) {
+                (true, _) => Ok(Some(Outcome::Done)),
+                (false, Some(_)) => Err(cli::Reported.into()),
+                (false, None) => bail!("the worker {} at the very end", how(status)),
+            };
         }
         if self.next.as_ref().is_some_and(|(next, _)| next.up) {
             self.promote();
@@ -448,7 +462,7 @@ impl Keeper {
             return;
         }
         let path = &self.binary.path;
-        match Binary::open(path).and_then(|binary| Ok((Worker::start(&binary)?, binary))) {
+        match Binary::open(path).and_then(|binary| Ok((Worker::start(&binary, &self.note)?, binary))) {
             Ok(next) => self.next = Some(next),
             Err(error) => log::error!("{}: cannot be started: {error}; the old worker goes on", path.display()),
         }

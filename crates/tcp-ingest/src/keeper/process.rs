@@ -14,6 +14,7 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use crate::channel::{Channel, ToKeeper, ToWorker, Wait};
+use crate::note::Note;
 
 /// Set for a worker: what its `oom_score_adj` is to be. Its standard input is its end of the channel.
 pub(crate) const WORKER: &str = "TCP_INGEST_WORKER";
@@ -55,13 +56,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts one.
-    pub(super) fn start(binary: &Binary) -> io::Result<Self> {
+    /// Starts one, and gives it the note: it is up only if it can read it.
+    pub(super) fn start(binary: &Binary, note: &Note) -> io::Result<Self> {
         let (ours, theirs) = Channel::pair()?;
         let mut command = binary.command();
         command.env(WORKER, super::memory::worker_score()).stdin(Stdio::from(OwnedFd::from(theirs)));
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        ours.send(&ToWorker::Note, Some(note.as_fd()), Wait::No)?;
         Self::adopt(pid, ours, false)
     }
 
@@ -115,8 +117,8 @@ impl Worker {
         match waitpid(Some(self.pid), WaitOptions::NOHANG) {
             Ok(Some((_, status))) => Some(ExitStatus::from_raw(status.as_raw())),
             Ok(None) | Err(rustix::io::Errno::INTR) => None,
-            // Somebody else waited for it.
-            Err(_) => Some(ExitStatus::from_raw(0)),
+            // Somebody else waited for it: nobody knows.
+            Err(_) => Some(ExitStatus::from_raw(1 << 8)),
         }
     }
 
