@@ -17,10 +17,17 @@ use crate::schema::{Field, Kind};
 /// What the lines of some device have in common.
 #[derive(Debug)]
 pub(crate) struct Shape {
-    /// Fixed bytes, each followed by a value.
-    steps: Vec<(Box<[u8]>, &'static Kind)>,
+    steps: Vec<Step>,
     /// The fixed bytes after the last value.
-    tail: Box<[u8]>,
+    tail: Fixed,
+}
+
+/// Fixed bytes and the value after them.
+#[derive(Debug)]
+enum Step {
+    Value(Fixed, &'static Kind),
+    /// One of few texts, for a column: each is fixed with the bytes before it. The one that was learnt is first.
+    OneOf(usize, Vec<(Fixed, &'static str)>),
 }
 
 /// Lines longer than this are not worth remembering.
@@ -34,7 +41,7 @@ impl Shape {
         }
         let mut walk = Walk { line, at: 0, fixed: 0, steps: Vec::new() };
         walk.object(fields)?;
-        let shape = Self { tail: line.get(walk.fixed..)?.into(), steps: walk.steps };
+        let shape = Self { tail: Fixed::new(line.get(walk.fixed..)?), steps: walk.steps };
         // A field that hides behind an escaped key, say, was not found by the walk.
         let mut again = Vec::new();
         (shape.read(line, row.len(), &mut again) && again == row).then_some(shape)
@@ -57,10 +64,17 @@ impl Shape {
     #[inline]
     fn walk<'l>(&self, text: &'l [u8], values: &mut impl Values<'l>) -> Option<&'l [u8]> {
         let mut rest = text;
-        for (fixed, kind) in &self.steps {
-            rest = read_value(kind, after(rest, fixed)?, values)?;
+        for step in &self.steps {
+            rest = match step {
+                Step::Value(fixed, kind) => read_value(kind, fixed.strip(rest)?, values)?,
+                Step::OneOf(column, allowed) => allowed.iter().find_map(|(fixed, one)| {
+                    let rest = fixed.strip(rest)?;
+                    values.text(*column, one);
+                    Some(rest)
+                })?,
+            };
         }
-        after(rest, &self.tail)
+        self.tail.strip(rest)
     }
 }
 
@@ -124,13 +138,47 @@ impl<'l> Values<'l> for EventTime {
     fn text(&mut self, _: usize, _: &'l str) {}
 }
 
-/// What follows `fixed` at the front of `text`. Fixed bytes are short: comparing words in place beats calling memcmp.
-#[inline]
-fn after<'l>(text: &'l [u8], fixed: &[u8]) -> Option<&'l [u8]> {
-    let (front, rest) = text.split_at_checked(fixed.len())?;
-    let ((words, few), (wanted, last)) = (front.as_chunks::<8>(), fixed.as_chunks::<8>());
-    let words = words.iter().zip(wanted).all(|(a, b)| u64::from_ne_bytes(*a) == u64::from_ne_bytes(*b));
-    (words && few.iter().zip(last).all(|(a, b)| a == b)).then_some(rest)
+/// Bytes that have to be just so.
+#[derive(Debug)]
+struct Fixed {
+    length: usize,
+    /// All whole words from the front.
+    words: Box<[u64]>,
+    /// The last eight bytes, some of them for the second time; the upper ones alone if there are fewer.
+    last: u64,
+}
+
+impl Fixed {
+    fn new(bytes: &[u8]) -> Self {
+        let (words, few) = bytes.as_chunks();
+        Self {
+            length: bytes.len(),
+            words: words.iter().map(|word| u64::from_le_bytes(*word)).collect(),
+            last: bytes.last_chunk().map_or_else(|| upper(few), |word| u64::from_le_bytes(*word)),
+        }
+    }
+
+    /// What follows these bytes at the front of `text`. They are short: comparing words in place beats calling memcmp.
+    #[inline]
+    fn strip<'l>(&self, text: &'l [u8]) -> Option<&'l [u8]> {
+        let (front, rest) = text.split_at_checked(self.length)?;
+        let (words, few) = front.as_chunks();
+        let last = match (front.last_chunk(), text.first_chunk()) {
+            (Some(last), _) => u64::from_le_bytes(*last),
+            // Branches on how many there are would be guessed wrong.
+            (None, Some(more)) => {
+                u64::from_le_bytes(*more).checked_shl(64 - 8 * u32::try_from(self.length).unwrap_or(0)).unwrap_or(0)
+            }
+            (None, None) => upper(few),
+        };
+        let words = words.iter().zip(&self.words).all(|(found, wanted)| u64::from_le_bytes(*found) == *wanted);
+        (words && last == self.last).then_some(rest)
+    }
+}
+
+/// Fewer than eight bytes as the upper ones of a word.
+fn upper(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0, |word, byte| word >> 8 | u64::from(*byte) << 56)
 }
 
 /// What follows the value at the beginning of `text`, which goes to `values`.
@@ -163,15 +211,7 @@ fn read_value<'l>(kind: &Kind, text: &'l [u8], values: &mut impl Values<'l>) -> 
                 Some(rest)
             }
         }
-        Kind::OneOf(allowed, column) => {
-            let string = text.strip_prefix(b"\"")?;
-            allowed.iter().find_map(|one| {
-                let rest = after(string, one.as_bytes())?.strip_prefix(b"\"")?;
-                values.text(column, one);
-                Some(rest)
-            })
-        }
-        Kind::Object(_) => None,
+        Kind::Object(_) | Kind::OneOf(..) => None,
     }
 }
 
@@ -221,10 +261,12 @@ fn whole(text: &[u8]) -> Option<(bool, u64, usize, &[u8])> {
 }
 
 /// Whether a number goes on where its digits end, in a way that is left to the general parser.
+#[inline]
 fn goes_on(rest: &[u8]) -> bool {
     matches!(rest.first(), Some(b'.' | b'e' | b'E'))
 }
 
+#[inline]
 fn integer(text: &[u8]) -> Option<(i64, &[u8])> {
     let (negative, value, _, rest) = whole(text)?;
     let value = i64::try_from(value).ok()?;
@@ -298,13 +340,22 @@ fn plain_string(text: &[u8]) -> Option<(&str, &[u8])> {
     Some((std::str::from_utf8(string).ok()?, rest.strip_prefix(b"\"")?))
 }
 
+/// The step with a value of `kind` after `fixed`, which is `value` in the line that is learnt.
+fn step(fixed: &[u8], kind: &'static Kind, value: &[u8]) -> Step {
+    let Kind::OneOf(allowed, column) = kind else { return Step::Value(Fixed::new(fixed), kind) };
+    let mut allowed: Vec<_> = allowed.iter().map(|one| (format!("\"{one}\"").into_bytes(), *one)).collect();
+    allowed.sort_by_key(|(quoted, _)| quoted != value);
+    let allowed = allowed.into_iter().map(|(quoted, one)| (Fixed::new(&[fixed, &quoted].concat()), one));
+    Step::OneOf(*column, allowed.collect())
+}
+
 /// A walk through a line that is known to be JSON.
 struct Walk<'l> {
     line: &'l [u8],
     at: usize,
     /// Where the fixed bytes before the next value begin.
     fixed: usize,
-    steps: Vec<(Box<[u8]>, &'static Kind)>,
+    steps: Vec<Step>,
 }
 
 impl Walk<'_> {
@@ -340,9 +391,10 @@ impl Walk<'_> {
                 None => self.skip()?,
                 Some(Kind::Object(fields)) => self.object(fields)?,
                 Some(kind) => {
-                    self.steps.push((self.line.get(self.fixed..self.at)?.into(), kind));
+                    let (fixed, start) = (self.line.get(self.fixed..self.at)?, self.at);
                     self.skip()?;
                     self.fixed = self.at;
+                    self.steps.push(step(fixed, kind, self.line.get(start..self.at)?));
                 }
             }
             self.spaces();
