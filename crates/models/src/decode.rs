@@ -3,7 +3,9 @@
 //! A line is accepted when it is UTF-8 from end to end, exactly one JSON object, holds every field of the model once with
 //! the type and range asked for, and no key twice in any object that the model describes. Members that the model does not
 //! know are passed over. `serde_json` does the parsing; what is ours is only what a model means. Lines that repeat the
-//! [`Shape`] of one that was accepted are spared the parsing, not the judgement: they get the same values.
+//! [`Shape`] of one that was accepted are spared the parsing, not the judgement: they get the same values. Of a message only
+//! the event time is asked, and those that differ from an accepted one in their digits alone are spared even the shape's
+//! walk ([`Templates`]).
 
 use std::borrow::Cow;
 use std::collections::HashSet;
@@ -14,6 +16,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use crate::rejection::{Reason, Rejection};
 use crate::schema::{Field, Kind, Model};
 use crate::shape::Shape;
+use crate::template::Templates;
 
 /// A value of a row. Text is borrowed from the line unless it had escapes.
 #[derive(Debug, Clone, PartialEq)]
@@ -35,13 +38,14 @@ pub enum Value<'l> {
 pub struct Decoder {
     model: &'static Model,
     messages: Shapes,
+    templates: Templates,
     records: Shapes,
 }
 
 impl Decoder {
     /// A decoder for the messages and records of `model`.
     pub fn new(model: &'static Model) -> Self {
-        Self { model, messages: Shapes::default(), records: Shapes::default() }
+        Self { model, messages: Shapes::default(), templates: Templates::default(), records: Shapes::default() }
     }
 
     /// The model it decodes.
@@ -49,26 +53,25 @@ impl Decoder {
         self.model
     }
 
-    /// Takes a message with its terminator (LF or CRLF) off the front of `block`, if it repeats a shape that is known.
-    /// This is [`message`](Self::message) without looking for the line's end first; none says nothing about the line.
-    pub fn repeated(&mut self, block: &[u8]) -> Option<Repeated> {
-        let event_time = self.model.event_time;
-        let (rest, event_time) = self.messages.find(|shape| shape.event_time(block, event_time))?;
-        let length = block.len() - rest.len();
-        let terminator = match rest {
-            // A CR before the LF would be the terminator's.
-            [b'\n', ..] if block.get(..length)?.last() != Some(&b'\r') => 1,
-            [b'\r', b'\n', ..] => 2,
-            _ => return None,
-        };
-        Some(Repeated { length, taken: length + terminator, event_time })
+    /// Judges a message. Returns its event time in microseconds since 1970, or none if the model has none.
+    #[inline]
+    pub fn message(&mut self, line: &[u8]) -> Result<Option<i64>, Rejection> {
+        match self.templates.event_time(line) {
+            Some(event_time) => Ok(event_time),
+            None => self.unusual(line),
+        }
     }
 
-    /// Judges a message. Returns its event time in microseconds since 1970, or none if the model has none.
-    pub fn message(&mut self, line: &[u8]) -> Result<Option<i64>, Rejection> {
+    fn unusual(&mut self, line: &[u8]) -> Result<Option<i64>, Rejection> {
+        let column = self.model.event_time;
+        if let Some(event_time) = self.messages.find(|shape| shape.event_time(line, column)) {
+            // The one that fits is the first now.
+            self.templates.missed(line, || self.messages.known.first()?.template(line, column));
+            return Ok(event_time);
+        }
         let mut row = Vec::with_capacity(self.model.columns.len());
-        self.messages.decode(self.model, self.model.message, line, &mut row)?;
-        Ok(match self.model.event_time.and_then(|column| row.get(column)) {
+        self.messages.learn(self.model, self.model.message, line, &mut row)?;
+        Ok(match column.and_then(|column| row.get(column)) {
             Some(Value::Micros(micros)) => Some(*micros),
             _ => None,
         })
@@ -79,17 +82,6 @@ impl Decoder {
     pub fn record<'l>(&mut self, line: &'l [u8], row: &mut Vec<Value<'l>>) -> Result<(), Rejection> {
         self.records.decode(self.model, self.model.record, line, row)
     }
-}
-
-/// A message that repeats a known shape and is accepted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Repeated {
-    /// Its bytes without the terminator.
-    pub length: usize,
-    /// Its bytes with the terminator.
-    pub taken: usize,
-    /// Its event time in microseconds since 1970; none if the model has none.
-    pub event_time: Option<i64>,
 }
 
 /// The shapes that lines had lately, the last that fitted first.
@@ -126,9 +118,20 @@ impl Shapes {
         line: &'l [u8],
         row: &mut Vec<Value<'l>>,
     ) -> Result<(), Rejection> {
-        if self.find(|shape| shape.read(line, model.columns.len(), row).then_some(())).is_some() {
-            return Ok(());
+        match self.find(|shape| shape.read(line, model.columns.len(), row).then_some(())) {
+            Some(()) => Ok(()),
+            None => self.learn(model, fields, line, row),
         }
+    }
+
+    /// Decodes a line that has none of the shapes, and learns its shape.
+    fn learn<'l>(
+        &mut self,
+        model: &Model,
+        fields: &'static [Field],
+        line: &'l [u8],
+        row: &mut Vec<Value<'l>>,
+    ) -> Result<(), Rejection> {
         decode(model, fields, line, row)?;
         if self.known.len() == Self::MOST {
             self.misses += 1;

@@ -17,8 +17,9 @@ mod rejection;
 mod schema;
 mod shape;
 mod telemetry;
+mod template;
 
-pub use decode::{Decoder, Repeated, Value};
+pub use decode::{Decoder, Value};
 pub use rejection::{Reason, Rejection};
 pub use schema::{Column, ColumnType, Field, Kind, Model};
 

@@ -13,6 +13,7 @@ use std::borrow::Cow;
 
 use crate::decode::Value;
 use crate::schema::{Field, Kind};
+use crate::template::{Draft, Template};
 
 /// What the lines of some device have in common.
 #[derive(Debug)]
@@ -54,10 +55,30 @@ impl Shape {
         self.walk(line, &mut Row(row)).is_some_and(<[u8]>::is_empty)
     }
 
-    /// What follows a line of this shape at the front of `text`, and the time in its column `event_time`.
-    pub(crate) fn event_time<'l>(&self, text: &'l [u8], event_time: Option<usize>) -> Option<(&'l [u8], Option<i64>)> {
-        let mut event = EventTime { column: event_time.unwrap_or(usize::MAX), micros: None };
-        Some((self.walk(text, &mut event)?, event.micros))
+    /// The time in the column `event_time` of `line`, if that has this shape.
+    #[expect(clippy::option_option, reason = "whether it fits, and whether the model has an event time")]
+    pub(crate) fn event_time(&self, line: &[u8], event_time: Option<usize>) -> Option<Option<i64>> {
+        let mut event = EventTime::new(event_time);
+        self.walk(line, &mut event)?.is_empty().then_some(event.micros)
+    }
+
+    /// The lines of this shape that differ from `line` in their digits alone, and where they have their event time.
+    pub(crate) fn template(&self, line: &[u8], event_time: Option<usize>) -> Option<Template> {
+        let (mut draft, mut rest) = (Draft::new(line), line);
+        for step in &self.steps {
+            let mut event = EventTime::new(event_time);
+            match step {
+                Step::OneOf(column, allowed) => rest = one_of(allowed, *column, rest, &mut event)?,
+                Step::Value(fixed, kind) => {
+                    let value = fixed.strip(rest)?;
+                    rest = read_value(kind, value, &mut event)?;
+                    // Text is not of digits.
+                    let length = (value.first() != Some(&b'"')).then(|| value.len() - rest.len())?;
+                    draft.number(line.len() - value.len(), length, event.micros.map(|_| *kind))?;
+                }
+            }
+        }
+        draft.finish()
     }
 
     /// What follows a line of this shape at the front of `text`; its values go to `values`.
@@ -67,11 +88,7 @@ impl Shape {
         for step in &self.steps {
             rest = match step {
                 Step::Value(fixed, kind) => read_value(kind, fixed.strip(rest)?, values)?,
-                Step::OneOf(column, allowed) => allowed.iter().find_map(|(fixed, one)| {
-                    let rest = fixed.strip(rest)?;
-                    values.text(*column, one);
-                    Some(rest)
-                })?,
+                Step::OneOf(column, allowed) => one_of(allowed, *column, rest, values)?,
             };
         }
         self.tail.strip(rest)
@@ -121,6 +138,12 @@ impl<'l> Values<'l> for Row<'_, 'l> {
 struct EventTime {
     column: usize,
     micros: Option<i64>,
+}
+
+impl EventTime {
+    fn new(column: Option<usize>) -> Self {
+        Self { column: column.unwrap_or(usize::MAX), micros: None }
+    }
 }
 
 impl<'l> Values<'l> for EventTime {
@@ -181,6 +204,26 @@ fn upper(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0, |word, byte| word >> 8 | u64::from(*byte) << 56)
 }
 
+/// What follows one of the `allowed` texts at the front of `text`.
+#[inline]
+fn one_of<'l>(
+    allowed: &[(Fixed, &'static str)],
+    column: usize,
+    text: &'l [u8],
+    values: &mut impl Values<'l>,
+) -> Option<&'l [u8]> {
+    let (rest, one) = allowed.iter().find_map(|(fixed, one)| Some((fixed.strip(text)?, one)))?;
+    values.text(column, one);
+    Some(rest)
+}
+
+/// The epoch time of `kind` at the beginning of `text`, in microseconds, and what follows it.
+#[inline]
+pub(crate) fn epoch_micros<'l>(kind: &Kind, text: &'l [u8]) -> Option<(i64, &'l [u8])> {
+    let (value, rest) = integer(text)?;
+    Some((if matches!(kind, Kind::EpochSeconds(_)) { value.checked_mul(1_000_000)? } else { value }, rest))
+}
+
 /// What follows the value at the beginning of `text`, which goes to `values`.
 #[inline]
 fn read_value<'l>(kind: &Kind, text: &'l [u8], values: &mut impl Values<'l>) -> Option<&'l [u8]> {
@@ -190,14 +233,9 @@ fn read_value<'l>(kind: &Kind, text: &'l [u8], values: &mut impl Values<'l>) -> 
             values.int(column, value);
             Some(rest)
         }
-        Kind::EpochMicros(column) => {
-            let (value, rest) = integer(text)?;
+        Kind::EpochMicros(column) | Kind::EpochSeconds(column) => {
+            let (value, rest) = epoch_micros(kind, text)?;
             values.micros(column, value);
-            Some(rest)
-        }
-        Kind::EpochSeconds(column) => {
-            let (value, rest) = integer(text)?;
-            values.micros(column, value.checked_mul(1_000_000)?);
             Some(rest)
         }
         Kind::NumberOrText { number, text: words } => {

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use layout::{Hour, Rejected};
-use models::{Decoder, Reason, Rejection, Repeated};
+use models::{Decoder, Reason, Rejection};
 
 use crate::framing::{Framing, Part};
 
@@ -77,31 +77,22 @@ impl Judge {
     ) -> bool {
         layout::fault::poison(block);
         batch.clear(self.decoder.model().event_time.is_none());
-        while let Some(rest) = block.get(batch.taken..) {
-            let repeated = self.decoder.repeated(rest).filter(|line| framing.takes_line(line.length));
-            if let Some(Repeated { length, taken, event_time }) = repeated {
-                let line = rest.get(..length).unwrap_or_default();
-                self.place(batch, Ok(event_time), line, taken, source, now);
-                batch.taken += taken;
-            } else if let Some((part, taken)) = framing.next(rest) {
-                match part {
-                    Part::Line(line) => {
-                        let judged = self.decoder.message(line);
-                        self.place(batch, judged, line, taken, source, now);
-                    }
-                    Part::TooLong([]) => {}
-                    Part::TooLong(line) => {
-                        let rejection = Rejection::new(
-                            Reason::TooLong,
-                            "longer than a line may be (--max-line), or the rest of a line that was cut",
-                        );
-                        batch.reject(&rejection, line, source, now);
-                    }
+        while let Some((part, taken)) = block.get(batch.taken..).and_then(|rest| framing.next(rest)) {
+            match part {
+                Part::Line(line) => {
+                    let judged = self.decoder.message(line);
+                    self.place(batch, judged, line, taken, source, now);
                 }
-                batch.taken += taken;
-            } else {
-                break;
+                Part::TooLong([]) => {}
+                Part::TooLong(line) => {
+                    let rejection = Rejection::new(
+                        Reason::TooLong,
+                        "longer than a line may be (--max-line), or the rest of a line that was cut",
+                    );
+                    batch.reject(&rejection, line, source, now);
+                }
             }
+            batch.taken += taken;
             if batch.runs.len() >= self.bounds.hours || batch.rejected.len() >= MAX_REJECTED {
                 return false;
             }

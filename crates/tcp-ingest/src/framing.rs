@@ -39,11 +39,6 @@ impl Framing {
         self.inside_too_long = true;
     }
 
-    /// Whether what comes next begins a line, and one of `length` bytes is no longer than allowed.
-    pub(crate) fn takes_line(&self, length: usize) -> bool {
-        !self.inside_too_long && length <= self.max_line
-    }
-
     /// Takes the first part off `input`: returns it and how many bytes it took, or none if the line is not complete yet.
     pub(crate) fn next<'b>(&mut self, input: &'b [u8]) -> Option<(Part<'b>, usize)> {
         let end = memchr::memchr(b'\n', input);
