@@ -3,10 +3,11 @@
 #
 #   scripts/bench.sh [--print]
 #
-# Ingest: until every byte is in a file, beside a bare recv and write of the same bytes by one thread, and beside the
-# same service in Python (asyncio, pydantic, a buffered writer). compact: beside DuckDB's own COPY of the same file. Idle
-# runs and loading: a year of hours, 8,760 of them. What is compared runs in turns, and medians count: the ratios say
-# something about other machines too, the absolute figures do not. The table stands in README.md between the lines
+# Ingest: until every byte is in a file, beside a bare recv and write of the same bytes by one thread (and beside that a
+# bare peek, write and consume: the price of losing nothing), and beside the same service in Python (asyncio, pydantic, a
+# buffered writer). compact: beside DuckDB's own COPY of the same file. Idle runs and loading: a year of hours, 8,760 of
+# them. What is compared runs in turns, and medians count: the ratios say something about other machines too, the
+# absolute figures do not. The table stands in README.md between the lines
 # <!-- bench --> and <!-- /bench -->; with --print it is only printed. Takes some minutes after the build.
 #
 # Settings: BENCH_ROUNDS (5), BENCH_MB of messages for each run (400; a twentieth of it for Python), TMPDIR for the files.
@@ -63,6 +64,7 @@ ingest() {
     mkdir -p "$folder"
     case $kind in
         bare) sink "$folder/out" >"$work/log" & ;;
+        peek) sink "$folder/out" --peek >"$work/log" & ;;
         tcp-ingest) tcp-ingest -v --data-dir "$folder" --listen telemetry=127.0.0.1:0 2>"$work/log" & ;;
         python)
             size=$((megabytes / 20))
@@ -86,6 +88,7 @@ for connections in 1 4 64; do
     for ((round = 0; round < rounds; round++)); do
         say "ingest, $connections connections, round $((round + 1)) of $rounds"
         ingest bare $connections
+        ingest peek $connections
         ingest tcp-ingest $connections
         [[ -z $python ]] || ingest python $connections
     done
@@ -95,6 +98,8 @@ for connections in 1 4 64; do
     name="ingest, $connections connections"
     [[ $connections != 1 ]] || name="ingest, 1 connection"
     row "$name" "$this" "$(printf '%.0f MB/s: bare recv and write' "$bare")" "$(calc %.2f "$mb / $bare")"
+    peek=$(median <"$work/peek.$connections.mb")
+    row "bare peek, write and consume instead, ${name#ingest, }" "$(printf '%.0f MB/s' "$peek")" "$(printf '%.0f MB/s: bare recv and write' "$bare")" "$(calc %.2f "$peek / $bare")"
     if [[ -n $python ]]; then
         other=$(median <"$work/python.$connections.lines")
         row "$name" "$this" "$(printf '%.3f million messages/s: Python, asyncio and pydantic' "$(calc %.4f "$other / 1e6")")" "$(calc %.1f "$lines / $other")"

@@ -16,7 +16,7 @@ use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, Seq
 use crate::rejection::{Reason, Rejection};
 use crate::schema::{Field, Kind, Model};
 use crate::shape::Shape;
-use crate::template::Templates;
+use crate::template::{Repeated, Templates};
 
 /// A value of a row. Text is borrowed from the line unless it had escapes.
 #[derive(Debug, Clone, PartialEq)]
@@ -53,20 +53,19 @@ impl Decoder {
         self.model
     }
 
-    /// Judges a message. Returns its event time in microseconds since 1970, or none if the model has none.
+    /// The message at the front of `block`, if it differs from one that was accepted in its digits alone. It is complete:
+    /// its terminator (LF or CRLF) follows. None says nothing about the block.
     #[inline]
-    pub fn message(&mut self, line: &[u8]) -> Result<Option<i64>, Rejection> {
-        match self.templates.event_time(line) {
-            Some(event_time) => Ok(event_time),
-            None => self.unusual(line),
-        }
+    pub fn repeated(&self, block: &[u8]) -> Option<Repeated> {
+        self.templates.front(block)
     }
 
-    fn unusual(&mut self, line: &[u8]) -> Result<Option<i64>, Rejection> {
+    /// Judges a message. Returns its event time in microseconds since 1970, or none if the model has none.
+    pub fn message(&mut self, line: &[u8]) -> Result<Option<i64>, Rejection> {
         let column = self.model.event_time;
         if let Some(event_time) = self.messages.find(|shape| shape.event_time(line, column)) {
             // The one that fits is the first now.
-            self.templates.missed(line, || self.messages.known.first()?.template(line, column));
+            self.templates.missed(|| self.messages.known.first()?.template(line, column));
             return Ok(event_time);
         }
         let mut row = Vec::with_capacity(self.model.columns.len());

@@ -22,6 +22,7 @@ mod template;
 pub use decode::{Decoder, Value};
 pub use rejection::{Reason, Rejection};
 pub use schema::{Column, ColumnType, Field, Kind, Model};
+pub use template::Repeated;
 
 /// The models that need no declaration, by stream name.
 pub static BUILT_IN: &[&Model] = &[&telemetry::MODEL, &measurement::MODEL];

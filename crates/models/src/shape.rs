@@ -219,7 +219,7 @@ fn one_of<'l>(
 
 /// The epoch time of `kind` at the beginning of `text`, in microseconds, and what follows it.
 #[inline]
-pub(crate) fn epoch_micros<'l>(kind: &Kind, text: &'l [u8]) -> Option<(i64, &'l [u8])> {
+fn epoch_micros<'l>(kind: &Kind, text: &'l [u8]) -> Option<(i64, &'l [u8])> {
     let (value, rest) = integer(text)?;
     Some((if matches!(kind, Kind::EpochSeconds(_)) { value.checked_mul(1_000_000)? } else { value }, rest))
 }
@@ -278,15 +278,23 @@ fn digits(text: &[u8]) -> Option<(u64, usize, &[u8])> {
 #[inline]
 fn leading_digits(text: [u8; 8]) -> (u64, usize) {
     // The first digit is in the lowest byte. Digits become 0 to 9, all other bytes more.
-    let word = u64::from_le_bytes(text) ^ 0x3030_3030_3030_3030;
+    let word = u64::from_le_bytes(text) ^ ZEROS;
     // The high bit of each byte above 9. It may be wrong in bytes after the first of them, which do not matter.
     let others = (word.wrapping_add(0x7676_7676_7676_7676) | word) & 0x8080_8080_8080_8080;
     let count = others.trailing_zeros() / 8;
     // Zeros in front for what is missing; none left if there is no digit.
-    let word = word.checked_shl(64 - 8 * count).unwrap_or(0);
+    (eight_digits(word.checked_shl(64 - 8 * count).unwrap_or(0)).cast_unsigned(), count as usize)
+}
+
+/// Eight digits as text.
+pub(crate) const ZEROS: u64 = 0x3030_3030_3030_3030;
+
+/// The number of eight digits, each in a byte of `word`, the first in the lowest.
+#[inline]
+pub(crate) fn eight_digits(word: u64) -> i64 {
     let pairs = word.wrapping_mul(10).wrapping_add(word >> 8) & 0x00ff_00ff_00ff_00ff;
     let fours = pairs.wrapping_mul(100).wrapping_add(pairs >> 16) & 0x0000_ffff_0000_ffff;
-    ((fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff, count as usize)
+    ((fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff).cast_signed()
 }
 
 /// The integer part of a number, its sign apart.

@@ -1,55 +1,84 @@
 //! Lines that differ from one another in their digits alone.
 //!
 //! A device sends most of its lines in a few lengths, and those of one length mostly have each value in the same place. A
-//! [`Template`] says of each byte which ones it may be, so that a line is compared in strides of 16 bytes, without a look
-//! at what it consists of. It is made from a line that a [`Shape`](crate::shape::Shape) fits, and fits no line that the
+//! [`Template`] says of each byte which ones it may be, so that a line is compared in strides of 32 bytes, without a look
+//! at what it consists of or for its end. It is made from a line that a [`Shape`](crate::shape::Shape) fits, and fits no line that the
 //! shape does not: all bytes are those of that line, but for digits of numbers, which may be any digits that leave them
 //! numbers of the same form.
 
-use crate::schema::Kind;
-use crate::shape::epoch_micros;
+#![expect(clippy::inline_always, reason = "only what is inlined is compiled for the wider registers")]
 
-/// The templates of lines lately, by length.
+use crate::schema::Kind;
+use crate::shape::{ZEROS, eight_digits};
+
+/// A message at the front of a block: a line that a template fits, and its terminator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeated {
+    /// Its length in bytes, without the terminator.
+    pub length: usize,
+    /// The same with the terminator.
+    pub taken: usize,
+    /// Its event time in microseconds since 1970; none if the model has none.
+    pub event_time: Option<i64>,
+}
+
+/// The templates of lines lately.
 #[derive(Debug, Default)]
 pub(crate) struct Templates {
-    known: Vec<Option<Template>>,
-    misses: u32,
+    known: Vec<Template>,
+    misses: u64,
+    /// The one that gives way to the next.
+    oldest: usize,
 }
 
 impl Templates {
-    /// Lengths that differ by a multiple of this share a place.
-    const PLACES: usize = 64;
-    /// How many lines fit none before one takes a place that is not free: making one costs as much as many comparisons.
-    const PATIENCE: u32 = 32;
+    /// Devices send lines of a few forms in a few lengths each. One that is known costs a look at one byte.
+    const MOST: usize = 16;
+    /// After the first lines, only one of so many that fit none gives a template: making one costs as much as many
+    /// comparisons, and is in vain where each line has a form of its own.
+    const PATIENCE: u64 = 32;
 
-    /// The event time of `line` in microseconds, if the template of its length fits; none in it if the model has none.
+    /// The message at the front of `block`, if a template fits it.
     #[inline]
-    #[expect(clippy::option_option, reason = "whether it fits, and whether the model has an event time")]
-    pub(crate) fn event_time(&self, line: &[u8]) -> Option<Option<i64>> {
-        let template = self.known.get(line.len() % Self::PLACES)?.as_ref()?;
-        if !template.fits(line) {
-            return None;
+    pub(crate) fn front(&self, block: &[u8]) -> Option<Repeated> {
+        #[cfg(target_arch = "x86_64")]
+        if std::arch::is_x86_feature_detected!("avx2") {
+            // SAFETY: the processor has it.
+            return unsafe { self.front_avx2(block) };
         }
-        match template.event_time {
-            None => Some(None),
-            Some((start, kind)) => Some(Some(epoch_micros(kind, line.get(start..)?)?.0)),
-        }
+        self.find(block)
     }
 
-    /// No template fits `line`; `make` makes one.
-    pub(crate) fn missed(&mut self, line: &[u8], make: impl FnOnce() -> Option<Template>) {
-        self.known.resize_with(Self::PLACES, || None);
-        let Some(place) = self.known.get_mut(line.len() % Self::PLACES) else { return };
+    /// The same, compiled for wider registers.
+    #[cfg(target_arch = "x86_64")]
+    #[target_feature(enable = "avx2")]
+    fn front_avx2(&self, block: &[u8]) -> Option<Repeated> {
+        self.find(block)
+    }
+
+    #[inline(always)]
+    fn find(&self, block: &[u8]) -> Option<Repeated> {
+        self.known.iter().find_map(|template| template.front(block))
+    }
+
+    /// No template fits a line that was accepted; `make` makes one, if there can be one.
+    pub(crate) fn missed(&mut self, make: impl FnOnce() -> Option<Template>) {
         self.misses += 1;
-        if place.is_none() || self.misses >= Self::PATIENCE {
-            self.misses = 0;
-            *place = make();
+        if self.misses > Self::MOST as u64 && !self.misses.is_multiple_of(Self::PATIENCE) {
+            return;
+        }
+        let Some(template) = make() else { return };
+        if self.known.len() < Self::MOST {
+            self.known.push(template);
+        } else if let Some(oldest) = self.known.get_mut(self.oldest) {
+            *oldest = template;
+            self.oldest = (self.oldest + 1) % Self::MOST;
         }
     }
 }
 
 /// The bytes compared at once.
-const STRIDE: usize = 16;
+const STRIDE: usize = 32;
 
 /// Which bytes a line may consist of.
 #[derive(Debug)]
@@ -58,8 +87,7 @@ pub(crate) struct Template {
     strides: Vec<Stride>,
     /// The last bytes, some of them for the second time.
     last: Stride,
-    /// Where the event time begins, and what it is.
-    event_time: Option<(usize, &'static Kind)>,
+    event_time: Option<Epoch>,
 }
 
 /// Each byte may be `first` and up to `more` above it.
@@ -70,26 +98,77 @@ struct Stride {
 }
 
 impl Stride {
-    /// Ors to `misfits` what is not allowed.
-    #[inline]
-    fn compare(&self, bytes: &[u8; STRIDE], misfits: &mut [u8; STRIDE]) {
-        for (((byte, first), more), misfit) in bytes.iter().zip(&self.first).zip(&self.more).zip(misfits) {
+    /// What is not allowed, each byte ored to that of `misfits`.
+    #[inline(always)]
+    fn compare(&self, bytes: &[u8; STRIDE], mut misfits: [u8; STRIDE]) -> [u8; STRIDE] {
+        for (((byte, first), more), misfit) in bytes.iter().zip(&self.first).zip(&self.more).zip(&mut misfits) {
             *misfit |= byte.wrapping_sub(*first).saturating_sub(*more);
         }
+        misfits
     }
 }
 
 impl Template {
-    /// Whether `line` is such a line.
-    #[inline]
-    pub(crate) fn fits(&self, line: &[u8]) -> bool {
-        let Some(last) = line.last_chunk() else { return false };
-        let mut misfits = [0; STRIDE];
-        for (bytes, stride) in line.as_chunks().0.iter().zip(&self.strides) {
-            stride.compare(bytes, &mut misfits);
+    /// The message at the front of `block`, if it is such a line. No byte of it can be its end.
+    #[inline(always)]
+    fn front(&self, block: &[u8]) -> Option<Repeated> {
+        let length = self.length;
+        let terminator = match block.get(length)? {
+            b'\n' => 1,
+            b'\r' if block.get(length + 1) == Some(&b'\n') => 2,
+            _ => return None,
+        };
+        let line = block.get(..length)?;
+        let strides = line.as_chunks().0.iter().zip(&self.strides);
+        let misfits = self.last.compare(line.last_chunk()?, [0; STRIDE]);
+        let misfits = strides.fold(misfits, |misfits, (bytes, stride)| stride.compare(bytes, misfits));
+        if misfits != [0; STRIDE] {
+            return None;
         }
-        self.last.compare(last, &mut misfits);
-        line.len() == self.length && misfits == [0; STRIDE]
+        let event_time = match &self.event_time {
+            None => None,
+            Some(epoch) => Some(epoch.micros(line)?),
+        };
+        Some(Repeated { length, taken: length + terminator, event_time })
+    }
+}
+
+/// A positive epoch time of so many digits that it is read without a look at each: eight and up to eight more.
+#[derive(Debug)]
+struct Epoch {
+    start: usize,
+    /// Where the last eight digits begin.
+    last: usize,
+    /// Of those, the ones that are not among the first eight.
+    new: u64,
+    /// What the first eight count.
+    first_counts: i64,
+    /// Microseconds in one.
+    unit: i64,
+}
+
+impl Epoch {
+    /// The one of `count` digits at `start`; none if it is too short or too long.
+    fn new(kind: &Kind, start: usize, count: usize) -> Option<Self> {
+        // So that no number of so many digits is out of range in microseconds.
+        let (unit, most) = if matches!(kind, Kind::EpochSeconds(_)) { (1_000_000, 12) } else { (1, 16) };
+        let more = u32::try_from(count.checked_sub(8).filter(|_| count <= most)?).ok()?;
+        Some(Self {
+            start,
+            last: start + count - 8,
+            new: u64::MAX.checked_shl(64 - 8 * more).unwrap_or(0),
+            first_counts: 10_i64.pow(more),
+            unit,
+        })
+    }
+
+    /// The time in `line`, which has digits there.
+    #[inline(always)]
+    fn micros(&self, line: &[u8]) -> Option<i64> {
+        let digits =
+            |start: usize| Some(line.get(start..)?.first_chunk().map(|eight| u64::from_le_bytes(*eight))? ^ ZEROS);
+        let (first, last) = (digits(self.start)?, digits(self.last)? & self.new);
+        Some((eight_digits(first) * self.first_counts + eight_digits(last)) * self.unit)
     }
 }
 
@@ -97,7 +176,7 @@ impl Template {
 pub(crate) struct Draft {
     first: Vec<u8>,
     more: Vec<u8>,
-    event_time: Option<(usize, &'static Kind)>,
+    event_time: Option<Epoch>,
 }
 
 impl Draft {
@@ -109,11 +188,13 @@ impl Draft {
     /// A number of `length` bytes at `start`, plain and complete, may have other digits; it is the event time if its kind
     /// is given. None if that would not do: a number that is negative or has several digits before the point must not
     /// begin with a zero.
-    pub(crate) fn number(&mut self, start: usize, length: usize, event_time: Option<&'static Kind>) -> Option<()> {
-        self.event_time = event_time.map(|kind| (start, kind)).or(self.event_time);
+    pub(crate) fn number(&mut self, start: usize, length: usize, event_time: Option<&Kind>) -> Option<()> {
         let number = self.first.get_mut(start..start + length)?;
         let sign = usize::from(number.first() == Some(&b'-'));
         let whole = number.iter().skip(sign).take_while(|byte| byte.is_ascii_digit()).count();
+        if let Some(kind) = event_time {
+            self.event_time = Some(Epoch::new(kind, start, whole).filter(|_| sign == 0)?);
+        }
         for (index, (byte, more)) in number.iter_mut().zip(self.more.get_mut(start..)?).enumerate() {
             let not_zero = index == sign && sign + whole > 1;
             match *byte {
@@ -125,9 +206,12 @@ impl Draft {
         Some(())
     }
 
-    /// The template; none if the line is too short for one.
+    /// The template; none if the line is too short for one, or ends like the terminator of another.
     pub(crate) fn finish(self) -> Option<Template> {
         let Self { first, more, event_time } = self;
+        if first.last() == Some(&b'\r') {
+            return None;
+        }
         let stride = |(first, more): (&[u8; STRIDE], &[u8; STRIDE])| Stride { first: *first, more: *more };
         let strides = first.as_chunks().0.iter().zip(more.as_chunks().0).map(stride).collect();
         let last = stride((first.last_chunk()?, more.last_chunk()?));

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use layout::{Hour, Rejected};
-use models::{Decoder, Reason, Rejection};
+use models::{Decoder, Reason, Rejection, Repeated};
 
 use crate::framing::{Framing, Part};
 
@@ -58,11 +58,13 @@ pub(crate) struct Batch {
 pub(crate) struct Judge {
     decoder: Decoder,
     bounds: Bounds,
+    /// The last event time that is not too far ahead, in microseconds since 1970.
+    latest: i64,
 }
 
 impl Judge {
     pub(crate) fn new(decoder: Decoder, bounds: Bounds) -> Self {
-        Self { decoder, bounds }
+        Self { decoder, bounds, latest: i64::MIN }
     }
 
     /// Judges the complete lines of `block`, which came from `source`, as far as one batch goes. Returns whether that was
@@ -77,22 +79,19 @@ impl Judge {
     ) -> bool {
         layout::fault::poison(block);
         batch.clear(self.decoder.model().event_time.is_none());
-        while let Some((part, taken)) = block.get(batch.taken..).and_then(|rest| framing.next(rest)) {
-            match part {
-                Part::Line(line) => {
-                    let judged = self.decoder.message(line);
-                    self.place(batch, judged, line, taken, source, now);
-                }
-                Part::TooLong([]) => {}
-                Part::TooLong(line) => {
-                    let rejection = Rejection::new(
-                        Reason::TooLong,
-                        "longer than a line may be (--max-line), or the rest of a line that was cut",
-                    );
-                    batch.reject(&rejection, line, source, now);
-                }
+        self.latest = now.timestamp_micros().saturating_add(self.bounds.ahead);
+        while let Some(rest) = block.get(batch.taken..).filter(|rest| !rest.is_empty()) {
+            let repeated = if framing.inside_too_long() { None } else { self.decoder.repeated(rest) };
+            if let Some(Repeated { length, taken, event_time }) = repeated {
+                let line = rest.get(..length).unwrap_or_default();
+                self.place(batch, Ok(event_time), line, taken, source, now);
+                batch.taken += taken;
+            } else if let Some((part, taken)) = framing.next(rest) {
+                self.part(batch, part, taken, source, now);
+                batch.taken += taken;
+            } else {
+                break;
             }
-            batch.taken += taken;
             if batch.runs.len() >= self.bounds.hours || batch.rejected.len() >= MAX_REJECTED {
                 return false;
             }
@@ -100,9 +99,24 @@ impl Judge {
         true
     }
 
-    /// Whether the model accepts `line`.
-    pub(crate) fn accepts(&mut self, line: &[u8]) -> bool {
-        self.decoder.message(line).is_ok()
+    /// Judges a part of the block that takes `taken` bytes.
+    fn part(&mut self, batch: &mut Batch, part: Part<'_>, taken: usize, source: &str, now: DateTime<Utc>) {
+        match part {
+            Part::Line(line) => {
+                let judged = self.decoder.message(line);
+                self.place(batch, judged, line, taken, source, now);
+            }
+            Part::TooLong([]) => {}
+            Part::TooLong(line) => {
+                let words = "longer than a line may be (--max-line), or the rest of a line that was cut";
+                batch.reject(&Rejection::new(Reason::TooLong, words), line, source, now);
+            }
+        }
+    }
+
+    /// Whether the model accepts `line`, of whatever length: nothing is learnt from it.
+    pub(crate) fn accepts(&self, line: &[u8]) -> bool {
+        Decoder::new(self.decoder.model()).message(line).is_ok()
     }
 
     /// Puts a line that was judged into its hour, or among the rejected.
@@ -117,7 +131,7 @@ impl Judge {
         now: DateTime<Utc>,
     ) {
         let hour = judged.and_then(|event_time| match event_time {
-            Some(micros) => self.event_hour(micros, now),
+            Some(micros) => self.event_hour(micros),
             None => Ok(Hour::of(now)),
         });
         match hour {
@@ -126,22 +140,28 @@ impl Judge {
         }
     }
 
-    fn event_hour(&self, micros: i64, now: DateTime<Utc>) -> Result<Hour, Rejection> {
-        let reject = |words: String| Rejection::new(Reason::TimeOutOfBounds, words);
-        let time = || {
-            DateTime::from_timestamp_micros(micros).map_or_else(
-                || format!("{micros} microseconds"),
-                |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true),
-            )
+    #[inline]
+    fn event_hour(&self, micros: i64) -> Result<Hour, Rejection> {
+        if (self.bounds.earliest..=self.latest).contains(&micros)
+            && let Some(hour) = Hour::of_micros(micros)
+        {
+            return Ok(hour);
+        }
+        Err(self.out_of_bounds(micros))
+    }
+
+    #[cold]
+    fn out_of_bounds(&self, micros: i64) -> Rejection {
+        let time = DateTime::from_timestamp_micros(micros)
+            .map_or_else(|| format!("{micros} microseconds"), |time| time.to_rfc3339_opts(SecondsFormat::AutoSi, true));
+        let why = if micros < self.bounds.earliest {
+            "is earlier than allowed (--earliest)"
+        } else if micros > self.latest {
+            "is too far ahead of the clock (--max-ahead)"
+        } else {
+            "is in no calendar year 1 to 9999"
         };
-        if micros < self.bounds.earliest {
-            return Err(reject(format!("the event time {} is earlier than allowed (--earliest)", time())));
-        }
-        if micros > now.timestamp_micros().saturating_add(self.bounds.ahead) {
-            return Err(reject(format!("the event time {} is too far ahead of the clock (--max-ahead)", time())));
-        }
-        Hour::of_micros(micros)
-            .ok_or_else(|| reject(format!("the event time {} is in no calendar year 1 to 9999", time())))
+        Rejection::new(Reason::TimeOutOfBounds, format!("the event time {time} {why}"))
     }
 }
 

@@ -16,7 +16,7 @@ use crate::thread::{Incoming, Intake, Stop, Thread};
 use crate::writer::Origin;
 
 /// Turns that a connection takes before the others have theirs.
-const TURNS: u32 = 8;
+const TURNS: u32 = 2;
 
 /// What a turn found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

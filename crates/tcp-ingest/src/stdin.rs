@@ -119,7 +119,7 @@ impl Pipe<'_> {
         if self.block.is_empty() {
             return Ok(());
         }
-        let judge = self.intake.judges.first_mut().context("no stream")?;
+        let judge = self.intake.judges.first().context("no stream")?;
         if judge.accepts(&self.block) {
             self.block.push(b'\n');
             return self.lines().await;
