@@ -47,6 +47,7 @@ mysql_extension() {
 scripts/need.sh shellcheck=shellcheck || left_out+=("shellcheck over the scripts")
 scripts/need.sh mariadbd=mariadb-server-core my_print_defaults=mariadb-client-core || left_out+=("MariaDB")
 scripts/need.sh cron=cron flock=util-linux || left_out+=("cron")
+scripts/need.sh prlimit=util-linux mkfs.ext4=e2fsprogs mount=mount || left_out+=("file systems that break")
 [[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || mysql_extension || left_out+=("MariaDB through DuckDB's MySQL extension")
 [[ $(id -u) == 0 ]] || left_out+=("what mounts a file system or starts cron, which needs root")
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::tree::Area;
@@ -22,7 +22,8 @@ pub(crate) fn create(path: &Path) -> Result<()> {
 pub(crate) fn create_file(path: &Path) -> Result<File> {
     again(|| {
         make_missing(path.parent().unwrap_or(path))?;
-        OpenOptions::new().append(true).create_new(true).open(path).map_err(Error::at("create", path))
+        // For reading too: whoever holds the descriptor can copy what is in it, whatever becomes of the name.
+        OpenOptions::new().read(true).append(true).create_new(true).open(path).map_err(Error::at("create", path))
     })
 }
 
@@ -60,8 +61,23 @@ fn again<T>(make: impl Fn() -> Result<T>) -> Result<T> {
 /// Makes the name of `file` durable, and the names of the folders that lead to it: another process may have made one of
 /// them a moment ago and died before it was synced.
 pub(crate) fn sync_names<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<()> {
-    let folders: BTreeSet<_> = files.into_iter().flat_map(|file| file.ancestors().skip(1).take(depth(file))).collect();
-    folders.into_iter().try_for_each(sync)
+    folders(files).into_iter().try_for_each(sync)
+}
+
+/// The folders that [`sync_names`] syncs.
+fn folders<'p>(files: impl IntoIterator<Item = &'p Path>) -> BTreeSet<&'p Path> {
+    files.into_iter().flat_map(|file| file.ancestors().skip(1).take(depth(file))).collect()
+}
+
+/// Opens the folders whose sync makes the names of `files` durable, to be synced by [`sync_all`]: [`sync_names`] in two
+/// steps, of which only the second can leave a folder in an unknown state.
+pub(crate) fn open_folders<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<Vec<(PathBuf, File)>> {
+    folders(files).into_iter().map(|path| Ok((path.to_owned(), open(path)?))).collect()
+}
+
+/// Makes the entries of `folders` durable.
+pub(crate) fn sync_all(folders: &[(PathBuf, File)]) -> Result<()> {
+    folders.iter().try_for_each(|(path, folder)| folder.sync_all().map_err(Error::at("sync the folder", path)))
 }
 
 /// How many folders lead from the data directory, itself counted, to `file`.
@@ -73,8 +89,12 @@ fn depth(file: &Path) -> usize {
 
 /// Makes the entries of `path` durable.
 pub(crate) fn sync(path: &Path) -> Result<()> {
+    open(path)?.sync_all().map_err(Error::at("sync the folder", path))
+}
+
+fn open(path: &Path) -> Result<File> {
     let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(Error::at("sync the folder", path))
+    File::open(path).map_err(Error::at("open the folder", path))
 }
 
 /// The names in `path` in order, with whether each is a folder. A folder that is not there has none.

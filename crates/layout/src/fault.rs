@@ -2,7 +2,8 @@
 //!
 //! With the feature `faults` (tests only), a process that is started with `FAULT=<point>` kills itself with SIGKILL when
 //! it reaches that point, with `FAULT=<point>:<n>` when it does so for the n-th time. With `FAULT_MARK=<path>` it dies only
-//! if it can create that file: so that its successor lives. Without the feature a point is nothing.
+//! if it can create that file: so that its successor lives. With `FAULT_WHILE=<path>` the point is due whenever it is
+//! reached while that file is there: an outage, which ends. Without the feature a point is nothing.
 
 /// Dies here if the environment says so.
 #[inline]
@@ -20,6 +21,15 @@ pub fn fails(name: &str) -> std::io::Result<()> {
     armed::fails(name)?;
     let _ = name;
     Ok(())
+}
+
+/// The write of `pieces` to `file`; if the environment says so, half of it and then an error.
+#[inline]
+pub fn write(name: &str, mut file: &std::fs::File, pieces: &[std::io::IoSlice<'_>]) -> std::io::Result<usize> {
+    #[cfg(feature = "faults")]
+    armed::cut_short(name, file, pieces)?;
+    let _ = name;
+    std::io::Write::write_vectored(&mut file, pieces)
 }
 
 /// Dies in the middle of writing `pieces` to `file` if the environment says so: half of them are there.
@@ -56,6 +66,9 @@ mod armed {
         std::env::var_os("FAULT_MARK").is_none_or(|path| std::fs::File::create_new(path).is_ok())
     }
 
+    static WHILE: LazyLock<Option<std::path::PathBuf>> =
+        LazyLock::new(|| Some(std::env::var_os("FAULT_WHILE")?.into()));
+
     static POISON: LazyLock<Option<String>> = LazyLock::new(|| std::env::var("FAULT_POISON").ok());
 
     pub(super) fn poison(block: &[u8]) {
@@ -70,12 +83,20 @@ mod armed {
         if is_due(name) { Err(rustix::io::Errno::IO.into()) } else { Ok(()) }
     }
 
-    pub(super) fn tear(name: &str, mut file: &std::fs::File, pieces: &[std::io::IoSlice<'_>]) {
+    pub(super) fn tear(name: &str, file: &std::fs::File, pieces: &[std::io::IoSlice<'_>]) {
         if is_due(name) {
-            let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
-            let _ = std::io::Write::write_all(&mut file, all.get(..all.len() / 2).unwrap_or_default());
+            write_half(file, pieces);
             die();
         }
+    }
+
+    pub(super) fn cut_short(name: &str, file: &std::fs::File, pieces: &[std::io::IoSlice<'_>]) -> std::io::Result<()> {
+        fails(name).inspect_err(|_| write_half(file, pieces))
+    }
+
+    fn write_half(mut file: &std::fs::File, pieces: &[std::io::IoSlice<'_>]) {
+        let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        let _ = std::io::Write::write_all(&mut file, all.get(..all.len() / 2).unwrap_or_default());
     }
 
     pub(super) fn check(name: &str) {
@@ -85,7 +106,13 @@ mod armed {
     }
 
     fn is_due(name: &str) -> bool {
-        FAULT.as_ref().is_some_and(|(armed, left)| armed == name && left.fetch_sub(1, Ordering::Relaxed) == 1) && mark()
+        FAULT.as_ref().is_some_and(|(armed, left)| {
+            armed == name
+                && match &*WHILE {
+                    Some(path) => path.exists(),
+                    None => left.fetch_sub(1, Ordering::Relaxed) == 1 && mark(),
+                }
+        })
     }
 
     fn die() -> ! {

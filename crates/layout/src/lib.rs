@@ -16,12 +16,14 @@
 //! - one process at a time publishes or removes hours of a data set ([`DatasetLock`]);
 //! - a name that was not made here is not touched: foreign files are passed over by every listing.
 
+mod anchor;
 mod commit;
 mod dirs;
 mod error;
 mod expired;
 pub mod fault;
 mod hour;
+mod inherited;
 mod lock;
 mod name;
 mod publish;
@@ -31,16 +33,16 @@ mod segment;
 mod tree;
 mod usage;
 
+pub use anchor::Anchor;
 pub use commit::{Commit, Fingerprint, Lineage, SegmentCount};
 pub use error::{Error, Result};
 pub use hour::{Hour, HourRange};
+pub use inherited::{Inherited, SegmentId};
 pub use lock::DatasetLock;
 pub use name::Name;
 pub use publish::{Draft, publish, publish_new, sync_published};
 pub use quarantine::{Rejected, count_rejected};
 pub use recover::{Recovered, recover};
-pub use segment::{
-    Inherited, OpenSegment, SealError, SealedSegment, SegmentId, SegmentName, SegmentSync, remove_segments, seal,
-};
+pub use segment::{OpenSegment, SealError, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
 pub use tree::{Area, Hours, OpenFile, Orphan, ParquetFile, Tree};
 pub use usage::size;

@@ -6,9 +6,8 @@
 
 use std::fmt;
 use std::fs::{self, File};
-use std::io::{self, IoSlice, Read as _, Write as _};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::fs::MetadataExt as _;
+use std::io::{self, IoSlice};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -25,7 +24,6 @@ use crate::fault;
 use crate::hour::Hour;
 use crate::lock::Locked;
 use crate::name::Name;
-use crate::publish::{Draft, publish};
 use crate::tree::{Area, Tree};
 
 /// The part of a segment's file name that is unique: a ULID, for a file derived from another segment with a suffix.
@@ -194,7 +192,9 @@ impl OpenSegment {
         while let Some(batch) = (!rest.is_empty()).then(|| rest.len().min(1024)) {
             let (now, _) = rest.split_at(batch);
             fault::tear("segment.torn", self.file.file(), now);
-            match self.file.file().write_vectored(now) {
+            let written =
+                fault::fails("segment.write").and_then(|()| fault::write("segment.short", self.file.file(), now));
+            match written {
                 Ok(0) => return self.undo(before, io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.len += written as u64;
@@ -216,8 +216,11 @@ impl OpenSegment {
 
     /// Cuts the segment back to `len`, a length that it had.
     pub fn rollback(&mut self, len: u64) -> Result<()> {
-        // A write that failed may have left bytes that `self.len` does not count.
-        match self.file.file().set_len(len) {
+        // A write that failed may have left bytes that `self.len` does not count. Mostly there are none: then nothing is
+        // asked of a disk that may refuse everything.
+        let file = self.file.file();
+        let there = file.metadata().map(|file| file.len());
+        match if there.is_ok_and(|there| there == len) { Ok(()) } else { file.set_len(len) } {
             Ok(()) => {
                 self.len = len;
                 Ok(())
@@ -231,9 +234,23 @@ impl OpenSegment {
         }
     }
 
-    /// What has to be synced, if anything was written since the last call; for another thread to do.
+    /// Its file.
+    pub(crate) fn file(&self) -> &File {
+        self.file.file()
+    }
+
+    /// Goes on with another file, which holds the same and is synced.
+    pub(crate) fn exchange(&mut self, file: Locked) {
+        self.file = Arc::new(file);
+        self.entry_synced = Arc::new(AtomicBool::new(!self.is_empty()));
+        self.unsynced = self.is_empty();
+    }
+
+    /// What has to be synced, if anything was written since the last call, or its name is not durable; for another thread
+    /// to do.
     pub fn take_sync(&mut self) -> Option<SegmentSync> {
-        std::mem::take(&mut self.unsynced).then(|| SegmentSync {
+        let due = std::mem::take(&mut self.unsynced) || !self.entry_synced.load(Ordering::Relaxed);
+        due.then(|| SegmentSync {
             file: Arc::clone(&self.file),
             path: self.path.clone(),
             name: self.sealed.name.clone(),
@@ -246,100 +263,6 @@ impl OpenSegment {
 impl AsFd for OpenSegment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.file().as_fd()
-    }
-}
-
-/// What says which segment it is, to another process.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SegmentId {
-    /// raw/ or quarantine/.
-    pub area: Area,
-    /// The stream.
-    pub stream: Name,
-    /// The hour its lines belong to.
-    pub hour: Hour,
-    /// Its name.
-    pub name: SegmentName,
-}
-
-/// A segment that a process which is dead had open, with the descriptor that outlived it: nobody else could take it up.
-#[derive(Debug)]
-pub struct Inherited {
-    file: File,
-    open: PathBuf,
-    sealed: SealedSegment,
-}
-
-impl Inherited {
-    /// The segment of `tree` that `file` is, by what its writer called it.
-    pub fn new(tree: &Tree, id: SegmentId, file: OwnedFd) -> Self {
-        let sealed = tree.segment(id.area, &id.stream, id.hour, id.name);
-        Self { file: file.into(), open: open_path(&sealed.path), sealed }
-    }
-
-    /// Its length in bytes.
-    pub fn length(&self) -> Result<u64> {
-        Ok(self.file.metadata().map_err(Error::at("look at", &self.open))?.len())
-    }
-
-    /// Cuts it to `len` bytes, of which all are complete lines.
-    pub fn cut(&self, len: u64) -> Result<()> {
-        self.file.set_len(len).map_err(Error::at("cut", &self.open))
-    }
-
-    /// The segment, to be sealed; none if it is sealed, or gone, already.
-    pub fn resume(&self) -> Result<Option<OpenSegment>> {
-        let Some(len) = self.left()? else { return Ok(None) };
-        let file = self.file.try_clone().map_err(Error::at("take up", &self.open))?;
-        Ok(Some(OpenSegment::resume(Locked::inherit(file), self.open.clone(), self.sealed.clone(), len)))
-    }
-
-    /// The same in a new file, which is synced and in the old one's place: for a segment whose sync failed, since the
-    /// kernel may have dropped pages of it that no other sync would write. What it dropped reads as zeros, if at all.
-    pub fn rewrite(&self) -> Result<Option<OpenSegment>> {
-        if self.left()?.is_none() {
-            return Ok(None);
-        }
-        let draft = Draft::new(self.open.clone())?;
-        let (mut len, mut zeros) = (0, 0);
-        let mut copy = || -> io::Result<()> {
-            // Through memory: a file system that shares the blocks of copies would share the bad ones.
-            let (mut from, mut to) = (File::open(&self.open)?, File::create(draft.path())?);
-            let mut buffer = vec![0; 1 << 20];
-            while let count @ 1.. = from.read(&mut buffer)? {
-                let piece = buffer.get(..count).unwrap_or_default();
-                zeros += piece.iter().map(|byte| u64::from(*byte == 0)).sum::<u64>();
-                len += count as u64;
-                to.write_all(piece)?;
-            }
-            Ok(())
-        };
-        copy().map_err(Error::at("copy", &self.open))?;
-        publish(vec![draft])?;
-        if zeros > 0 {
-            log::error!("{}: the disk has lost {zeros} bytes; compact will name the lines", self.open.display());
-        }
-        let file = File::options().append(true).open(&self.open).map_err(Error::at("open", &self.open))?;
-        let file = Locked::try_new(file, &self.open)?;
-        Ok(file.map(|file| OpenSegment::resume(file, self.open.clone(), self.sealed.clone(), len)))
-    }
-
-    /// Its length, if it still has to be sealed. One that is sealed gets its name made durable.
-    fn left(&self) -> Result<Option<u64>> {
-        let ours = self.file.metadata().map_err(Error::at("look at", &self.open))?;
-        if ours.nlink() == 0 {
-            return Ok(None);
-        }
-        match fs::metadata(&self.sealed.path) {
-            Ok(there) if (there.dev(), there.ino()) == (ours.dev(), ours.ino()) => {
-                dirs::sync_names([self.sealed.path.as_path()])?;
-                return Ok(None);
-            }
-            Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(Error::at("look at", &self.sealed.path)(error)),
-        }
-        Ok(Some(ours.len()))
     }
 }
 
@@ -358,13 +281,20 @@ impl SegmentSync {
         &self.name
     }
 
-    /// Syncs the segment, and the first time its folder. After an error the kernel may have dropped what was written:
-    /// trying again proves nothing.
+    /// Syncs the segment, and the first time its folders, as soon as they can be opened. After an error the kernel may have
+    /// dropped what was written: trying again proves nothing.
     pub fn run(&self) -> Result<()> {
         let synced = fault::fails("segment.sync").and_then(|()| self.file.file().sync_data());
         synced.map_err(Error::at("sync", &self.path))?;
         if !self.entry_synced.load(Ordering::Relaxed) {
-            dirs::sync_names([self.path.as_path()])?;
+            match dirs::open_folders([self.path.as_path()]) {
+                Ok(folders) => dirs::sync_all(&folders)?,
+                // Nothing was dropped: they are not there, or descriptors are short. The next sync tries again.
+                Err(error) => {
+                    log::debug!("{error}");
+                    return Ok(());
+                }
+            }
             self.entry_synced.store(true, Ordering::Relaxed);
         }
         Ok(())
@@ -398,6 +328,11 @@ pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSeg
         }
     }
     fault::point("seal.synced");
+    // Opened before anything is renamed: then all that can go wrong after it is the syncing.
+    let folders = match dirs::open_folders(segments.iter().map(OpenSegment::path)) {
+        Ok(folders) => folders,
+        Err(error) => return Err(SealError { error, unsynced: false, open: segments }),
+    };
     let mut sealed = Vec::new();
     while let Some(segment) = segments.pop() {
         let target = &segment.sealed.path;
@@ -415,12 +350,10 @@ pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSeg
             sealed.push(segment.sealed);
         }
     }
-    dirs::sync_names(sealed.iter().map(|segment| segment.path.as_path())).map_err(|error| SealError {
-        error,
-        unsynced: true,
-        open: Vec::new(),
-    })?;
-    Ok(sealed)
+    match dirs::sync_all(&folders) {
+        Ok(()) => Ok(sealed),
+        Err(error) => Err(SealError { error, unsynced: true, open: Vec::new() }),
+    }
 }
 
 /// Removes sealed segments that a durable Parquet file lists. One that is gone already is fine.
@@ -437,7 +370,7 @@ pub fn remove_segments(segments: &[SealedSegment]) -> Result<()> {
 }
 
 /// The name of a segment while it is written.
-fn open_path(sealed: &Path) -> PathBuf {
+pub(crate) fn open_path(sealed: &Path) -> PathBuf {
     let mut path = sealed.as_os_str().to_owned();
     path.push(".open");
     path.into()

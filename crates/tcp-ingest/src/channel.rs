@@ -23,6 +23,8 @@ const LONGEST: usize = 4096;
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum ToWorker {
+    /// The data directory that the keeper began with; its descriptor comes with it.
+    DataDir,
     /// The note comes with it.
     Note,
     /// A connection that is held in `slot`, for the stream with index `stream`; its socket comes with it.
@@ -49,6 +51,11 @@ pub(crate) enum ToKeeper {
     Opened { name: String, segment: serde_json::Value },
     /// A segment needs to be held no longer.
     Sealed { name: String },
+    /// A segment has another file, which comes with it: the one before was removed.
+    Moved { name: String },
+    /// A segment is about to be sealed, or is not any more: it may have another name when this worker dies, or none if it
+    /// was compacted since.
+    Sealing { name: String, begun: bool },
     /// Syncing a segment failed: what syncs it again proves nothing.
     Unsynced { name: String },
     /// A connection is over.

@@ -1,12 +1,14 @@
 //! Syncing and sealing, on a thread of their own: a slow disk must not hold up the reading of what fits in memory.
 
+use std::io::ErrorKind;
+use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use layout::{OpenSegment, SegmentName, SegmentSync, seal};
+use layout::{Anchor, OpenSegment, SegmentName, SegmentSync, seal};
 
 use crate::channel::ToKeeper;
 use crate::stats::Stats;
@@ -36,7 +38,10 @@ impl Failure {
         let what = what.into();
         if self.fatal {
             log::error!("{what}");
-            std::process::exit(TO_BE_CONTINUED);
+            let Some(before) = self.get() else { std::process::exit(TO_BE_CONTINUED) };
+            // A loss, which no successor makes good.
+            log::error!("{before}");
+            std::process::exit(1);
         }
         self.end_with(what);
     }
@@ -67,13 +72,14 @@ pub(crate) struct Files {
 impl Files {
     /// Starts the thread; it ends when all its handles are dropped and the work is done. A keeper is told what is sealed.
     pub(crate) fn start(
+        anchor: Arc<Anchor>,
         stats: Arc<Stats>,
         failure: Arc<Failure>,
         keeper: Option<ToKeeperSender>,
     ) -> (Self, JoinHandle<()>) {
         // One waits while one is under way: so the segments that are being sealed are at most twice those that are open.
         let (jobs, queue) = sync_channel(1);
-        (Self { jobs }, std::thread::spawn(move || work(&queue, &stats, &failure, keeper)))
+        (Self { jobs }, std::thread::spawn(move || work(&queue, &anchor, &stats, &failure, keeper)))
     }
 
     /// Has segments synced; `busy` is true until that is done.
@@ -90,8 +96,8 @@ impl Files {
     }
 }
 
-fn work(queue: &Receiver<Job>, stats: &Stats, failure: &Failure, keeper: Option<ToKeeperSender>) {
-    let mut sealing = Sealing { refused: Vec::new(), stats, failure, keeper };
+fn work(queue: &Receiver<Job>, anchor: &Anchor, stats: &Stats, failure: &Failure, keeper: Option<ToKeeperSender>) {
+    let mut sealing = Sealing { refused: Vec::new(), anchor, stats, failure, keeper };
     loop {
         match queue.recv_timeout(RETRY) {
             Ok(Job::Sync(syncs, busy)) => {
@@ -127,6 +133,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Seals segments; those that the storage refuses wait, and hold up no others.
 struct Sealing<'s> {
     refused: Vec<OpenSegment>,
+    anchor: &'s Anchor,
     stats: &'s Stats,
     failure: &'s Failure,
     keeper: Option<ToKeeperSender>,
@@ -137,14 +144,27 @@ impl Sealing<'_> {
         let first = self.refused.is_empty();
         if let Err(error) = self.attempt(segments)
             && first
+            // If writing waits too, the reason is known.
+            && !self.stats.waiting.load(Ordering::Relaxed)
         {
             log::error!("{error}; trying again every second");
         }
     }
 
     /// Seals what it can; the rest is refused.
-    fn attempt(&mut self, segments: Vec<OpenSegment>) -> Result<(), layout::Error> {
+    fn attempt(&mut self, mut segments: Vec<OpenSegment>) -> Result<(), layout::Error> {
+        for segment in &mut segments {
+            match self.anchor.keep(segment) {
+                Ok(false) => {}
+                Ok(true) => put_back(segment, self.keeper.as_ref()),
+                Err(error) => {
+                    self.refused.extend(segments);
+                    return Err(error);
+                }
+            }
+        }
         let mut names: Vec<_> = segments.iter().map(|segment| segment.name().clone()).collect();
+        self.sealing(&names, true);
         let (sealed, refused) = match seal(segments) {
             Ok(sealed) => (sealed.len(), Ok(())),
             Err(failed) if failed.unsynced => {
@@ -152,7 +172,9 @@ impl Sealing<'_> {
                 return Ok(());
             }
             Err(failed) => {
-                names.retain(|name| failed.open.iter().all(|open| open.name() != name));
+                let open: Vec<_> = failed.open.iter().map(|segment| segment.name().clone()).collect();
+                self.sealing(&open, false);
+                names.retain(|name| !open.contains(name));
                 self.refused.extend(failed.open);
                 (names.len(), Err(failed.error))
             }
@@ -164,6 +186,15 @@ impl Sealing<'_> {
             }
         }
         refused
+    }
+
+    /// Tells the keeper that segments are about to be renamed, or will not be for now.
+    fn sealing(&self, names: &[SegmentName], begun: bool) {
+        for name in names {
+            if let Some(keeper) = &self.keeper {
+                keeper.send(&ToKeeper::Sealing { name: name.to_string(), begun }, None);
+            }
+        }
     }
 
     /// What was written since the last sync may not be on the disk. A worker's successor copies it while the kernel still
@@ -190,5 +221,26 @@ impl Sealing<'_> {
         if before > 0 && self.refused.is_empty() {
             log::warn!("all segments are sealed again");
         }
+    }
+}
+
+/// A segment that was removed or moved away has a new file: says so, and gives it to the keeper, for whom the name is the
+/// same.
+pub(crate) fn put_back(segment: &OpenSegment, keeper: Option<&ToKeeperSender>) {
+    if let Some(keeper) = keeper {
+        keeper.send(&ToKeeper::Moved { name: segment.name().to_string() }, Some(segment.as_fd()));
+    }
+    log::warn!("{}: was removed or moved away; all that was written to it is there again", segment.path().display());
+}
+
+/// What to do about an error of the storage, behind a colon; nothing where the error says it.
+pub(crate) fn remedy(error: &layout::Error) -> &'static str {
+    let Some(error) = error.io() else { return ": mend the disk" };
+    match (error.kind(), error.raw_os_error()) {
+        (_, Some(libc::EMFILE | libc::ENFILE)) => ": raise the limit of open files (ulimit -n)",
+        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => ": make room",
+        (ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied, _) => ": make it writable",
+        (_, Some(_)) => ": mend the disk",
+        (_, None) => "",
     }
 }

@@ -18,7 +18,7 @@ use anyhow::{Context as _, bail};
 use memmap2::{MmapOptions, MmapRaw};
 
 /// Names this arrangement of words; another version of the program may know another one.
-const FORMAT: u64 = u64::from_le_bytes(*b"ingest\x01\x00");
+const FORMAT: u64 = u64::from_le_bytes(*b"ingest\x02\x00");
 
 // Words of the header.
 const ROWS: usize = 1;

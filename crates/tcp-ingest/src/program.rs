@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use cli::Outcome;
-use layout::Area;
+use layout::{Anchor, Area};
 
 use crate::args::{Args, Config, Source};
 use crate::files::{Failure, Files};
@@ -30,6 +30,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
+    pub(crate) anchor: Arc<Anchor>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) files: Files,
@@ -88,11 +89,12 @@ async fn stopped(stop: impl Future<Output = ()>, failure: &Failure) {
 /// Reads standard input to its end.
 fn read_stdin(config: Config) -> anyhow::Result<Outcome> {
     config.streams.iter().try_for_each(|stream| config.args.common.tree().check_writable(Area::Raw, &stream.name))?;
-    recover(&config);
+    let anchor = Arc::new(Anchor::new(&config.args.common.tree())?);
+    recover(&config, &anchor);
     let (stats, failure) = (Arc::new(Stats::new(&config.streams)), Arc::new(Failure::default()));
-    let (files, sealing) = Files::start(Arc::clone(&stats), Arc::clone(&failure), None);
+    let (files, sealing) = Files::start(Arc::clone(&anchor), Arc::clone(&stats), Arc::clone(&failure), None);
     let (pass_on, passing) = PassOn::start(config.args.stdout, Arc::clone(&failure));
-    let shared = Shared { config: Arc::new(config), stats, failure, files, pass_on };
+    let shared = Shared { config: Arc::new(config), anchor, stats, failure, files, pass_on };
     let (config, stats, failure) = (Arc::clone(&shared.config), Arc::clone(&shared.stats), Arc::clone(&shared.failure));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     let (outcome, Finished { sealed, passed_on }) = runtime.block_on(async {
@@ -115,11 +117,12 @@ fn read_stdin(config: Config) -> anyhow::Result<Outcome> {
 }
 
 /// Seals what a writer that died, with all who held its segments, has left of our streams.
-pub(crate) fn recover(config: &Config) {
+pub(crate) fn recover(config: &Config, anchor: &Anchor) {
     let (tree, now) = (config.args.common.tree(), chrono::Utc::now());
     for stream in &config.streams {
         for area in [Area::Raw, Area::Quarantine] {
-            let recovered = layout::recover(&tree, area, &stream.name, now).unwrap_or_else(|error| {
+            let recovered = anchor.check().and_then(|()| layout::recover(&tree, area, &stream.name, now));
+            let recovered = recovered.unwrap_or_else(|error| {
                 log::error!("{error}; what a writer that died has left stays as it is until the next start");
                 Vec::new()
             });

@@ -10,6 +10,7 @@ use chrono::Utc;
 use cli::Outcome;
 use tokio::sync::mpsc;
 
+use crate::files::remedy;
 use crate::framing::Framing;
 use crate::program::Shared;
 use crate::report::Signals;
@@ -141,7 +142,7 @@ impl Pipe<'_> {
             }
             self.check_failure()?;
             if !std::mem::replace(&mut told, true) {
-                log::error!("{error}; reading waits, nothing is lost: make room or mend the disk");
+                log::error!("{error}; reading waits, nothing is lost{}", remedy(&error));
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(200)) => {}

@@ -9,7 +9,8 @@
 //! | no | hold all of them | they are consumed |
 //! | no | lack some | the segments are cut to their lengths before, and the bytes read again |
 //!
-//! Then every segment consists of complete lines that were consumed, and is sealed; one whose sync failed is copied first.
+//! Then every segment consists of complete lines that were consumed, and is sealed. One whose sync failed is copied first,
+//! and one that was removed or moved away is put back, as soon as the data directory is where it was.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -20,6 +21,7 @@ use layout::{Inherited, SegmentId, Tree};
 use serde_json::Value;
 
 use crate::channel::ToKeeper;
+use crate::files::remedy;
 use crate::note::{Intent, Note, Write};
 use crate::program::Shared;
 use crate::socket;
@@ -42,10 +44,11 @@ pub(crate) type Left = HashMap<u128, Segment>;
 
 /// Adds a segment that the keeper has passed on.
 pub(crate) fn add(left: &mut Left, tree: &Tree, segment: Value, file: OwnedFd) -> anyhow::Result<()> {
-    let unsynced = segment.get("unsynced").is_some();
+    let is = |what| segment.get(what).and_then(Value::as_bool).unwrap_or_default();
+    let (unsynced, sealing) = (is("unsynced"), is("sealing"));
     let id: SegmentId = serde_json::from_value(segment)?;
     let (number, name) = (id.name.number(), id.name.to_string());
-    left.insert(number, Segment { name, file: Inherited::new(tree, id, file), unsynced });
+    left.insert(number, Segment { name, file: Inherited::new(tree, id, file, sealing), unsynced });
     Ok(())
 }
 
@@ -59,6 +62,7 @@ pub(crate) fn take_up(left: Left, note: &Note, connections: &[Incoming], shared:
         }
         note.count_death(row);
     }
+    patiently(|| Ok(shared.anchor.check()?));
     let mut open = Vec::new();
     for Segment { name, file, unsynced } in left.into_values() {
         match patiently(|| Ok(if unsynced { file.rewrite()? } else { file.resume()? })) {
@@ -111,7 +115,8 @@ fn patiently<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> T {
             Ok(done) => return done,
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
-                    log::error!("{error:#}; reading waits, nothing is lost: mend the disk");
+                    let remedy = error.downcast_ref().map_or("", remedy);
+                    log::error!("{error:#}; reading waits, nothing is lost{remedy}");
                 }
                 std::thread::sleep(RETRY);
             }

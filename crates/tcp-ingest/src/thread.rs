@@ -13,6 +13,7 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::batch::{Batch, Bounds, Judge};
 use crate::connection;
+use crate::files::remedy;
 use crate::note::{Note, Row};
 use crate::program::Shared;
 use crate::worker::ToKeeperSender;
@@ -89,7 +90,7 @@ impl Intake {
             buffer: vec![0; BLOCK.max(2 * line)],
             batch: Batch::default(),
             judges: config.streams.iter().map(|stream| Judge::new(Decoder::new(stream.model), bounds)).collect(),
-            writer: Writer::new(Arc::clone(config), Arc::clone(&shared.stats), shared.files.clone(), keeper),
+            writer: Writer::new(shared, keeper),
         }
     }
 }
@@ -97,17 +98,18 @@ impl Intake {
 impl Thread {
     /// Notes that writing failed; says so once.
     pub(crate) fn storage_failed(&self, error: &layout::Error) {
-        if !self.storage_down.replace(true) {
-            self.serving.shared.stats.waiting.store(true, Relaxed);
-            log::error!("{error}; reading waits, the sources are held, nothing is lost: make room or mend the disk");
+        // Of several threads that meet the same, one says it.
+        if !self.storage_down.replace(true) && !self.serving.shared.stats.waiting.swap(true, Relaxed) {
+            log::error!("{error}; reading waits, the sources are held, nothing is lost{}", remedy(error));
         }
     }
 
     /// Notes that writing worked.
     pub(crate) fn storage_works(&self) {
         if self.storage_down.replace(false) {
-            self.serving.shared.stats.waiting.store(false, Relaxed);
-            log::warn!("writing works again");
+            if self.serving.shared.stats.waiting.swap(false, Relaxed) {
+                log::warn!("writing works again");
+            }
             self.storage_retry.notify_waiters();
         }
     }
@@ -164,13 +166,27 @@ async fn tick(thread: Rc<Thread>) {
     loop {
         tokio::select! {
             _ = sync.tick() => {
+                look(&thread);
                 let writer = &mut thread.intake.borrow_mut().writer;
                 writer.seal_old();
                 writer.sync();
             }
             _ = retry.tick() => if thread.storage_is_down() {
+                if thread.intake.borrow().writer.is_astray() {
+                    look(&thread);
+                }
                 thread.storage_retry.notify_one();
             },
         }
+    }
+}
+
+/// Looks whether the tree is where it was.
+fn look(thread: &Thread) {
+    let looked = thread.intake.borrow_mut().writer.look();
+    match looked {
+        Ok(false) => {}
+        Ok(true) => thread.storage_works(),
+        Err(error) => thread.storage_failed(&error),
     }
 }

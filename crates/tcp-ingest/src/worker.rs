@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cli::Outcome;
+use layout::Anchor;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -26,6 +27,10 @@ use crate::report::Reporter;
 use crate::stats::Stats;
 use crate::take_up::{self, Left};
 use crate::thread::{self, Incoming, Serving, Stop};
+
+/// What came without its descriptor, for which there was no room.
+const NO_DESCRIPTOR: &str =
+    "too many open files to take what the keeper holds: another worker is to try; raise the limit (ulimit -n)";
 
 /// Runs a worker to its end; `score` is what the kernel is to think of its memory.
 pub(crate) fn run(config: Config, score: &str) -> anyhow::Result<Outcome> {
@@ -51,19 +56,24 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     let mut incoming = incoming.context("no keeper: this is not started by hand")?;
     let to_keeper = ToKeeperSender(Arc::new(channel));
 
+    let Some((ToWorker::DataDir, Some(folder))) = incoming.async_io(Interest::READABLE, Channel::receive).await? else {
+        bail!("no data directory: this is not started by hand");
+    };
+    let anchor = Arc::new(Anchor::inherit(&config.args.common.tree(), folder));
     let Some((ToWorker::Note, Some(memory))) = incoming.async_io(Interest::READABLE, Channel::receive).await? else {
         bail!("no note: this is not started by hand");
     };
     let note = Arc::new(Note::open(memory)?);
-    recover(&config);
+    recover(&config, &anchor);
     to_keeper.send(&ToKeeper::Up, None);
     let Some((left, connections)) = first(&mut incoming, &config).await? else { return Ok(Outcome::Done) };
 
     let stats = Arc::new(Stats::new(&config.streams));
     let failure = Arc::new(Failure::fatal());
-    let (files, sealing) = Files::start(Arc::clone(&stats), Arc::clone(&failure), Some(to_keeper.clone()));
+    let keeper = Some(to_keeper.clone());
+    let (files, sealing) = Files::start(Arc::clone(&anchor), Arc::clone(&stats), Arc::clone(&failure), keeper);
     let (pass_on, passing) = PassOn::start(config.args.stdout, Arc::clone(&failure));
-    let shared = Shared { config: Arc::new(config), stats, failure, files, pass_on };
+    let shared = Shared { config: Arc::new(config), anchor, stats, failure, files, pass_on };
     take_up::take_up(left, &note, &connections, &shared, &to_keeper);
 
     let (stop, stopping) = watch::channel(Stop::No);
@@ -94,6 +104,12 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
             message = incoming.async_io(Interest::READABLE, Channel::receive) => match message {
                 Ok(Some((ToWorker::Connection { slot, stream, peer, new }, Some(socket)))) => {
                     dispatch.hand_over(Incoming { socket: socket.into(), slot, stream, peer, new });
+                }
+                Ok(Some((ToWorker::Connection { .. }, None))) => {
+                    // The kernel has dropped it. The keeper holds it, and whoever comes after us gets it.
+                    log::error!("{NO_DESCRIPTOR}");
+                    let _ = stop.send(Stop::HandOver);
+                    break;
                 }
                 Ok(Some((ToWorker::Drain { millis }, _))) => {
                     let _ = stop.send(Stop::Drain(Instant::now() + Duration::from_millis(millis)));
@@ -148,6 +164,7 @@ async fn first(keeper: &mut AsyncFd<Channel>, config: &Config) -> anyhow::Result
             (ToWorker::Connection { slot, stream, peer, new }, Some(socket)) => {
                 connections.push(Incoming { socket: socket.into(), slot, stream, peer, new });
             }
+            (ToWorker::Segment { .. } | ToWorker::Connection { .. }, None) => bail!("{NO_DESCRIPTOR}"),
             (ToWorker::Begin, _) => return Ok(Some((left, connections))),
             (message, _) => log::error!("a bug: the keeper says {message:?}"),
         }

@@ -1,4 +1,10 @@
 //! The open segments of one thread, and the commit: a batch is written whole or not at all.
+//!
+//! A commit does not ask the tree where it is: that would cost a call for each file. It is looked at as often as segments
+//! are synced, and whenever one is opened or sealed. What is written in between, to a file that somebody has removed or
+//! moved away meanwhile, is not lost: we have the descriptor, and put all of it in its place again. Nor is what is written
+//! to a disk that was unmounted lazily: it is on that disk, and reading stops at the next look. Only when the worker and
+//! the keeper die in that time is it gone, with the file that was removed.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -8,13 +14,14 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use layout::{Area, Error, Hour, OpenSegment, Result, SegmentId, Tree};
+use layout::{Anchor, Area, Error, Hour, OpenSegment, Result, SegmentId, Tree};
 
 use crate::args::Config;
 use crate::batch::Batch;
 use crate::channel::ToKeeper;
-use crate::files::Files;
+use crate::files::{Files, put_back};
 use crate::note::{Row, Write};
+use crate::program::Shared;
 use crate::stats::Stats;
 use crate::worker::ToKeeperSender;
 
@@ -43,6 +50,9 @@ pub(crate) struct Origin {
 /// Writes batches to segments of its own.
 pub(crate) struct Writer {
     tree: Tree,
+    anchor: Arc<Anchor>,
+    /// The data directory, or an open segment, was not where it was at the last look.
+    astray: bool,
     config: Arc<Config>,
     stats: Arc<Stats>,
     files: Files,
@@ -58,9 +68,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(config: Arc<Config>, stats: Arc<Stats>, files: Files, keeper: Option<Keeper>) -> Self {
+    pub(crate) fn new(shared: &Shared, keeper: Option<Keeper>) -> Self {
+        let Shared { config, anchor, stats, files, .. } = shared.clone();
         Self {
             tree: config.args.common.tree(),
+            anchor,
+            astray: false,
             max_open: max_open(&config),
             keeper,
             config,
@@ -85,6 +98,9 @@ impl Writer {
         now: DateTime<Utc>,
         origin: Option<Origin>,
     ) -> Result<()> {
+        if self.astray {
+            self.look()?;
+        }
         self.commits += 1;
         let bytes = batch.bytes(block);
         let slice = |range| IoSlice::new(bytes.get(range).unwrap_or_default());
@@ -170,6 +186,9 @@ impl Writer {
             let keys: Vec<_> = candidates.into_iter().map(|(_, key)| key).collect();
             self.seal(&keys);
         }
+        if !missing.is_empty() {
+            self.anchor.check()?;
+        }
         for key @ (area, stream, hour) in missing {
             let Some(name) = self.config.streams.get(stream).map(|stream| &stream.name) else { continue };
             let segment = OpenSegment::create(&self.tree, area, name, hour)?;
@@ -186,6 +205,25 @@ impl Writer {
         Ok(())
     }
 
+    /// Looks whether the data directory and the open segments are where they were, and puts back what was removed or moved
+    /// away. Fails while that cannot be done, and so does every commit; returns whether that is over.
+    pub(crate) fn look(&mut self) -> Result<bool> {
+        let was = std::mem::replace(&mut self.astray, true);
+        self.anchor.check()?;
+        for slot in self.open.values_mut() {
+            if self.anchor.keep(&mut slot.segment)? {
+                put_back(&slot.segment, self.keeper.as_ref().map(|keeper| &keeper.sender));
+            }
+        }
+        self.astray = false;
+        Ok(was)
+    }
+
+    /// Whether something was not where it was at the last look.
+    pub(crate) fn is_astray(&self) -> bool {
+        self.astray
+    }
+
     /// Seals the segments that are old enough.
     pub(crate) fn seal_old(&mut self) {
         let age = self.config.seal_after;
@@ -198,6 +236,8 @@ impl Writer {
     pub(crate) fn tend(&mut self) {
         if self.tended.elapsed() >= self.config.sync_every {
             self.tended = Instant::now();
+            // What fails here fails in the next commit too, which says so.
+            let _ = self.look();
             self.seal_old();
             self.sync();
         }

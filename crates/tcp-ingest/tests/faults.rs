@@ -6,24 +6,11 @@ mod common;
 
 use std::collections::BTreeSet;
 use std::io::Write as _;
-use std::path::Path;
-use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::{lines, quarantined};
+use common::disk::SmallDisk;
+use common::{check_written, lines, quarantined};
 use harness::{House, Random, Server, reading, until};
-
-/// Everything in raw/, sealed or not, is complete lines, and no line is there twice.
-#[track_caller]
-fn check_written(house: &House) -> BTreeSet<String> {
-    let all = lines(house, "raw");
-    for line in &all {
-        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "torn: {line:?}");
-    }
-    let distinct: BTreeSet<_> = all.iter().cloned().collect();
-    assert_eq!(distinct.len(), all.len(), "a line is there twice");
-    distinct
-}
 
 #[test]
 fn after_kill_9_what_was_written_is_recovered_once_and_whole() {
@@ -84,34 +71,6 @@ fn a_second_server_leaves_the_segments_of_the_first_alone() {
     second.stop();
     first.stop();
     assert_eq!(check_written(&house).len(), 3);
-}
-
-/// A small file system of its own, unmounted when dropped; none without root.
-struct SmallDisk(harness::tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(options: &str) -> Option<Self> {
-        let folder = harness::tempfile::tempdir().unwrap();
-        let mounted = Command::new("mount")
-            .args(["-t", "tmpfs", "-o", options, "tmpfs"])
-            .arg(folder.path())
-            .output()
-            .is_ok_and(|output| output.status.success());
-        if !mounted {
-            harness::left_out("mounting a small tmpfs needs root");
-        }
-        mounted.then(|| Self(folder))
-    }
-
-    fn path(&self) -> &Path {
-        self.0.path()
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.path()).status();
-    }
 }
 
 /// Messages that do not fit on the small disk.

@@ -72,6 +72,13 @@ impl Held {
         }
     }
 
+    /// Says something of a segment to whoever takes it up.
+    pub(super) fn mark(&mut self, segment: &str, what: &str, holds: bool) {
+        if let Some((_, segment)) = self.segments.get_mut(segment) {
+            segment[what] = holds.into();
+        }
+    }
+
     /// How many slots there are.
     pub(super) fn slots(&self) -> u32 {
         self.slots

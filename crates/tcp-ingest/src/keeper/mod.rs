@@ -1,9 +1,10 @@
 //! The keeper: binds, accepts, holds every descriptor, and sees to it that a worker runs.
 //!
-//! It never reads from a connection and never touches the tree, so that there is little it could die of. A worker
+//! It never reads from a connection and never touches a file of the tree, so that there is little it could die of. A worker
 //! ([`worker`](crate::worker)) gets the connections over a socket; when it dies they stay open, the kernel goes on
 //! receiving, and the next worker takes them up. All that has to outlive a worker is held here: listening sockets,
-//! connections, the files of open segments with their locks ([`held`]), and the note ([`Note`]).
+//! connections, the files of open segments with their locks ([`held`]), the note ([`Note`]), and the data directory as it was
+//! at the start, so that no worker takes what it finds at that path for it.
 //!
 //! SIGHUP starts a worker from the binary on disk and, when that is up, has the old one hand over; SIGUSR2 replaces the
 //! keeper itself ([`replace`]). SIGTERM and SIGINT: what the kernel has connected is accepted, the worker drains, and all
@@ -18,7 +19,7 @@ mod replace;
 use std::collections::VecDeque;
 use std::future::{pending, poll_fn};
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
 use std::task::Poll;
@@ -26,7 +27,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cli::Outcome;
-use layout::Area;
+use layout::{Anchor, Area};
 use rustix::process::{Resource, Rlimit};
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -118,6 +119,7 @@ struct Keeper {
     config: Config,
     binary: Binary,
     note: Note,
+    data_dir: OwnedFd,
     held: Held,
     listeners: Vec<Listener>,
     worker: Option<Worker>,
@@ -149,12 +151,13 @@ impl Keeper {
         for stream in &config.streams {
             config.args.common.tree().check_writable(Area::Raw, &stream.name)?;
         }
+        let data_dir = Anchor::new(&config.args.common.tree())?.descriptor()?;
         let slots = slots(&config);
         let listeners = listeners::open(&config, addresses)?;
         let note = Note::new(config.workers, max_hours(&config) + 1, slots as usize)
             .context("cannot make the memory that keeper and worker share")?;
         memory::spare_keeper(None);
-        Self::with(config, note, Held::new(slots), listeners)
+        Self::with(config, (note, data_dir), Held::new(slots), listeners)
     }
 
     fn restore(config: Config, state: replace::State) -> anyhow::Result<Self> {
@@ -163,7 +166,7 @@ impl Keeper {
         memory::spare_keeper(Some(state.memory_score));
         let held = Held::restore(state.slots, state.connections, state.segments);
         let listeners = state.listeners.into_iter().map(|(stream, socket)| Listener::new(stream, socket));
-        let mut keeper = Self::with(config, note, held, listeners.collect::<io::Result<_>>()?)?;
+        let mut keeper = Self::with(config, (note, state.data_dir), held, listeners.collect::<io::Result<_>>()?)?;
         let (pid, channel) = state.worker;
         keeper.worker = Some(Worker::adopt(pid, channel, true)?);
         keeper.ran = true;
@@ -171,7 +174,12 @@ impl Keeper {
         Ok(keeper)
     }
 
-    fn with(config: Config, note: Note, held: Held, listeners: Vec<Listener>) -> anyhow::Result<Self> {
+    fn with(
+        config: Config,
+        (note, data_dir): (Note, OwnedFd),
+        held: Held,
+        listeners: Vec<Listener>,
+    ) -> anyhow::Result<Self> {
         let path = std::env::var_os(replace::BINARY).map_or_else(std::env::current_exe, |path| Ok(path.into()));
         let path = path.context("cannot find out which program this is")?;
         let binary = Binary::open(&path).with_context(|| format!("{}: cannot be opened", path.display()))?;
@@ -179,6 +187,7 @@ impl Keeper {
             config,
             binary,
             note,
+            data_dir,
             held,
             listeners,
             worker: None,
@@ -232,7 +241,7 @@ impl Keeper {
     fn start(&mut self) {
         self.untold.clear();
         self.closed = false;
-        match Worker::start(&self.binary, &self.note) {
+        match Worker::start(&self.binary, &self.note, self.data_dir.as_fd()) {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => {
                 log::error!("cannot start a worker: {error}; trying again");
@@ -305,7 +314,7 @@ impl Keeper {
     }
 
     /// Takes note of what the worker says.
-    fn hear(&mut self, (message, descriptor): (ToKeeper, Option<std::os::fd::OwnedFd>)) {
+    fn hear(&mut self, (message, descriptor): (ToKeeper, Option<OwnedFd>)) {
         match (message, descriptor) {
             (ToKeeper::Up, _) => {
                 if let Some(worker) = &mut self.worker {
@@ -319,14 +328,18 @@ impl Keeper {
             (ToKeeper::Opened { name, segment }, Some(file)) => {
                 self.held.segments.insert(name, (file, segment));
             }
-            (ToKeeper::Opened { name, .. }, None) => log::error!("a bug: segment {name} came without its file"),
-            (ToKeeper::Sealed { name }, _) => _ = self.held.segments.remove(&name),
-            // The successor finds it in what it is told of the segment.
-            (ToKeeper::Unsynced { name }, _) => {
-                if let Some((_, segment)) = self.held.segments.get_mut(&name) {
-                    segment["unsynced"] = true.into();
+            (ToKeeper::Moved { name }, Some(file)) => {
+                if let Some(held) = self.held.segments.get_mut(&name) {
+                    held.0 = file;
                 }
             }
+            (ToKeeper::Opened { name, .. } | ToKeeper::Moved { name }, None) => {
+                log::error!("a bug: segment {name} came without its file");
+            }
+            (ToKeeper::Sealed { name }, _) => _ = self.held.segments.remove(&name),
+            // The successor finds it in what it is told of the segment.
+            (ToKeeper::Unsynced { name }, _) => self.held.mark(&name, "unsynced", true),
+            (ToKeeper::Sealing { name, begun }, _) => self.held.mark(&name, "sealing", begun),
             (ToKeeper::Over { slot }, _) => {
                 self.held.release(slot);
                 // Said again only when that is over, not each time the last slot is taken.
@@ -462,7 +475,9 @@ impl Keeper {
             return;
         }
         let path = &self.binary.path;
-        match Binary::open(path).and_then(|binary| Ok((Worker::start(&binary, &self.note)?, binary))) {
+        match Binary::open(path)
+            .and_then(|binary| Ok((Worker::start(&binary, &self.note, self.data_dir.as_fd())?, binary)))
+        {
             Ok(next) => self.next = Some(next),
             Err(error) => log::error!("{}: cannot be started: {error}; the old worker goes on", path.display()),
         }
@@ -518,7 +533,7 @@ impl Keeper {
     }
 }
 
-async fn said(worker: Option<&Worker>) -> (ToKeeper, Option<std::os::fd::OwnedFd>) {
+async fn said(worker: Option<&Worker>) -> (ToKeeper, Option<OwnedFd>) {
     match worker {
         Some(worker) => worker.receive().await,
         None => pending().await,

@@ -56,13 +56,14 @@ pub(super) struct Worker {
 }
 
 impl Worker {
-    /// Starts one, and gives it the note: it is up only if it can read it.
-    pub(super) fn start(binary: &Binary, note: &Note) -> io::Result<Self> {
+    /// Starts one, and gives it the data directory and the note: it is up only if it can read that.
+    pub(super) fn start(binary: &Binary, note: &Note, data_dir: BorrowedFd<'_>) -> io::Result<Self> {
         let (ours, theirs) = Channel::pair()?;
         let mut command = binary.command();
         command.env(WORKER, super::memory::worker_score()).stdin(Stdio::from(OwnedFd::from(theirs)));
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
+        ours.send(&ToWorker::DataDir, Some(data_dir), Wait::No)?;
         ours.send(&ToWorker::Note, Some(note.as_fd()), Wait::No)?;
         Self::adopt(pid, ours, false)
     }

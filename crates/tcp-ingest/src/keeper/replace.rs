@@ -35,6 +35,7 @@ pub(super) const BINARY: &str = "TCP_INGEST_BINARY";
 #[derive(Debug, Serialize, Deserialize)]
 struct Inventory {
     note: RawFd,
+    data_dir: RawFd,
     slots: u32,
     listeners: Vec<(usize, RawFd)>,
     connections: Vec<(u32, RawFd, usize, SocketAddr)>,
@@ -46,6 +47,7 @@ struct Inventory {
 /// What a keeper leaves to the next one.
 pub(super) struct State {
     pub(super) note: OwnedFd,
+    pub(super) data_dir: OwnedFd,
     pub(super) slots: u32,
     pub(super) listeners: Vec<(usize, TcpListener)>,
     pub(super) connections: BTreeMap<u32, Connection>,
@@ -74,6 +76,7 @@ pub(super) fn inherited() -> anyhow::Result<Option<State>> {
             |(slot, fd, stream, peer)| Ok((slot, Connection { socket: take(fd)?, stream, peer, new: false }));
         Ok(Some(State {
             note: take(inventory.note)?,
+            data_dir: take(inventory.data_dir)?,
             slots: inventory.slots,
             listeners: inventory
                 .listeners
@@ -135,7 +138,7 @@ impl Ready {
         let connections = held.connections.values().map(|connection| connection.socket.as_fd());
         let segments = held.segments.values().map(|(file, _)| file.as_fd());
         let worker = keeper.worker.iter().map(AsFd::as_fd);
-        let own = [self.file.as_fd(), keeper.note.as_fd()];
+        let own = [self.file.as_fd(), keeper.note.as_fd(), keeper.data_dir.as_fd()];
         own.into_iter().chain(listeners).chain(connections).chain(segments).chain(worker).collect()
     }
 }
@@ -146,6 +149,7 @@ fn prepare(keeper: &Keeper) -> anyhow::Result<Ready> {
     let number = |descriptor: &OwnedFd| descriptor.as_raw_fd();
     let inventory = Inventory {
         note: keeper.note.as_fd().as_raw_fd(),
+        data_dir: number(&keeper.data_dir),
         slots: held.slots(),
         listeners: keeper.listeners.iter().map(|listener| (listener.stream, listener.as_fd().as_raw_fd())).collect(),
         connections: held

@@ -2,10 +2,14 @@
 
 #![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
 
-use std::io::Read as _;
+use std::collections::BTreeSet;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::path::Path;
 
-use harness::House;
+use harness::{House, Server, reading, until};
+
+pub mod disk;
 
 /// The lines of all segments of `area` of a stream, sealed and open.
 pub fn lines(house: &House, area: &str) -> Vec<String> {
@@ -36,4 +40,56 @@ pub fn quarantined(house: &House) -> Vec<(String, String)> {
         .map(|line| serde_json::from_str(line).unwrap())
         .map(|record: serde_json::Value| (field(&record, "reason"), field(&record, "line")))
         .collect()
+}
+
+/// Everything in raw/, sealed or not, is complete lines, and no line is there twice.
+#[track_caller]
+pub fn check_written(house: &House) -> BTreeSet<String> {
+    let all = lines(house, "raw");
+    for line in &all {
+        assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "torn: {line:?}");
+    }
+    let distinct: BTreeSet<_> = all.iter().cloned().collect();
+    assert_eq!(distinct.len(), all.len(), "a line is there twice");
+    distinct
+}
+
+/// A source that sends numbered messages over one connection.
+pub struct Source {
+    pub socket: TcpStream,
+    pub sent: Vec<String>,
+}
+
+impl Source {
+    pub fn new(server: &Server) -> Self {
+        Self { socket: server.connect(), sent: Vec::new() }
+    }
+
+    /// Sends a hundred messages of the hour `hour`, counted from 1970.
+    pub fn send(&mut self, hour: i64) {
+        let first = self.sent.len();
+        let number = |n| i64::try_from(n).unwrap();
+        self.sent.extend((first..first + 100).map(|n| reading(hour * 3600, number(n), 1.0)));
+        self.socket.write_all((self.sent[first..].join("\n") + "\n").as_bytes()).unwrap();
+    }
+
+    /// As [`send`](Self::send), and waits until all that was sent is written.
+    #[track_caller]
+    pub fn send_and_see(&mut self, house: &House, hour: i64) {
+        self.send(hour);
+        self.see(house);
+    }
+
+    #[track_caller]
+    pub fn see(&self, house: &House) {
+        until("all that was sent is written", || lines(house, "raw").len() >= self.sent.len());
+    }
+
+    /// All that was sent is in sealed segments, once.
+    #[track_caller]
+    pub fn check(&self, house: &House) {
+        assert!(house.files_like("", ".open").is_empty());
+        assert_eq!(check_written(house), self.sent.iter().cloned().collect());
+        assert!(quarantined(house).is_empty());
+    }
 }

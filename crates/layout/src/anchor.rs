@@ -1,0 +1,103 @@
+//! The data directory as a place that can be lost: moved away, unmounted, removed.
+//!
+//! A path says nothing of that. Where a disk was mounted there is an empty folder once it is gone, and who goes on by the
+//! path fills that. So a program that runs for long holds on to the folder that it began with, and asks, now and then and
+//! whenever it makes a file, whether the path still leads there. If not, that is an error until it does again; only a
+//! folder that was removed is made again, on the same file system, because nobody can bring it back.
+
+use std::fs::{self, File, Metadata};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::OFlags;
+
+use crate::dirs;
+use crate::error::{Error, Result};
+use crate::segment::OpenSegment;
+use crate::tree::Tree;
+
+/// The data directory that a program began with.
+#[derive(Debug)]
+pub struct Anchor {
+    path: PathBuf,
+    folder: Mutex<File>,
+}
+
+impl Anchor {
+    /// The data directory that is there now; made if it is not.
+    pub fn new(tree: &Tree) -> Result<Self> {
+        dirs::create(tree.root())?;
+        Ok(Self { path: tree.root().to_owned(), folder: Mutex::new(open(tree.root())?) })
+    }
+
+    /// The data directory of `tree` that another process began with, by its descriptor.
+    pub fn inherit(tree: &Tree, folder: OwnedFd) -> Self {
+        Self { path: tree.root().to_owned(), folder: Mutex::new(folder.into()) }
+    }
+
+    /// The descriptor, for another process.
+    pub fn descriptor(&self) -> Result<OwnedFd> {
+        let folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(folder.try_clone().map_err(Error::at("open", &self.path))?.into())
+    }
+
+    /// Fails unless the path of the data directory leads to what it led to at the beginning.
+    pub fn check(&self) -> Result<()> {
+        let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
+        let ours = folder.metadata().map_err(Error::at("look at", &self.path))?;
+        let removed = ours.nlink() == 0;
+        match fs::metadata(&self.path) {
+            Ok(there) if is_same(&there, &ours) => return Ok(()),
+            // Somebody made it again.
+            Ok(there) if removed && there.is_dir() && there.dev() == ours.dev() => {}
+            Ok(_) => return Err(self.lost("another folder is in its place")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && removed => self.make_again(&ours)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.lost("it is not there any more")),
+            Err(error) => return Err(Error::at("look at", &self.path)(error)),
+        }
+        *folder = open(&self.path)?;
+        Ok(())
+    }
+
+    /// Makes the data directory in the folder where it was.
+    fn make_again(&self, ours: &Metadata) -> Result<()> {
+        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let there = fs::metadata(parent).map_err(Error::at("look at", parent))?;
+        if there.dev() != ours.dev() {
+            return Err(self.lost("its file system is not there any more"));
+        }
+        match fs::create_dir(&self.path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(Error::at("create the folder", &self.path)(error))
+            }
+            _ => dirs::sync(parent),
+        }
+    }
+
+    fn lost(&self, how: &str) -> Error {
+        let remedy = "mount it or move it back, or restart the program to use what is there then";
+        Error::at("use the data directory", &self.path)(io::Error::other(format!("{how}: {remedy}")))
+    }
+
+    /// Fails unless the data directory is where it was. Then puts `segment` in its place again if it is not there; returns
+    /// whether it did.
+    pub fn keep(&self, segment: &mut OpenSegment) -> Result<bool> {
+        self.check()?;
+        Ok(!segment.is_in_place()? && segment.put_back().map(|()| true)?)
+    }
+}
+
+/// The folder itself, not what is in it: that needs no right to read it.
+fn open(path: &Path) -> Result<File> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY;
+    let folder = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    folder.map_err(Error::at("open", path))
+}
+
+/// Whether both are the same file.
+pub(crate) fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}

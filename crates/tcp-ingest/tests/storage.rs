@@ -1,0 +1,224 @@
+//! tcp-ingest on storage that refuses: each time the source is held, one message says so, and it goes on by itself.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use common::Source;
+use common::disk::{Bound, SmallDisk};
+use harness::{House, Server, until};
+
+/// Waits until reading has stopped, and several tries to write have passed that changed nothing.
+#[track_caller]
+fn see_it_wait(server: &Server, house: &House, written: usize) {
+    until("it waits", || server.log().contains("reading waits"));
+    let start = Instant::now();
+    until("some tries pass", || start.elapsed() > Duration::from_millis(500));
+    assert_eq!(common::lines(house, "raw").len(), written, "{}", server.log());
+    assert_eq!(server.log().matches("reading waits").count(), 1, "one message an outage:\n{}", server.log());
+}
+
+/// Stops a server that was in trouble and is not any more.
+#[track_caller]
+fn stop(server: Server) {
+    until("it says that it is over", || server.log().contains("writing works again"));
+    let log = server.stop();
+    assert_eq!(log.matches("writing works again").count(), 1, "{log}");
+    assert!(!log.contains("takes up where it was"), "the worker is not to die of it:\n{log}");
+}
+
+#[test]
+fn errors_of_writing_are_waited_for_and_what_a_failed_write_left_is_cut_off() {
+    for point in ["segment.write", "segment.short"] {
+        let house = House::new();
+        let outage = house.path().join("outage");
+        let mut command = house.program("tcp-ingest");
+        command.env("FAULT", point).env("FAULT_WHILE", &outage);
+        let server = Server::start_command(command, &["telemetry"], "");
+        let mut source = Source::new(&server);
+        source.send_and_see(&house, 0);
+        fs::write(&outage, "").unwrap();
+        source.send(0);
+        source.send(1);
+        see_it_wait(&server, &house, 100);
+        assert!(server.log().contains("Input/output error"), "{}", server.log());
+        fs::remove_file(&outage).unwrap();
+        source.see(&house);
+        stop(server);
+        source.check(&house);
+    }
+}
+
+#[test]
+fn a_disk_that_becomes_read_only_is_waited_for() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let house = House::at(&disk.path().join("data"));
+    let server = Server::start(&house, &["telemetry"], "--seal-after 10ms --sync-every 10ms");
+    let mut source = Source::new(&server);
+    source.send_and_see(&house, 0);
+    // While a file is open for writing, the kernel refuses.
+    until("it is read-only", || disk.remount("ro"));
+    source.send(0);
+    see_it_wait(&server, &house, 100);
+    assert!(disk.remount("rw"));
+    source.see(&house);
+    stop(server);
+    source.check(&house);
+}
+
+#[test]
+fn a_mount_that_becomes_read_only_keeps_open_segments_open_until_they_can_be_sealed() {
+    let Some(disk) = SmallDisk::mount("size=4m") else { return };
+    let house = House::at(&disk.path().join("data"));
+    let server = Server::start(&house, &["telemetry"], "--seal-after 1s --sync-every 10ms");
+    let mut source = Source::new(&server);
+    source.send_and_see(&house, 0);
+    // With an open file that can still be written, as when the disk turns read-only on its own.
+    let bound = Bound::new(house.path(), house.path());
+    assert!(bound.remount("ro"));
+    until("it cannot seal", || server.log().contains("cannot seal"));
+    source.send(1);
+    see_it_wait(&server, &house, 100);
+    assert!(bound.remount("rw"));
+    source.see(&house);
+    until("all is sealed", || server.log().contains("all segments are sealed again"));
+    stop(server);
+    source.check(&house);
+}
+
+fn worker(server: &Server) -> u32 {
+    until("there is a worker", || server.workers().len() == 1);
+    server.workers()[0]
+}
+
+/// Allows a process so many descriptors, or no more than it has: not while it syncs, which takes some for a moment.
+fn limit_descriptors(process: u32, limit: Option<usize>) {
+    let is_free = |number: &usize| !Path::new(&format!("/proc/{process}/fd/{number}")).exists();
+    let limit = limit.unwrap_or_else(|| (0..1000).find(is_free).unwrap());
+    let done = Command::new("prlimit").args([format!("--pid={process}"), format!("--nofile={limit}:")]).status();
+    assert!(done.unwrap().success());
+}
+
+#[test]
+fn without_descriptors_for_segments_the_source_waits() {
+    let house = House::new();
+    let server = Server::start(&house, &["telemetry"], "--workers 1 --sync-every 1h");
+    let mut source = Source::new(&server);
+    source.send_and_see(&house, 0);
+    let worker = worker(&server);
+    limit_descriptors(worker, None);
+    // What is open can be written.
+    source.send_and_see(&house, 0);
+    source.send(1);
+    see_it_wait(&server, &house, 200);
+    assert!(server.log().contains("ulimit -n"), "it says what to do:\n{}", server.log());
+    limit_descriptors(worker, Some(1000));
+    source.see(&house);
+    stop(server);
+    source.check(&house);
+}
+
+#[test]
+fn a_connection_that_the_worker_has_no_descriptor_for_is_served_nevertheless() {
+    let house = House::new();
+    let server = Server::start(&house, &["telemetry"], "--workers 1 --sync-every 1h");
+    let mut first = Source::new(&server);
+    first.send_and_see(&house, 0);
+    limit_descriptors(worker(&server), None);
+    let mut second = Source::new(&server);
+    second.sent.clone_from(&first.sent);
+    second.send_and_see(&house, 0);
+    first.sent.clone_from(&second.sent);
+    first.send_and_see(&house, 1);
+    let log = server.stop();
+    assert!(log.contains("ulimit -n"), "{log}");
+    first.check(&house);
+}
+
+/// A disk of its own, in memory, on which the file system can break.
+struct Breakable {
+    memory: SmallDisk,
+    device: String,
+}
+
+impl Breakable {
+    fn new() -> Option<Self> {
+        let memory = SmallDisk::mount("size=32m")?;
+        let image = memory.path().join("image");
+        fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
+        let made = run("losetup", &["--find", "--show", image.to_str().unwrap()]);
+        let Some(device) = made else {
+            harness::left_out("a file system that breaks needs root and loop devices");
+            return None;
+        };
+        let disk = Self { memory, device: device.trim().to_owned() };
+        fs::create_dir(disk.path()).unwrap();
+        run("mkfs.ext4", &["-q", &disk.device]).unwrap();
+        disk.mount();
+        Some(disk)
+    }
+
+    fn path(&self) -> std::path::PathBuf {
+        self.memory.path().join("disk")
+    }
+
+    fn mount(&self) {
+        run("mount", &["-o", "errors=remount-ro", &self.device, self.path().to_str().unwrap()]).unwrap();
+    }
+
+    /// What the kernel does when it finds the file system damaged: it is read-only until it is checked and mounted again.
+    fn break_down(&self) {
+        run("sync", &["--file-system", self.path().to_str().unwrap()]).unwrap();
+        let name = Path::new(&self.device).file_name().unwrap().to_str().unwrap();
+        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "a test").unwrap();
+    }
+
+    fn repair(&self) {
+        run("umount", &[self.path().to_str().unwrap()]).unwrap();
+        // Status 1: it mended something.
+        let _ = Command::new("fsck.ext4").args(["-p", &self.device]).output().unwrap();
+        self.mount();
+    }
+}
+
+impl Drop for Breakable {
+    fn drop(&mut self) {
+        run("umount", &["-l", self.path().to_str().unwrap()]);
+        run("losetup", &["--detach", &self.device]);
+    }
+}
+
+/// What a program writes to stdout, if it succeeds.
+fn run(program: &str, arguments: &[&str]) -> Option<String> {
+    let output = Command::new(program).args(arguments).output().ok()?;
+    output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn a_file_system_that_breaks_under_open_segments_holds_the_sources_and_keeps_what_it_has() {
+    let Some(disk) = Breakable::new() else { return };
+    let house = House::at(&disk.path().join("data"));
+    let server = Server::start(&house, &["telemetry"], "--drain-timeout 100ms");
+    let mut source = Source::new(&server);
+    source.send_and_see(&house, 0);
+    disk.break_down();
+    let written = source.sent.clone();
+    source.send(0);
+    source.send(1);
+    see_it_wait(&server, &house, 100);
+    // It cannot be mended under it. What the kernel holds is lost then, and that is said.
+    server.signal("-TERM");
+    let (status, log) = server.wait();
+    assert_eq!(status, Some(1), "{log}");
+    assert!(log.contains("unread data"), "{log}");
+    disk.repair();
+    let server = Server::start(&house, &["telemetry"], "");
+    server.stop();
+    source.sent = written;
+    source.check(&house);
+}
