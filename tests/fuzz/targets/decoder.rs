@@ -10,8 +10,8 @@ mod edit;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use models::{BUILT_IN, Decoder, Model, Rejection, Value};
 
-/// Lines that are judged, at least, while learning: more than a decoder's patience with what it has learnt before.
-const LEARNING: usize = 100;
+/// How often the lines come: they are learnt, then what is learnt is used, gives way to others, and is used again.
+const ROUNDS: usize = 4;
 
 fuzz_target!(|input: &[u8]| {
     let lines: Vec<_> = input.split(|byte| *byte == b'\n').collect();
@@ -50,12 +50,14 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
         assert!(record.record.is_ok(), "{} takes a message that is no record: {}", model.name, show(one.line));
     }
 
+    if all.iter().all(|one| one.message.is_err() && one.record.is_err()) {
+        return; // there is nothing to learn
+    }
     let mut decoder = Decoder::new(model);
-    let rounds = (LEARNING / all.len()).max(3);
-    for round in 0..rounds {
+    for round in 0..ROUNDS {
         for one in &all {
             // What is refused teaches nothing. It is judged before there is anything learnt, and after.
-            let again = round == 0 || round + 1 == rounds;
+            let again = round == 0 || round + 1 == ROUNDS;
             if again || one.message.is_ok() {
                 let message = decoder.message(one.line);
                 assert_eq!(message, one.message, "{} message: {}", model.name, show(one.line));

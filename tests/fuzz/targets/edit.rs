@@ -82,13 +82,11 @@ impl Dice {
 /// Returns how many bytes there are then.
 pub(crate) fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32, header: usize) -> usize {
     let mut dice = Dice(seed.into());
-    if size <= header || max_size < size || dice.below(4) == 0 {
+    if size <= header || max_size < size || dice.below(8) == 0 {
         return libfuzzer_sys::fuzzer_mutate(data, size, max_size);
     }
     let mut text = data[header..size].to_vec();
-    for _ in 0..=dice.below(3) {
-        change(&mut text, &mut dice);
-    }
+    change(&mut text, &mut dice);
     text.truncate(max_size - header);
     data[header..header + text.len()].copy_from_slice(&text);
     header + text.len()
@@ -98,7 +96,7 @@ pub(crate) fn mutate(data: &mut [u8], size: usize, max_size: usize, seed: u32, h
 fn change(text: &mut Vec<u8>, dice: &mut Dice) {
     let line = any_line(text, dice);
     let at = line.start + dice.below(line.len());
-    match dice.below(12) {
+    match dice.below(14) {
         0 | 1 => {
             let to = any_line(text, dice).start;
             let copy = [&text[line], b"\n"].concat();
@@ -115,9 +113,13 @@ fn change(text: &mut Vec<u8>, dice: &mut Dice) {
             let value = dice.choose(&VALUES);
             text.splice(value_around(text, line, at), value.bytes());
         }
-        8 if at < text.len() => text[at] = dice.choose(BYTES),
-        9 => text.insert(at, dice.choose(BYTES)),
-        10 if at < text.len() => drop(text.remove(at)),
+        8 => {
+            let number = number(dice);
+            text.splice(value_around(text, line, at), number);
+        }
+        9 if at < text.len() => text[at] = dice.choose(BYTES),
+        10 | 11 => text.insert(at, dice.choose(BYTES)),
+        12 if at < text.len() => drop(text.remove(at)),
         _ => {
             // Ends as another line does.
             let other = any_line(text, dice);
@@ -126,6 +128,30 @@ fn change(text: &mut Vec<u8>, dice: &mut Dice) {
             text.splice(at..line.end, end);
         }
     }
+}
+
+/// A number of any length and form, and now and then not quite one.
+fn number(dice: &mut Dice) -> Vec<u8> {
+    let mut number = Vec::new();
+    let digits = |number: &mut Vec<u8>, dice: &mut Dice, most| {
+        let count = dice.below(most);
+        number.extend((0..count).map(|_| dice.choose(b"0123456789")));
+    };
+    if dice.below(4) == 0 {
+        number.push(b'-');
+    }
+    let most = dice.choose(&[3, 12, 21]);
+    digits(&mut number, dice, most);
+    if dice.below(4) > 0 {
+        number.push(b'.');
+        let most = dice.choose(&[3, 12, 21]);
+        digits(&mut number, dice, most);
+    }
+    if dice.below(8) == 0 {
+        number.extend_from_slice(dice.choose(&[&b"e"[..], b"E", b"e-", b"e+"]));
+        digits(&mut number, dice, 4);
+    }
+    number
 }
 
 /// One of the lines, without its terminator.
