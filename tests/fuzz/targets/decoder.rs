@@ -1,0 +1,95 @@
+//! A decoder that has learnt what lines look like judges every line as one that has learnt nothing, which leaves them all
+//! to `serde_json`: the same verdict, the same reason, the same event time, the same values to the last bit.
+//!
+//! The input is lines, as a source sends them.
+#![no_main]
+#![allow(clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod edit;
+
+use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use models::{BUILT_IN, Decoder, Model, Rejection, Value};
+
+/// How often the lines come: they are learnt, then what is learnt is used, gives way to others, and is used again.
+const ROUNDS: usize = 4;
+
+fuzz_target!(|input: &[u8]| {
+    let lines: Vec<_> = input.split(|byte| *byte == b'\n').collect();
+    for model in BUILT_IN {
+        check(model, &lines);
+    }
+});
+
+fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
+    edit::mutate(data, size, max_size, seed, 0)
+});
+
+type Row<'l> = Result<Vec<Value<'l>>, Rejection>;
+
+/// A line, and how a decoder judges it that has seen no other.
+struct Judged<'l> {
+    line: &'l [u8],
+    message: Result<Option<i64>, Rejection>,
+    record: Row<'l>,
+}
+
+fn check(model: &'static Model, lines: &[&[u8]]) {
+    // A message without event time is a record in its envelope.
+    let envelopes: Vec<_> = match model.event_time {
+        Some(_) => Vec::new(),
+        None => lines.iter().map(|line| [b"{\"arrival_time_us\":1,\"message\":", *line, b"}"].concat()).collect(),
+    };
+    let judged = |line| Judged {
+        line,
+        message: Decoder::new(model).message(line),
+        record: record(&mut Decoder::new(model), line),
+    };
+    let all: Vec<_> = lines.iter().copied().chain(envelopes.iter().map(Vec::as_slice)).map(judged).collect();
+    for (index, one) in all[..lines.len()].iter().enumerate().filter(|(_, one)| one.message.is_ok()) {
+        let record = if model.event_time.is_some() { one } else { &all[lines.len() + index] };
+        assert!(record.record.is_ok(), "{} takes a message that is no record: {}", model.name, show(one.line));
+    }
+
+    if all.iter().all(|one| one.message.is_err() && one.record.is_err()) {
+        return; // there is nothing to learn
+    }
+    let mut decoder = Decoder::new(model);
+    for round in 0..ROUNDS {
+        for one in &all {
+            // What is refused teaches nothing. It is judged before there is anything learnt, and after.
+            let again = round == 0 || round + 1 == ROUNDS;
+            if again || one.message.is_ok() {
+                let message = decoder.message(one.line);
+                assert_eq!(message, one.message, "{} message: {}", model.name, show(one.line));
+            }
+            if again || one.record.is_ok() {
+                let record = record(&mut decoder, one.line);
+                assert!(
+                    same(&record, &one.record),
+                    "{} record: {}\n{record:?}\n{:?}",
+                    model.name,
+                    show(one.line),
+                    one.record
+                );
+            }
+        }
+    }
+}
+
+fn record<'l>(decoder: &mut Decoder, line: &'l [u8]) -> Row<'l> {
+    let mut row = Vec::new();
+    decoder.record(line, &mut row).map(|()| row)
+}
+
+fn same(left: &Row<'_>, right: &Row<'_>) -> bool {
+    let bits = |row: &[Value<'_>]| -> Vec<_> {
+        let double = |value: &Value<'_>| if let Value::Double(value) = value { Some(value.to_bits()) } else { None };
+        row.iter().map(double).collect()
+    };
+    // Equal doubles may be two zeros.
+    left == right && left.as_deref().map(bits) == right.as_deref().map(bits)
+}
+
+fn show(line: &[u8]) -> String {
+    line.escape_ascii().to_string()
+}
