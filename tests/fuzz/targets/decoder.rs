@@ -8,7 +8,7 @@
 mod edit;
 
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use models::{BUILT_IN, Decoder, Model, Rejection, Value};
+use models::{BUILT_IN, Decoder, Model, Rejection, Repeated, Value};
 
 /// How often the lines come: they are learnt, then what is learnt is used, gives way to others, and is used again.
 const ROUNDS: usize = 4;
@@ -29,8 +29,21 @@ type Row<'l> = Result<Vec<Value<'l>>, Rejection>;
 /// A line, and how a decoder judges it that has seen no other.
 struct Judged<'l> {
     line: &'l [u8],
+    /// The line with its terminator, in front of others.
+    block: Vec<u8>,
     message: Result<Option<i64>, Rejection>,
     record: Row<'l>,
+}
+
+impl<'l> Judged<'l> {
+    fn cold(model: &'static Model, line: &'l [u8]) -> Self {
+        Self {
+            line,
+            block: [line, b"\n{\"\n"].concat(),
+            message: Decoder::new(model).message(line),
+            record: record(&mut Decoder::new(model), line),
+        }
+    }
 }
 
 fn check(model: &'static Model, lines: &[&[u8]]) {
@@ -39,12 +52,12 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
         Some(_) => Vec::new(),
         None => lines.iter().map(|line| [b"{\"arrival_time_us\":1,\"message\":", *line, b"}"].concat()).collect(),
     };
-    let judged = |line| Judged {
-        line,
-        message: Decoder::new(model).message(line),
-        record: record(&mut Decoder::new(model), line),
-    };
-    let all: Vec<_> = lines.iter().copied().chain(envelopes.iter().map(Vec::as_slice)).map(judged).collect();
+    let all: Vec<_> = lines
+        .iter()
+        .copied()
+        .chain(envelopes.iter().map(Vec::as_slice))
+        .map(|line| Judged::cold(model, line))
+        .collect();
     for (index, one) in all[..lines.len()].iter().enumerate().filter(|(_, one)| one.message.is_ok()) {
         let record = if model.event_time.is_some() { one } else { &all[lines.len() + index] };
         assert!(record.record.is_ok(), "{} takes a message that is no record: {}", model.name, show(one.line));
@@ -59,6 +72,9 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
             // What is refused teaches nothing. It is judged before there is anything learnt, and after.
             let again = round == 0 || round + 1 == ROUNDS;
             if again || one.message.is_ok() {
+                if let Some(repeated) = decoder.repeated(&one.block) {
+                    check_front(model, one, repeated);
+                }
                 let message = decoder.message(one.line);
                 assert_eq!(message, one.message, "{} message: {}", model.name, show(one.line));
             }
@@ -74,6 +90,14 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
             }
         }
     }
+}
+
+/// What is known in front of a block ends where framing finds its end, and is judged alike.
+fn check_front(model: &'static Model, one: &Judged<'_>, Repeated { length, taken, event_time }: Repeated) {
+    let text = one.line.strip_suffix(b"\r").unwrap_or(one.line);
+    assert_eq!((length, taken), (text.len(), one.line.len() + 1), "{} front: {}", model.name, show(one.line));
+    let cold = if text == one.line { one.message.clone() } else { Decoder::new(model).message(text) };
+    assert_eq!(Ok(event_time), cold, "{} front: {}", model.name, show(one.line));
 }
 
 fn record<'l>(decoder: &mut Decoder, line: &'l [u8]) -> Row<'l> {
