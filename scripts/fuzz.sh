@@ -5,9 +5,9 @@
 #   scripts/fuzz.sh [SECONDS [TARGET ...]]     (45 seconds for each of: decoder framing batch)
 #
 # A target is a program of tests/fuzz; it says what it checks. Each begins with the inputs in tests/fuzz/seeds and with
-# those that earlier runs found worth keeping in ${XDG_CACHE_HOME:-~/.cache}/pipeline-fuzz, where the logs are too. Builds
-# in a folder of its own in $CARGO_TARGET_DIR (default: beside them). Needs Rust, stable, and a C++ compiler, which is
-# installed when it is missing (see need.sh).
+# those that earlier runs found worth keeping in ${XDG_CACHE_HOME:-~/.cache}/pipeline-fuzz. Builds in a folder of its own
+# in $CARGO_TARGET_DIR (default: beside them). Needs Rust, stable, and a C++ compiler, which is installed when it is
+# missing (see need.sh).
 #
 # Exit status: 0 nothing was found; 1 an input was found, or something else failed: what and where is said, and how to
 # try the input again.
@@ -37,22 +37,30 @@ export RUSTFLAGS="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4
 cargo build --quiet --package pipeline-fuzz --features libfuzzer --profile fuzz --target "$platform"
 programs=$(realpath "$CARGO_TARGET_DIR/$platform/fuzz")
 
+# What this run writes is its own, so that several may run at once.
+mkdir -p "$cache/found"
+work=$(mktemp -d "$cache/.run.XXXXXX")
+trap 'rm -rf "$work"' EXIT
 for target in "${targets[@]}"; do
     # Lines enough to learn and forget, no more: short inputs are tried more often.
     case $target in decoder) longest=800 ;; framing) longest=512 ;; *) longest=1536 ;; esac
-    corpus=$cache/corpus/$target log=$cache/$target.log found=$cache/found
-    mkdir -p "$corpus" "$found"
+    program=$programs/$target kept=$cache/corpus/$target log=$work/$target.log
+    mkdir -p "$kept" "$work/$target" "$work/best"
     # An input that takes 20 seconds is an endless loop; slow machines have stalls, of which nothing is kept.
-    if ! "$programs/$target" "$corpus" "tests/fuzz/seeds/$target" -max_total_time="$seconds" -max_len=$longest -timeout=20 \
-        -report_slow_units=20 -print_final_stats=1 -artifact_prefix="$found/$target-" >"$log" 2>&1; then
-        grep -a -A 4 -e 'panicked at' -e '^==[0-9]*== ERROR' "$log" | cut -c 1-2000 >&2 || tail -n 20 "$log" >&2
+    if ! "$program" "$work/$target" "$kept" "tests/fuzz/seeds/$target" -max_total_time="$seconds" -max_len=$longest \
+        -timeout=20 -report_slow_units=20 -artifact_prefix="$cache/found/$target-" >"$log" 2>&1; then
+        grep -a -A 4 -e 'panicked at' -e 'ERROR: libFuzzer: [to]' "$log" | cut -c 1-2000 >&2 || tail -n 20 "$log" >&2
         input=$(sed -n 's/.*Test unit written to //p' "$log" | tail -n 1)
-        if [[ -n $input ]]; then
-            printf 'fuzz: %s fails with the input %s\nfuzz: to try it again: %q %q\n' "$target" "$input" "$programs/$target" "$input" >&2
-        else
-            echo "fuzz: $target failed, see $log" >&2
-        fi
+        [[ -z $input ]] ||
+            printf 'fuzz: %s fails with the input %s\nfuzz: to try it again: %q %q\n' "$target" "$input" "$program" "$input" >&2
+        echo "fuzz: $target failed" >&2
         exit 1
     fi
-    sed -n "s/^#\([0-9]*\)\tDONE *cov: \([0-9]*\) ft: [0-9]* corp: \([0-9]*\).* exec\/s: \([0-9]*\).*/fuzz: $target: nothing found in \1 inputs, \4 a second; \2 edges of the code reached, \3 inputs kept/p" "$log"
+    sed -n "s/^#\([0-9]*\)\tDONE *cov: \([0-9]*\) .* exec\/s: \([0-9]*\).*/fuzz: $target: nothing found in \1 inputs, \3 a second; \2 edges of the code reached/p" "$log"
+
+    # Of all that reached something new only the shortest are kept, else the next run begins with thousands.
+    "$program" -merge=1 "$work/best" "$kept" "$work/$target" -max_len=$longest -artifact_prefix="$cache/found/$target-" >"$log" 2>&1 ||
+        { tail -n 20 "$log" >&2; exit 1; }
+    # Where another run does the same just now, one of the two is enough.
+    if ! { mv -T "$kept" "$work/$target.old" && mv -T "$work/best" "$kept"; }; then rm -rf "$work/best"; fi
 done
