@@ -113,7 +113,7 @@ fn attempt(
         .collect();
     let commit = Commit::new(lineage(plan.published.as_ref(), &counts));
     let draft = stream.tree.draft_parquet(&stream.lock, stream.name, plan.hour)?;
-    let registered = sources.add(stream.model, segments.to_vec());
+    let registered = sources.add(segments.to_vec());
     let old = plan.published.as_ref().map(|_| draft.target());
     engine::copy_to_draft(connection, &select(old, &registered.table()), &draft, &commit)?;
     let found = tallies(&registered.source)?;

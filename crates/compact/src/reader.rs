@@ -18,11 +18,13 @@ use models::{Decoder, Model};
 use crate::count::Counted;
 use crate::lines::{Block, Limits, LineReader, lines};
 use crate::pieces::{Piece, Untaken, pieces};
-use crate::vectors::{Columns, logical_type};
+use crate::vectors::{Columns, RowType};
 
 /// The sources that queries can name, by number: a table function has only values for arguments.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Sources {
+    model: &'static Model,
+    row_type: Arc<RowType>,
     next: AtomicU64,
     open: Mutex<HashMap<u64, Arc<Source>>>,
 }
@@ -31,6 +33,7 @@ pub(crate) struct Sources {
 #[derive(Debug)]
 pub(crate) struct Source {
     model: &'static Model,
+    row_type: Arc<RowType>,
     segments: Vec<(Counted, Tally)>,
     pieces: Vec<Piece>,
     untaken: Mutex<Untaken>,
@@ -53,19 +56,21 @@ pub(crate) struct Registered<'s> {
 }
 
 impl Sources {
-    /// Sources for the queries of `connection` and of those cloned from it.
-    pub(crate) fn register(connection: &Connection) -> duckdb::Result<Arc<Self>> {
-        let sources = Arc::<Self>::default();
+    /// Sources of rows of `model` for the queries of `connection` and of those cloned from it.
+    pub(crate) fn register(connection: &Connection, model: &'static Model) -> duckdb::Result<Arc<Self>> {
+        let row_type = Arc::new(RowType::new(connection, model.columns)?);
+        let sources = Arc::new(Self { model, row_type, next: AtomicU64::default(), open: Mutex::default() });
         connection.register_table_function_with_extra_info::<Segments, _>("segments", &sources)?;
         Ok(sources)
     }
 
-    /// Makes `segments` readable as rows of `model`, until what is returned is dropped.
-    pub(crate) fn add(&self, model: &'static Model, segments: Vec<Counted>) -> Registered<'_> {
+    /// Makes `segments` readable as rows, until what is returned is dropped.
+    pub(crate) fn add(&self, segments: Vec<Counted>) -> Registered<'_> {
         let pieces = pieces(segments.iter().map(|segment| segment.len));
         let segments = segments.into_iter().map(|segment| (segment, Tally::default())).collect();
         let untaken = Mutex::new(Untaken::all(pieces.len()));
-        let source = Arc::new(Source { model, segments, pieces, untaken });
+        let row_type = Arc::clone(&self.row_type);
+        let source = Arc::new(Source { model: self.model, row_type, segments, pieces, untaken });
         let id = self.next.fetch_add(1, Ordering::Relaxed);
         locked(&self.open).insert(id, Arc::clone(&source));
         Registered { sources: self, id, source }
@@ -128,14 +133,11 @@ impl Cursor {
                 }
                 Block::Lines(block) => {
                     let mut used = 0;
-                    let mut row = Vec::with_capacity(source.model.columns.len());
                     for line in lines(block) {
-                        if rows == columns.capacity() {
-                            break;
-                        }
+                        let Some(mut row) = columns.row(rows) else { break };
                         used += line.len();
-                        if self.decoder.record(line.strip_suffix(b"\n").unwrap_or(line), &mut row).is_ok() {
-                            columns.set(rows, &row)?;
+                        if self.decoder.record_into(line.strip_suffix(b"\n").unwrap_or(line), &mut row).is_ok() {
+                            row.finish()?;
                             rows += 1;
                         } else {
                             damaged += 1;
@@ -208,8 +210,8 @@ impl VTab for Segments {
         let sources = unsafe { &*bind.get_extra_info::<Arc<Sources>>() };
         let id = bind.get_parameter(0).to_uint64();
         let source = locked(&sources.open).get(&id).cloned().ok_or("no such source")?;
-        for column in source.model.columns {
-            bind.add_result_column(column.name, logical_type(column.column_type));
+        for (index, column) in source.model.columns.iter().enumerate() {
+            bind.add_result_column(column.name, source.row_type.column(index));
         }
         Ok(source)
     }

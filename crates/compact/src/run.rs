@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use duckdb::Connection;
 use engine::SessionArgs;
 use layout::{Draft, Hour, HourRange, fault, remove_segments, sync_published};
+use models::Model;
 
 use crate::hour::{Ready, Stream, prepare};
 use crate::plan::{Action, HourPlan, plan};
@@ -28,9 +29,9 @@ struct Session {
 }
 
 impl Session {
-    fn open(args: &SessionArgs) -> anyhow::Result<Self> {
+    fn open(args: &SessionArgs, model: &'static Model) -> anyhow::Result<Self> {
         let connection = engine::open(args)?;
-        let sources = Sources::register(&connection)?;
+        let sources = Sources::register(&connection, model)?;
         Ok(Self { connection, sources })
     }
 
@@ -50,7 +51,7 @@ pub(crate) fn run(stream: &Stream<'_>, plans: Vec<HourPlan>, args: &SessionArgs)
     }
     if !fresh.is_empty() {
         // No work, no DuckDB: starting it takes longer than looking through a year.
-        let session = Session::open(args)?;
+        let session = Session::open(args, stream.model)?;
         let (large, small): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|plan| plan.bytes >= LARGE);
         for plan in &large {
             let prepare = |plan: &_| prepare(stream, &session.connection, &session.sources, plan, args.threads());

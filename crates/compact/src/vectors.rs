@@ -3,14 +3,16 @@
 //! DuckDB's C interface would check, allocate or look up the vector for each value. The columns are looked up once per
 //! chunk here; strings of up to twelve bytes (all names of kinds and units) lie in the vector itself.
 
+use std::borrow::Cow;
 use std::error::Error;
 use std::marker::PhantomData;
 use std::os::raw::c_char;
 use std::ptr;
 
-use duckdb::core::{DataChunkHandle, LogicalTypeHandle, LogicalTypeId};
+use duckdb::Connection;
+use duckdb::core::{DataChunkHandle, LogicalTypeHandle};
 use duckdb::ffi;
-use models::{ColumnType, Value};
+use models::{ColumnType, Row};
 
 /// The columns of a chunk that is being filled.
 pub(crate) struct Columns<'c> {
@@ -31,35 +33,69 @@ enum Data {
     Int(*mut i64),
     Double(*mut f64),
     Text(*mut ffi::duckdb_string_t),
+    /// Indices in a list of texts.
+    Code(*mut u8, &'static [&'static str]),
 }
 
 /// The longest string that a `duckdb_string_t` holds itself.
 const INLINE: usize = 12;
 
-/// DuckDB's name for a column's type.
-pub(crate) fn logical_type(column: ColumnType) -> LogicalTypeHandle {
-    LogicalTypeHandle::from(match column {
-        ColumnType::BigInt => LogicalTypeId::Bigint,
-        ColumnType::Double => LogicalTypeId::Double,
-        ColumnType::Varchar => LogicalTypeId::Varchar,
-        ColumnType::Timestamp => LogicalTypeId::Timestamp,
-    })
+/// The type of a model's rows, as DuckDB knows it: a struct with a member for each column.
+#[derive(Debug)]
+pub(crate) struct RowType(LogicalTypeHandle);
+
+// SAFETY: nobody changes a logical type; its members are copied out of it.
+unsafe impl Send for RowType {}
+// SAFETY: the same.
+unsafe impl Sync for RowType {}
+
+impl RowType {
+    /// The type for rows with these columns. One of few texts becomes an enum: DuckDB writes its column as it writes text,
+    /// but neither copies nor hashes a text for each row.
+    pub(crate) fn new(connection: &Connection, columns: &[models::Column]) -> duckdb::Result<Self> {
+        let name = |column: &models::Column| {
+            let quoted = |texts: &[&str]| texts.iter().map(|text| engine::literal(text)).collect::<Vec<_>>().join(", ");
+            let name = match codes(column.column_type) {
+                Some(texts) => format!("ENUM({})", quoted(texts)),
+                None => column.column_type.sql().to_owned(),
+            };
+            format!("{} {name}", engine::identifier(column.name))
+        };
+        let columns: Vec<_> = columns.iter().map(name).collect();
+        let mut statement = connection.prepare(&format!("SELECT CAST(NULL AS STRUCT({}))", columns.join(", ")))?;
+        statement.execute([])?;
+        Ok(Self(statement.column_logical_type(0)))
+    }
+
+    /// The type of a column.
+    pub(crate) fn column(&self, index: usize) -> LogicalTypeHandle {
+        self.0.child(index)
+    }
+}
+
+/// The texts of a column whose values are codes of one byte.
+fn codes(column_type: ColumnType) -> Option<&'static [&'static str]> {
+    match column_type {
+        ColumnType::OneOf(texts) if u8::try_from(texts.len()).is_ok() => Some(texts),
+        _ => None,
+    }
 }
 
 impl<'c> Columns<'c> {
-    /// The columns of `chunk`, which a table function with result columns of `types` was given to fill.
+    /// The columns of `chunk`, which a table function with result columns of a [`RowType`] of `types` was given to fill.
     pub(crate) fn new(chunk: &'c mut DataChunkHandle, types: impl Iterator<Item = ColumnType>) -> Self {
         let count = chunk.num_columns();
         let columns = types.take(count).enumerate().map(|(index, column_type)| {
             // SAFETY: the chunk is alive for 'c and has a column of that index. The physical type of its data follows
-            // from the logical type that `logical_type` gave to the result column.
+            // from the logical type that `RowType` gave to the result column.
             unsafe {
                 let vector = ffi::duckdb_data_chunk_get_vector(chunk.get_ptr(), index as ffi::idx_t);
                 let data = ffi::duckdb_vector_get_data(vector);
-                let data = match column_type {
-                    ColumnType::BigInt | ColumnType::Timestamp => Data::Int(data.cast()),
-                    ColumnType::Double => Data::Double(data.cast()),
-                    ColumnType::Varchar => Data::Text(data.cast()),
+                let data = match (column_type, codes(column_type)) {
+                    (_, Some(texts)) => Data::Code(data.cast(), texts),
+                    (ColumnType::BigInt | ColumnType::Timestamp, _) => Data::Int(data.cast()),
+                    (ColumnType::Double, _) => Data::Double(data.cast()),
+                    (ColumnType::Varchar | ColumnType::OneOf(_), _) => Data::Text(data.cast()),
                 };
                 Column { vector, data, validity: ptr::null_mut() }
             }
@@ -75,27 +111,105 @@ impl<'c> Columns<'c> {
         self.capacity
     }
 
-    /// Sets a row, one value for each column.
-    pub(crate) fn set(&mut self, row: usize, values: &[Value<'_>]) -> Result<(), Box<dyn Error>> {
-        if row >= self.capacity || values.len() != self.fields.len() {
-            return Err("a row that does not fit the chunk".into());
+    /// A row to be filled; none beyond the capacity.
+    pub(crate) fn row(&mut self, row: usize) -> Option<RowOf<'_>> {
+        (row < self.capacity).then_some(RowOf { fields: &mut self.fields, row, misfit: false })
+    }
+}
+
+/// A row of a chunk, below the capacity that each of its vectors has.
+pub(crate) struct RowOf<'c> {
+    fields: &'c mut [Column],
+    row: usize,
+    /// Some value was of another type than its column.
+    misfit: bool,
+}
+
+impl RowOf<'_> {
+    /// Fails if some value did not fit its column.
+    pub(crate) fn finish(self) -> Result<(), Box<dyn Error>> {
+        if self.misfit { Err("a value of another type than its column".into()) } else { Ok(()) }
+    }
+
+    /// Has `write` write the value of a column; none is said to be a misfit.
+    #[inline]
+    fn set(&mut self, column: usize, write: impl FnOnce(&Column, usize) -> Option<()>) {
+        let row = self.row;
+        let done = self.fields.get_mut(column).and_then(|column| {
+            // SAFETY: the row is below the capacity.
+            unsafe { column.set_valid(row) };
+            write(column, row)
+        });
+        self.misfit |= done.is_none();
+    }
+}
+
+impl<'l> Row<'l> for RowOf<'_> {
+    #[inline]
+    fn null(&mut self, column: usize) {
+        if let Some(column) = self.fields.get_mut(column) {
+            // SAFETY: the row is below the capacity.
+            unsafe { column.set_null(self.row) };
         }
-        for (column, value) in self.fields.iter_mut().zip(values) {
-            // SAFETY: the row is below the capacity that each vector of a chunk has, as was just made sure.
+    }
+
+    #[inline]
+    fn int(&mut self, column: usize, value: i64) {
+        self.set(column, |column, row| {
+            let Data::Int(data) = column.data else { return None };
+            // SAFETY: the row is below the capacity.
+            unsafe { data.add(row).write(value) };
+            Some(())
+        });
+    }
+
+    #[inline]
+    fn micros(&mut self, column: usize, value: i64) {
+        self.int(column, value);
+    }
+
+    #[inline]
+    fn double(&mut self, column: usize, value: f64) {
+        self.set(column, |column, row| {
+            let Data::Double(data) = column.data else { return None };
+            // SAFETY: the row is below the capacity.
+            unsafe { data.add(row).write(value) };
+            Some(())
+        });
+    }
+
+    fn text(&mut self, column: usize, value: Cow<'l, str>) {
+        self.set(column, |column, row| {
+            // SAFETY: the row is below the capacity.
             unsafe {
-                match (&column.data, value) {
-                    (Data::Int(data), Value::Int(value) | Value::Micros(value)) => data.add(row).write(*value),
-                    (Data::Double(data), Value::Double(value)) => data.add(row).write(*value),
-                    (Data::Text(data), Value::Text(text)) => match inline(text) {
+                match column.data {
+                    Data::Text(data) => match inline(&value) {
                         Some(string) => data.add(row).write(string),
-                        None => column.assign(row, text),
+                        None => column.assign(row, &value),
                     },
-                    (_, Value::Null) => column.set_null(row),
-                    (_, value) => return Err(format!("a value of another type than its column: {value:?}").into()),
+                    Data::Code(data, texts) => {
+                        let code = texts.iter().position(|text| *text == value)?;
+                        data.add(row).write(u8::try_from(code).ok()?);
+                    }
+                    _ => return None,
                 }
             }
+            Some(())
+        });
+    }
+
+    #[inline]
+    fn one_of(&mut self, column: usize, index: usize, text: &'static str) {
+        if !matches!(self.fields.get(column), Some(Column { data: Data::Code(..), .. })) {
+            return self.text(column, Cow::Borrowed(text));
         }
-        Ok(())
+        self.set(column, |column, row| {
+            let Data::Code(data, texts) = column.data else { return None };
+            let code = u8::try_from(index).ok().filter(|_| index < texts.len())?;
+            // SAFETY: the row is below the capacity.
+            unsafe { data.add(row).write(code) };
+            Some(())
+        });
     }
 }
 
@@ -116,6 +230,21 @@ impl Column {
 
     /// # Safety
     /// `row` is below the vector's capacity.
+    #[inline]
+    unsafe fn set_valid(&mut self, row: usize) {
+        // An earlier try at this row may have left it without a value.
+        if !self.validity.is_null() {
+            // SAFETY: the mask has a bit for each row of the capacity, in words of 64.
+            unsafe {
+                let word = self.validity.add(row / 64);
+                word.write(word.read() | 1 << (row % 64));
+            }
+        }
+    }
+
+    /// # Safety
+    /// `row` is below the vector's capacity.
+    #[inline]
     unsafe fn set_null(&mut self, row: usize) {
         // SAFETY: once made writable, the mask has a bit for each row of the capacity, in words of 64.
         unsafe {

@@ -14,24 +14,10 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
 
 use crate::rejection::{Reason, Rejection};
+use crate::row::{self, Row, Value};
 use crate::schema::{Field, Kind, Model};
 use crate::shape::Shape;
 use crate::template::{Repeated, Templates};
-
-/// A value of a row. Text is borrowed from the line unless it had escapes.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value<'l> {
-    /// No value.
-    Null,
-    /// For a `BIGINT` column.
-    Int(i64),
-    /// For a `DOUBLE` column; always finite.
-    Double(f64),
-    /// For a `VARCHAR` column.
-    Text(Cow<'l, str>),
-    /// For a `TIMESTAMP` column: microseconds since 1970.
-    Micros(i64),
-}
 
 /// Decodes the lines of one stream, one after the other. Each thread has its own.
 #[derive(Debug)]
@@ -80,6 +66,18 @@ impl Decoder {
     /// After a rejection the row's content is unspecified.
     pub fn record<'l>(&mut self, line: &'l [u8], row: &mut Vec<Value<'l>>) -> Result<(), Rejection> {
         self.records.decode(self.model, self.model.record, line, row)
+    }
+
+    /// The same, straight to where the values are to go. After a rejection the row's content is unspecified.
+    #[inline]
+    pub fn record_into<'l>(&mut self, line: &'l [u8], row: &mut impl Row<'l>) -> Result<(), Rejection> {
+        if self.records.find(|shape| shape.fill(line, row).then_some(())).is_some() {
+            return Ok(());
+        }
+        let mut values = Vec::with_capacity(self.model.columns.len());
+        self.records.learn(self.model, self.model.record, line, &mut values)?;
+        row::copy(values, row);
+        Ok(())
     }
 }
 

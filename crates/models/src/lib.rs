@@ -14,13 +14,15 @@
 mod decode;
 mod measurement;
 mod rejection;
+mod row;
 mod schema;
 mod shape;
 mod telemetry;
 mod template;
 
-pub use decode::{Decoder, Value};
+pub use decode::Decoder;
 pub use rejection::{Reason, Rejection};
+pub use row::{Row, Value};
 pub use schema::{Column, ColumnType, Field, Kind, Model};
 pub use template::Repeated;
 

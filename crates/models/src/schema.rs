@@ -35,6 +35,8 @@ pub enum ColumnType {
     Double,
     /// UTF-8 text.
     Varchar,
+    /// UTF-8 text, one of these.
+    OneOf(&'static [&'static str]),
     /// Microseconds since 1970-01-01T00:00:00 UTC, without a zone.
     Timestamp,
 }
@@ -45,7 +47,7 @@ impl ColumnType {
         match self {
             Self::BigInt => "BIGINT",
             Self::Double => "DOUBLE",
-            Self::Varchar => "VARCHAR",
+            Self::Varchar | Self::OneOf(_) => "VARCHAR",
             Self::Timestamp => "TIMESTAMP",
         }
     }

@@ -11,7 +11,7 @@
 
 use std::borrow::Cow;
 
-use crate::decode::Value;
+use crate::row::{EventTime, Row, Value};
 use crate::schema::{Field, Kind};
 use crate::template::{Draft, Template};
 
@@ -28,7 +28,7 @@ pub(crate) struct Shape {
 enum Step {
     Value(Fixed, &'static Kind),
     /// One of few texts, for a column: each is fixed with the bytes before it. The one that was learnt is first.
-    OneOf(usize, Vec<(Fixed, &'static str)>),
+    OneOf(usize, Vec<(Fixed, usize, &'static str)>),
 }
 
 /// Lines longer than this are not worth remembering.
@@ -52,7 +52,13 @@ impl Shape {
     pub(crate) fn read<'l>(&self, line: &'l [u8], columns: usize, row: &mut Vec<Value<'l>>) -> bool {
         row.clear();
         row.resize_with(columns, || Value::Null);
-        self.walk(line, &mut Row(row)).is_some_and(<[u8]>::is_empty)
+        self.fill(line, row.as_mut_slice())
+    }
+
+    /// Whether `line` has this shape. If so, its values are in `row`; if not, some may be.
+    #[inline]
+    pub(crate) fn fill<'l>(&self, line: &'l [u8], row: &mut (impl Row<'l> + ?Sized)) -> bool {
+        self.walk(line, row).is_some_and(<[u8]>::is_empty)
     }
 
     /// The time in the column `event_time` of `line`, if that has this shape.
@@ -83,7 +89,7 @@ impl Shape {
 
     /// What follows a line of this shape at the front of `text`; its values go to `values`.
     #[inline]
-    fn walk<'l>(&self, text: &'l [u8], values: &mut impl Values<'l>) -> Option<&'l [u8]> {
+    fn walk<'l>(&self, text: &'l [u8], values: &mut (impl Row<'l> + ?Sized)) -> Option<&'l [u8]> {
         let mut rest = text;
         for step in &self.steps {
             rest = match step {
@@ -93,72 +99,6 @@ impl Shape {
         }
         self.tail.strip(rest)
     }
-}
-
-/// Where the values of a line go, each with its column.
-trait Values<'l> {
-    fn int(&mut self, column: usize, value: i64);
-    fn micros(&mut self, column: usize, value: i64);
-    fn decimal(&mut self, column: usize, value: &Decimal);
-    fn text(&mut self, column: usize, value: &'l str);
-}
-
-/// All of them, in a row.
-struct Row<'r, 'l>(&'r mut [Value<'l>]);
-
-impl<'l> Row<'_, 'l> {
-    #[inline]
-    fn set(&mut self, column: usize, value: Value<'l>) {
-        if let Some(slot) = self.0.get_mut(column) {
-            *slot = value;
-        }
-    }
-}
-
-impl<'l> Values<'l> for Row<'_, 'l> {
-    #[inline]
-    fn int(&mut self, column: usize, value: i64) {
-        self.set(column, Value::Int(value));
-    }
-    #[inline]
-    fn micros(&mut self, column: usize, value: i64) {
-        self.set(column, Value::Micros(value));
-    }
-    #[inline]
-    fn decimal(&mut self, column: usize, value: &Decimal) {
-        self.set(column, Value::Double(value.value()));
-    }
-    #[inline]
-    fn text(&mut self, column: usize, value: &'l str) {
-        self.set(column, Value::Text(Cow::Borrowed(value)));
-    }
-}
-
-/// Only the time in one column.
-struct EventTime {
-    column: usize,
-    micros: Option<i64>,
-}
-
-impl EventTime {
-    fn new(column: Option<usize>) -> Self {
-        Self { column: column.unwrap_or(usize::MAX), micros: None }
-    }
-}
-
-impl<'l> Values<'l> for EventTime {
-    #[inline]
-    fn int(&mut self, _: usize, _: i64) {}
-    #[inline]
-    fn micros(&mut self, column: usize, value: i64) {
-        if column == self.column {
-            self.micros = Some(value);
-        }
-    }
-    #[inline]
-    fn decimal(&mut self, _: usize, _: &Decimal) {}
-    #[inline]
-    fn text(&mut self, _: usize, _: &'l str) {}
 }
 
 /// Bytes that have to be just so.
@@ -207,13 +147,14 @@ fn upper(bytes: &[u8]) -> u64 {
 /// What follows one of the `allowed` texts at the front of `text`.
 #[inline]
 fn one_of<'l>(
-    allowed: &[(Fixed, &'static str)],
+    allowed: &[(Fixed, usize, &'static str)],
     column: usize,
     text: &'l [u8],
-    values: &mut impl Values<'l>,
+    values: &mut (impl Row<'l> + ?Sized),
 ) -> Option<&'l [u8]> {
-    let (rest, one) = allowed.iter().find_map(|(fixed, one)| Some((fixed.strip(text)?, one)))?;
-    values.text(column, one);
+    let find = |(fixed, index, one): &(Fixed, usize, &'static str)| Some((fixed.strip(text)?, *index, *one));
+    let (rest, index, one) = allowed.iter().find_map(find)?;
+    values.one_of(column, index, one);
     Some(rest)
 }
 
@@ -226,7 +167,7 @@ fn epoch_micros<'l>(kind: &Kind, text: &'l [u8]) -> Option<(i64, &'l [u8])> {
 
 /// What follows the value at the beginning of `text`, which goes to `values`.
 #[inline]
-fn read_value<'l>(kind: &Kind, text: &'l [u8], values: &mut impl Values<'l>) -> Option<&'l [u8]> {
+fn read_value<'l>(kind: &Kind, text: &'l [u8], values: &mut (impl Row<'l> + ?Sized)) -> Option<&'l [u8]> {
     match *kind {
         Kind::Integer(column) => {
             let (value, rest) = integer(text)?;
@@ -241,11 +182,13 @@ fn read_value<'l>(kind: &Kind, text: &'l [u8], values: &mut impl Values<'l>) -> 
         Kind::NumberOrText { number, text: words } => {
             if let Some(string) = text.strip_prefix(b"\"") {
                 let (value, rest) = plain_string(string)?;
-                values.text(words, value);
+                values.text(words, Cow::Borrowed(value));
+                values.null(number);
                 Some(rest)
             } else {
                 let (value, rest) = Decimal::read(text)?;
-                values.decimal(number, &value);
+                values.double(number, value.value());
+                values.null(words);
                 Some(rest)
             }
         }
@@ -389,9 +332,10 @@ fn plain_string(text: &[u8]) -> Option<(&str, &[u8])> {
 /// The step with a value of `kind` after `fixed`, which is `value` in the line that is learnt.
 fn step(fixed: &[u8], kind: &'static Kind, value: &[u8]) -> Step {
     let Kind::OneOf(allowed, column) = kind else { return Step::Value(Fixed::new(fixed), kind) };
-    let mut allowed: Vec<_> = allowed.iter().map(|one| (format!("\"{one}\"").into_bytes(), *one)).collect();
-    allowed.sort_by_key(|(quoted, _)| quoted != value);
-    let allowed = allowed.into_iter().map(|(quoted, one)| (Fixed::new(&[fixed, &quoted].concat()), one));
+    let quoted = |(index, one): (usize, &&'static str)| (format!("\"{one}\"").into_bytes(), index, *one);
+    let mut allowed: Vec<_> = allowed.iter().enumerate().map(quoted).collect();
+    allowed.sort_by_key(|(quoted, ..)| quoted != value);
+    let allowed = allowed.into_iter().map(|(quoted, index, one)| (Fixed::new(&[fixed, &quoted].concat()), index, one));
     Step::OneOf(*column, allowed.collect())
 }
 
