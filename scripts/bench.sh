@@ -10,12 +10,13 @@
 # absolute figures do not. The table stands in README.md between the lines
 # <!-- bench --> and <!-- /bench -->; with --print it is only printed. Takes some minutes after the build.
 #
-# Settings: BENCH_ROUNDS (5), BENCH_MB of messages for each run (400; a twentieth of it for Python), TMPDIR for the files.
+# Settings: BENCH_ROUNDS (5), BENCH_MB of messages for each run of ingest (400; a twentieth of it for Python),
+# BENCH_COMPACT_MB for one of compact (3000), TMPDIR for the files, which need three times as much.
 set -euo pipefail
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit; fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-rounds=${BENCH_ROUNDS:-5} megabytes=${BENCH_MB:-400}
+rounds=${BENCH_ROUNDS:-5} megabytes=${BENCH_MB:-400} hour_megabytes=${BENCH_COMPACT_MB:-3000}
 export LC_ALL=C TZ=UTC
 unset RUST_LOG DATA_DIR
 work=$(mktemp -d "${TMPDIR:-/tmp}/bench.XXXXXX")
@@ -62,6 +63,7 @@ ingest() {
     local kind=$1 connections=$2 size=$megabytes folder=$work/ingest result
     rm -rf "$folder"
     mkdir -p "$folder"
+    : >"$work/log"
     case $kind in
         bare) sink "$folder/out" >"$work/log" & ;;
         peek) sink "$folder/out" --peek >"$work/log" & ;;
@@ -107,32 +109,48 @@ for connections in 1 4 64; do
 done
 
 input=$work/input.ndjson
-loadgen - 4 "$megabytes" "$input" >/dev/null
+loadgen - 4 "$hour_megabytes" "$input" >/dev/null
 tcp-ingest --data-dir "$work/sealed" --stdin telemetry <"$input"
 for ((round = 0; round < rounds; round++)); do
     say "compact, round $((round + 1)) of $rounds"
     copy "$input" "$work/copy.parquet" >>"$work/copy.seconds"
     rm -rf "$work/compact"
-    cp -r "$work/sealed" "$work/compact"
+    # Links: compact takes away names, and leaves what they lead to as it is.
+    cp -rl "$work/sealed" "$work/compact"
     sync
     seconds compact --data-dir "$work/compact" >>"$work/compact.seconds"
     echo >>"$work/compact.seconds"
 done
 this=$(median <"$work/compact.seconds") other=$(median <"$work/copy.seconds")
 size=$(stat -c %s "$input")
-row "compact, $megabytes MB in one hour (start, sync and clearing up included)" "$(calc "%.0f MB/s" "$size / 1e6 / $this")" \
+row "compact, $hour_megabytes MB in one hour (start, sync and clearing up included)" "$(calc "%.0f MB/s" "$size / 1e6 / $this")" \
     "$(calc "%.0f MB/s" "$size / 1e6 / $other"): DuckDB's COPY of read_json" "$(calc %.2f "$other / $this")"
 output=$(find "$work/compact/parquet" -name '*.parquet' -printf '%s\n' | awk '{ n += $1 } END { print n }')
 other=$(stat -c %s "$work/copy.parquet")
 row "size of its Parquet file" "$(calc "%.2f MB" "$output / 1e6")" "$(calc "%.2f MB" "$other / 1e6"): DuckDB's COPY" "$(calc %.2f "$output / $other")"
 rm -rf "$work/compact" "$work/sealed" "$work/ingest" "$input"
 
+# A year of hours with messages of $1 sensors in a fresh folder $2, each hour in a segment of its own.
+make_year() {
+    awk -v sensors="$1" 'BEGIN { for (hour = 0; hour < 8760; hour++) for (sensor = 1; sensor <= sensors; sensor++)
+        printf "{\"timestamp\": %d, \"sensor_id\": %d, \"measurement\": {\"kind\": \"Temperature\", \"value\": %.1f, \"unit\": \"Celsius\"}}\n",
+            1735689600 + hour * 3600 + sensor, sensor, (hour * 7 + sensor * 13) % 400 / 10 }' |
+        tcp-ingest --data-dir "$2" --stdin telemetry
+}
+say "a year of hours, 2 sensors"
+make_year 2 "$work/sealed"
+for ((round = 0; round < rounds; round++)); do
+    rm -rf "$work/compact"
+    cp -rl "$work/sealed" "$work/compact"
+    sync
+    { seconds compact --data-dir "$work/compact"; echo; } >>"$work/compact.year"
+done
+row "compact, 8,760 hours with 2 messages each" "$(calc "%.1f s" "$(median <"$work/compact.year")")" "" ""
+rm -rf "$work/compact" "$work/sealed"
+
 say "a year of hours, 20 sensors"
 year=$work/year
-awk 'BEGIN { for (hour = 0; hour < 8760; hour++) for (sensor = 1; sensor <= 20; sensor++)
-    printf "{\"timestamp\": %d, \"sensor_id\": %d, \"measurement\": {\"kind\": \"Temperature\", \"value\": %.1f, \"unit\": \"Celsius\"}}\n",
-        1735689600 + hour * 3600 + sensor, sensor, (hour * 7 + sensor * 13) % 400 / 10 }' |
-    tcp-ingest --data-dir "$year" --stdin telemetry
+make_year 20 "$year"
 compact --data-dir "$year"
 aggregate --data-dir "$year" temperatures --table sensors=tests/data/sensors.csv
 for ((round = 0; round < rounds; round++)); do

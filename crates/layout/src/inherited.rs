@@ -39,8 +39,6 @@ pub struct Inherited {
     file: File,
     open: PathBuf,
     sealed: SealedSegment,
-    /// Its writer had begun to seal it.
-    sealing: bool,
 }
 
 /// Where the file of an inherited segment is.
@@ -54,10 +52,10 @@ enum Place {
 }
 
 impl Inherited {
-    /// The segment of `tree` that `file` is, by what its writer called it; `sealing` if its writer had begun to seal it.
-    pub fn new(tree: &Tree, id: SegmentId, file: OwnedFd, sealing: bool) -> Self {
+    /// The segment of `tree` that `file` is, by what its writer called it.
+    pub fn new(tree: &Tree, id: SegmentId, file: OwnedFd) -> Self {
         let sealed = tree.segment(id.area, &id.stream, id.hour, id.name);
-        Self { file: file.into(), open: open_path(&sealed.path), sealed, sealing }
+        Self { file: file.into(), open: open_path(&sealed.path), sealed }
     }
 
     /// Its length in bytes.
@@ -85,10 +83,15 @@ impl Inherited {
     /// kernel may have dropped pages of it that no other sync would write. What it dropped reads as zeros, if at all.
     pub fn rewrite(&self) -> Result<Option<OpenSegment>> {
         let len = self.length()?;
-        if len == 0 || matches!(self.place()?, Place::Done) {
+        let place = self.place()?;
+        if len == 0 || matches!(place, Place::Done) {
             return Ok(None);
         }
-        Ok(Some(self.open(replace(&self.file, &self.open)?, len)))
+        let copy = replace(&self.file, &self.open)?;
+        if matches!(place, Place::Lost) {
+            empty(&self.file, &self.open);
+        }
+        Ok(Some(self.open(copy, len)))
     }
 
     fn open(&self, file: Locked, len: u64) -> OpenSegment {
@@ -111,8 +114,9 @@ impl Inherited {
             empty(&self.file, &self.open);
             return Ok(Place::Done);
         }
-        // What had begun to be sealed and has no name is in a Parquet file by now.
-        Ok(if self.sealing && ours.nlink() == 0 { Place::Done } else { Place::Lost })
+        // Perhaps it was sealed and compacted since, and only its writer could not say so any more. Then its name is in the
+        // commit record, and what is put back is never read.
+        Ok(Place::Lost)
     }
 }
 
@@ -130,15 +134,16 @@ impl OpenSegment {
             let gone = || Error::at("lock", self.path())(io::Error::from(io::ErrorKind::WouldBlock));
             Locked::try_new(file, self.path())?.ok_or_else(gone)?
         } else {
-            replace(self.file(), self.path())?
+            let file = replace(self.file(), self.path())?;
+            empty(self.file(), self.path());
+            file
         };
         self.exchange(file);
         Ok(())
     }
 }
 
-/// Copies `from` to a new file on the same file system, which takes the name `path`, synced and locked. Whatever else leads
-/// to `from` then leads to an empty file, so that no line comes twice.
+/// Copies `from` to a new file on the same file system, which takes the name `path`, synced and locked.
 fn replace(from: &File, path: &Path) -> Result<Locked> {
     let draft = Draft::new(path.to_owned())?;
     let to = File::options().read(true).append(true).open(draft.path()).map_err(Error::at("open", draft.path()))?;
@@ -152,7 +157,6 @@ fn replace(from: &File, path: &Path) -> Result<Locked> {
     let zeros = copy(from, to.file()).map_err(Error::at("copy", path))?;
     publish(vec![draft])?;
     fault::point("segment.replaced");
-    empty(from, path);
     if zeros > 0 {
         log::error!("{}: the disk has lost {zeros} bytes; compact will name the lines", path.display());
     }
@@ -177,7 +181,7 @@ fn copy(from: &File, mut to: &File) -> io::Result<u64> {
     }
 }
 
-/// Takes the lines out of a file that was copied and may still have a name somewhere.
+/// Takes the lines out of a file that was copied and may still have another name somewhere, so that none comes twice.
 fn empty(file: &File, path: &Path) {
     if file.metadata().is_ok_and(|file| file.nlink() > 0 && file.len() > 0)
         && let Err(error) = file.set_len(0)

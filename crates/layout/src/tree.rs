@@ -115,7 +115,8 @@ impl Tree {
         path.strip_prefix(&self.root).unwrap_or(path).display().to_string()
     }
 
-    pub(crate) fn folder(&self, area: Area, name: &Name) -> PathBuf {
+    /// The folder of a stream or data set.
+    pub fn folder(&self, area: Area, name: &Name) -> PathBuf {
         self.root.join(area.as_str()).join(name.as_str())
     }
 

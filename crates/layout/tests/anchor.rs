@@ -20,10 +20,10 @@ fn segment(house: &House) -> OpenSegment {
 }
 
 /// The segment as its writer's successor gets it.
-fn inherited(house: &House, segment: &OpenSegment, sealing: bool) -> Inherited {
+fn inherited(house: &House, segment: &OpenSegment) -> Inherited {
     use std::os::fd::AsFd as _;
     let id = SegmentId { area: Area::Raw, stream: name("s"), hour: segment.hour(), name: segment.name().clone() };
-    Inherited::new(&house.tree, id, segment.as_fd().try_clone_to_owned().unwrap(), sealing)
+    Inherited::new(&house.tree, id, segment.as_fd().try_clone_to_owned().unwrap())
 }
 
 #[test]
@@ -108,16 +108,15 @@ fn a_successor_puts_back_what_was_removed_and_not_what_was_sealed_and_compacted(
     let house = House::new();
     let one = segment(&house);
     fs::remove_dir_all(house.tree.root()).unwrap();
-    assert!(inherited(&house, &one, true).resume().unwrap().is_none());
-    let again = inherited(&house, &one, false).resume().unwrap().unwrap();
+    let again = inherited(&house, &one).resume().unwrap().unwrap();
     assert_eq!(fs::read(again.path()).unwrap(), LINES);
     // It dies, and the next one has the file that was removed, and finds the copy.
     let copy = again.path().metadata().unwrap().ino();
-    assert!(inherited(&house, &one, false).resume().unwrap().is_none());
-    assert!(inherited(&house, &one, false).rewrite().unwrap().is_none());
+    assert!(inherited(&house, &one).resume().unwrap().is_none());
+    assert!(inherited(&house, &one).rewrite().unwrap().is_none());
     assert_eq!(again.path().metadata().unwrap().ino(), copy);
     seal(vec![again]).unwrap();
-    assert!(inherited(&house, &one, false).resume().unwrap().is_none());
+    assert!(inherited(&house, &one).resume().unwrap().is_none());
     assert_eq!(house.sealed(Area::Raw, &name("s")).len(), 1);
 }
 
@@ -141,6 +140,6 @@ fn whoever_dies_while_putting_back_leaves_one_copy_to_its_successor() {
     let elsewhere = house.tree.root().join("elsewhere");
     let file = fs::File::options().read(true).append(true).open(&elsewhere).unwrap();
     let id = SegmentId { area: Area::Raw, stream: name("s"), hour: sealed.hour, name: sealed.name };
-    assert!(Inherited::new(&house.tree, id, file.into(), false).resume().unwrap().is_none());
+    assert!(Inherited::new(&house.tree, id, file.into()).resume().unwrap().is_none());
     assert_eq!(elsewhere.metadata().unwrap().len(), 0);
 }

@@ -80,7 +80,7 @@ impl Shape {
                     rest = read_value(kind, value, &mut event)?;
                     // Text is not of digits.
                     let length = (value.first() != Some(&b'"')).then(|| value.len() - rest.len())?;
-                    draft.number(line.len() - value.len(), length, event.micros.map(|_| *kind))?;
+                    draft.number(line.len() - value.len(), length, kind, event.micros.is_some())?;
                 }
             }
         }

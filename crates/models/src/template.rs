@@ -185,15 +185,17 @@ impl Draft {
         Self { first: line.to_vec(), more: vec![0; line.len()], event_time: None }
     }
 
-    /// A number of `length` bytes at `start`, plain and complete, may have other digits; it is the event time if its kind
-    /// is given. None if that would not do: a number that is negative or has several digits before the point must not
+    /// A number of `kind`, of `length` bytes at `start`, plain and complete, may have other digits. None if that would not do: a number that is negative or has several digits before the point must not
     /// begin with a zero.
-    pub(crate) fn number(&mut self, start: usize, length: usize, event_time: Option<&Kind>) -> Option<()> {
+    pub(crate) fn number(&mut self, start: usize, length: usize, kind: &Kind, is_event_time: bool) -> Option<()> {
         let number = self.first.get_mut(start..start + length)?;
         let sign = usize::from(number.first() == Some(&b'-'));
         let whole = number.iter().skip(sign).take_while(|byte| byte.is_ascii_digit()).count();
-        if let Some(kind) = event_time {
-            self.event_time = Some(Epoch::new(kind, start, whole).filter(|_| sign == 0)?);
+        if let Kind::EpochSeconds(_) | Kind::EpochMicros(_) = kind {
+            let epoch = Epoch::new(kind, start, whole).filter(|_| sign == 0)?;
+            if is_event_time {
+                self.event_time = Some(epoch);
+            }
         }
         for (index, (byte, more)) in number.iter_mut().zip(self.more.get_mut(start..)?).enumerate() {
             let not_zero = index == sign && sign + whole > 1;

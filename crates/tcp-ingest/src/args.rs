@@ -22,7 +22,7 @@ pub(crate) struct Args {
     pub(crate) common: CommonArgs,
 
     /// Listen for a stream: telemetry=127.0.0.1:9000 (repeatable; port 0 takes a free one, which the log names)
-    #[arg(long, value_name = "STREAM=ADDRESS:PORT", required_unless_present = "stdin")]
+    #[arg(long, value_name = "STREAM=ADDRESS:PORT")]
     listen: Vec<Listen>,
 
     /// Read a stream from standard input instead, then seal and exit
@@ -33,7 +33,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) stdout: bool,
 
-    /// Longest line; a longer one goes to quarantine
+    /// Longest line, 1KiB to 1MiB; a longer one goes to quarantine
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = line_size)]
     pub(crate) max_line: Size,
 
@@ -42,7 +42,7 @@ pub(crate) struct Args {
     pub(crate) max_connections: u32,
 
     /// Close a connection that sends nothing for so long [default: never]
-    #[arg(long, value_name = "DURATION")]
+    #[arg(long, value_name = "DURATION", value_parser = not_zero)]
     idle_timeout: Option<humantime::Duration>,
 
     /// Reject event times before this
@@ -62,7 +62,7 @@ pub(crate) struct Args {
     seal_after: humantime::Duration,
 
     /// Sync open segments this often: what a crash of the machine can cost at most
-    #[arg(long, value_name = "DURATION", default_value = "1s")]
+    #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = not_zero)]
     sync_every: humantime::Duration,
 
     /// Most open segments at a time; beyond it the least recently used are sealed
@@ -99,9 +99,9 @@ impl FromStr for Listen {
     type Err = String;
     fn from_str(text: &str) -> Result<Self, String> {
         let (stream, address) = text.split_once('=').ok_or_else(|| format!("{text:?} is not STREAM=ADDRESS:PORT"))?;
-        let address = address
-            .parse()
-            .map_err(|_| format!("{address:?} is not an IP address with a port, like 127.0.0.1:9000"))?;
+        let address = address.parse().map_err(|_| {
+            format!("{address:?} is not an IP address with a port, like 127.0.0.1:9000, or 0.0.0.0:9000 for all")
+        })?;
         Ok(Self { stream: stream.parse()?, address })
     }
 }
@@ -110,6 +110,11 @@ impl FromStr for Listen {
 fn line_size(text: &str) -> Result<Size, String> {
     let size: Size = text.parse()?;
     if (Size(1024)..=Size(1 << 20)).contains(&size) { Ok(size) } else { Err("must be 1KiB to 1MiB".into()) }
+}
+
+fn not_zero(text: &str) -> Result<humantime::Duration, String> {
+    let duration: humantime::Duration = text.parse().map_err(|error| format!("{error}"))?;
+    if duration.is_zero() { Err("must be longer than that".into()) } else { Ok(duration) }
 }
 
 /// A stream that is received.
@@ -160,6 +165,11 @@ impl Config {
             Some(name) => {
                 index(name)?;
                 Source::Stdin
+            }
+            None if args.listen.is_empty() => {
+                let what =
+                    "where do messages come from? Give --listen STREAM=ADDRESS:PORT, or --stdin STREAM for a pipe";
+                return Err(Usage(what.into()).into());
             }
             None => Source::Listen(
                 args.listen

@@ -54,8 +54,6 @@ pub(crate) enum ToKeeper {
     /// A segment has another file, which comes with it: the one before was removed.
     Moved { name: String },
     /// A segment is about to be sealed, or is not any more: it may have another name when this worker dies, or none if it
-    /// was compacted since.
-    Sealing { name: String, begun: bool },
     /// Syncing a segment failed: what syncs it again proves nothing.
     Unsynced { name: String },
     /// A connection is over.

@@ -68,6 +68,9 @@ struct Connection {
 /// How long a connection that is to end is given for what is on its way, so that few lines are cut.
 const LINGER: Duration = Duration::from_millis(200);
 
+/// A source that goes on for so much longer would never end of itself.
+const ENDLESS: Duration = Duration::from_secs(1);
+
 /// So many workers die at the same bytes before those are given up.
 const DEATHS: u64 = 5;
 
@@ -175,7 +178,7 @@ impl Connection {
         if ending == Ending::HandOver {
             return Ok(ending);
         }
-        let mut turns = 0;
+        let (mut turns, mut quiet, mut deaf) = (0, true, false);
         let linger_until = Instant::now() + LINGER;
         loop {
             let time_left = match *self.thread.serving.stop.borrow() {
@@ -183,18 +186,26 @@ impl Connection {
                 Stop::Drain(deadline) => Instant::now() < deadline,
                 Stop::HandOver => return Ok(Ending::HandOver),
             };
+            if !deaf && Instant::now() > linger_until + ENDLESS {
+                (quiet, deaf) = (false, true);
+                socket::stop_hearing(&self.socket)?;
+            }
             let turn = if self.thread.storage_is_down() && !self.wait_for_storage().await {
                 Turn::Refused
             } else {
                 self.read()?
             };
             match turn {
-                Turn::End => return Ok(ending),
+                Turn::End => break,
                 Turn::Again if time_left => {}
                 Turn::Refused if time_left && self.thread.serving.shared.failure.get().is_none() => continue,
-                Turn::Nothing if self.more_comes(linger_until).await => {}
+                Turn::Nothing if !deaf && self.more_comes(linger_until).await => quiet = false,
+                Turn::Nothing if !deaf => {
+                    deaf = true;
+                    socket::stop_hearing(&self.socket)?;
+                }
                 Turn::Nothing => match self.last(ending.why())? {
-                    Turn::End => return Ok(ending),
+                    Turn::End => break,
                     _ if time_left => {}
                     _ => return Ok(self.give_up(ending)),
                 },
@@ -205,6 +216,10 @@ impl Connection {
                 tokio::task::yield_now().await;
             }
         }
+        if !quiet {
+            socket::close_with_reset(&self.socket)?;
+        }
+        Ok(ending)
     }
 
     /// Whether something arrives that was on its way when the end came; waits a little for it.
@@ -224,8 +239,9 @@ impl Connection {
 
     /// Ends although there is more to read, and says so.
     fn give_up(&self, ending: Ending) -> Ending {
-        let what = "unread data is lost: the time to drain (--drain-timeout) is up";
-        self.thread.serving.shared.failure.end_with(format!("{}: {what}", self.source));
+        let unread = socket::queued(&self.socket).map_or("some".into(), |count| count.to_string());
+        let what = "the time to drain is up: make room before stopping, or raise --drain-timeout";
+        self.thread.serving.shared.failure.end_with(format!("{}: {unread} unread bytes are lost, {what}", self.source));
         ending
     }
 
@@ -283,7 +299,11 @@ impl Connection {
         }
         let (now, line) = (Utc::now(), intake.buffer.get(..count).unwrap_or_default());
         intake.batch.unfinished(line, "TCP urgent data cut this line", &self.source, now);
+        // What follows is the rest of this line, and no line by itself.
+        let framing = self.framing.clone();
+        self.framing.break_line();
         if !self.commit(intake, count, now)? {
+            self.framing = framing;
             return Ok(Turn::Refused);
         }
         self.pending = 0;
@@ -334,9 +354,10 @@ impl Connection {
                 return Ok(false);
             }
         }
-        socket::consume(&self.socket, intake.batch.taken)?;
+        let consumed = socket::consume(&self.socket, intake.batch.taken);
         layout::fault::point("ingest.consumed");
         intake.writer.settle();
+        consumed?;
         self.thread.serving.shared.pass_on.batch(block, &intake.batch);
         Ok(true)
     }

@@ -164,7 +164,6 @@ impl Sealing<'_> {
             }
         }
         let mut names: Vec<_> = segments.iter().map(|segment| segment.name().clone()).collect();
-        self.sealing(&names, true);
         let (sealed, refused) = match seal(segments) {
             Ok(sealed) => (sealed.len(), Ok(())),
             Err(failed) if failed.unsynced => {
@@ -173,7 +172,6 @@ impl Sealing<'_> {
             }
             Err(failed) => {
                 let open: Vec<_> = failed.open.iter().map(|segment| segment.name().clone()).collect();
-                self.sealing(&open, false);
                 names.retain(|name| !open.contains(name));
                 self.refused.extend(failed.open);
                 (names.len(), Err(failed.error))
@@ -186,15 +184,6 @@ impl Sealing<'_> {
             }
         }
         refused
-    }
-
-    /// Tells the keeper that segments are about to be renamed, or will not be for now.
-    fn sealing(&self, names: &[SegmentName], begun: bool) {
-        for name in names {
-            if let Some(keeper) = &self.keeper {
-                keeper.send(&ToKeeper::Sealing { name: name.to_string(), begun }, None);
-            }
-        }
     }
 
     /// What was written since the last sync may not be on the disk. A worker's successor copies it while the kernel still

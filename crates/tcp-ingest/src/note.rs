@@ -193,6 +193,11 @@ impl Note {
         self.set(self.row(row) + ARMED, 0);
     }
 
+    /// It was nobody's turn: the worker ended of itself, and not of what it read.
+    pub(crate) fn clear_turns(&self) {
+        (0..self.rows).for_each(|row| self.set(self.row(row) + TURN, 0));
+    }
+
     /// Counts the death of a worker against the connection whose turn it was, and clears the row for the next.
     pub(crate) fn count_death(&self, row: usize) {
         let turn = self.row(row) + TURN;

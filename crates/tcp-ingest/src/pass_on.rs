@@ -12,8 +12,8 @@ use tokio::sync::oneshot;
 use crate::batch::Batch;
 use crate::files::Failure;
 
-/// Ends when all is passed on.
-pub(crate) type Passing = oneshot::Receiver<()>;
+/// Ends when all is passed on; false if standard output refused some of it. A reader that went away wanted no more.
+pub(crate) type Passing = oneshot::Receiver<bool>;
 
 /// The way to standard output. A reader that goes away is not our failure: the lines are in raw/.
 #[derive(Clone)]
@@ -35,8 +35,7 @@ impl PassOn {
         let (end, passing) = oneshot::channel();
         let told = Arc::clone(&over);
         std::thread::spawn(move || {
-            write(&queue, &told);
-            let _ = end.send(());
+            let _ = end.send(write(&queue, &told));
         });
         (Self { lines: Some(lines), over, failure }, Some(passing))
     }
@@ -74,16 +73,18 @@ impl PassOn {
     }
 }
 
-fn write(queue: &Receiver<Vec<u8>>, over: &AtomicBool) {
-    let mut out = io::stdout().lock();
+fn write(queue: &Receiver<Vec<u8>>, over: &AtomicBool) -> bool {
+    let (mut out, mut taken) = (io::stdout().lock(), true);
     for lines in queue {
         if over.load(Relaxed) {
             continue;
         }
         if let Err(error) = out.write_all(&lines).and_then(|()| out.flush()) {
+            taken &= error.kind() == io::ErrorKind::BrokenPipe;
             give_up(over, &error.to_string());
         }
     }
+    taken
 }
 
 fn give_up(over: &AtomicBool, why: &str) {

@@ -49,6 +49,8 @@ pub(crate) struct Finished {
     pub(crate) sealed: bool,
     /// A reader of stdout was not left.
     pub(crate) passed_on: bool,
+    /// Standard output took all that was passed on, as long as somebody read it.
+    pub(crate) taken: bool,
 }
 
 impl Beside {
@@ -61,21 +63,21 @@ impl Beside {
             sealed = &mut sealing => sealed,
             () = stopped(stop.as_mut(), failure) => sealing.await,
         };
-        let mut passed_on = true;
+        let (mut passed_on, mut taken) = (true, true);
         if let Some(passing) = self.passing {
             let too_long = async {
                 stopped(stop.as_mut(), failure).await;
                 tokio::time::sleep(Duration::from_millis(200)).await;
             };
             tokio::select! {
-                _ = passing => {}
+                passed = passing => taken = passed.unwrap_or(false),
                 () = too_long => {
                     log::warn!("stdout: nobody reads it; the last lines are written but not passed on");
                     passed_on = false;
                 }
             }
         }
-        Finished { sealed: sealed.unwrap_or(false), passed_on }
+        Finished { sealed: sealed.unwrap_or(false), passed_on, taken }
     }
 }
 
@@ -97,7 +99,7 @@ fn read_stdin(config: Config) -> anyhow::Result<Outcome> {
     let shared = Shared { config: Arc::new(config), anchor, stats, failure, files, pass_on };
     let (config, stats, failure) = (Arc::clone(&shared.config), Arc::clone(&shared.stats), Arc::clone(&shared.failure));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (outcome, Finished { sealed, passed_on }) = runtime.block_on(async {
+    let (outcome, Finished { sealed, passed_on, taken }) = runtime.block_on(async {
         let mut signals = Signals::new(&shared)?;
         let outcome = stdin::run(shared, &mut signals).await;
         // Who was told to stop waits for nobody.
@@ -113,7 +115,11 @@ fn read_stdin(config: Config) -> anyhow::Result<Outcome> {
     if !sealed {
         bail!("a bug: the thread that seals segments died; the next start recovers them");
     }
-    if passed_on { outcome } else { outcome.map(|_| Outcome::Interrupted) }
+    match outcome? {
+        _ if !passed_on => Ok(Outcome::Interrupted),
+        Outcome::Done if !taken => Ok(Outcome::Partial),
+        outcome => Ok(outcome),
+    }
 }
 
 /// Seals what a writer that died, with all who held its segments, has left of our streams.

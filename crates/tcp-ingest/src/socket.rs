@@ -5,7 +5,7 @@ use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
 use rustix::net::{RecvFlags, recv};
-use socket2::{SockRef, TcpKeepalive};
+use socket2::{SockFilter, SockRef, TcpKeepalive};
 
 /// Copies the front of the receive queue to `buffer`; returns how many bytes there were. 0 means the end of the stream.
 pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
@@ -50,6 +50,25 @@ pub(crate) fn prepare(socket: &impl AsFd, max_line: usize) -> io::Result<()> {
     // kernel grow the buffer (tcp_set_rcvlowat) without switching off its own tuning, as SO_RCVBUF would.
     low_water(&*socket, (4 * max_line).max(1 << 20))?;
     low_water(&*socket, 1)
+}
+
+/// From here on the kernel passes over what arrives, and so acknowledges nothing: what there is to take is all there will
+/// be, also from a source that never pauses.
+pub(crate) fn stop_hearing(socket: &impl AsFd) -> io::Result<()> {
+    // One instruction of a packet filter: keep no byte (linux/filter.h).
+    const KEEP_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0); // BPF_RET | BPF_K
+    SockRef::from(socket).attach_filter(&[KEEP_NOTHING])
+}
+
+/// The connection is about to be closed by the last who holds it: that ends it as usual, and not unheard.
+pub(crate) fn hear_again(socket: &impl AsFd) {
+    // Mostly there is nothing to undo.
+    let _ = SockRef::from(socket).detach_filter();
+}
+
+/// Has the source be told at once when the connection is closed, by a reset, that it goes on in vain.
+pub(crate) fn close_with_reset(socket: &impl AsFd) -> io::Result<()> {
+    SockRef::from(socket).set_linger(Some(Duration::ZERO))
 }
 
 fn low_water(socket: &impl AsRawFd, bytes: usize) -> io::Result<()> {

@@ -64,6 +64,11 @@ impl Stats {
         self.streams.iter().flat_map(|stream| &stream.rejects).map(|count| count.load(Relaxed)).sum()
     }
 
+    /// Rejected lines so far by reason.
+    pub(crate) fn rejections(&self) -> String {
+        self.streams.iter().map(StreamStats::rejections).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
+    }
+
     /// Writes the metrics file, if there is to be one, whole or not at all.
     pub(crate) fn write_metrics(&self, path: Option<&Path>) {
         let Some(path) = path else { return };
@@ -112,19 +117,25 @@ impl Stats {
     }
 }
 
+impl StreamStats {
+    fn rejections(&self) -> String {
+        let counts = Reason::ALL.iter().zip(&self.rejects).map(|(reason, count)| (reason, count.load(Relaxed)));
+        let counts = counts.filter(|(_, count)| *count > 0).map(|(reason, count)| format!("{reason} {count}"));
+        counts.collect::<Vec<_>>().join(", ")
+    }
+}
+
 /// The statistics as a line of the log.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (connections, open) = (self.connections.load(Relaxed), self.open_segments.load(Relaxed));
-        write!(f, "{connections} connections, {open} open segments")?;
+        write!(f, "{}, {}", cli::count(connections, "connection"), cli::count(open, "open segment"))?;
         for stream in &self.streams {
             let (lines, bytes) = (stream.lines.load(Relaxed), stream.bytes.load(Relaxed));
-            write!(f, "; {}: {lines} lines accepted, {bytes} bytes", stream.name)?;
-            for (reason, count) in Reason::ALL.iter().zip(&stream.rejects) {
-                let count = count.load(Relaxed);
-                if count > 0 {
-                    write!(f, ", {reason} {count}")?;
-                }
+            write!(f, "; {}: {} accepted, {bytes} bytes", stream.name, cli::count(lines, "line"))?;
+            let rejections = stream.rejections();
+            if !rejections.is_empty() {
+                write!(f, ", rejected: {rejections}")?;
             }
         }
         Ok(())

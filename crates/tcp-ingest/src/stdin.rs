@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use chrono::Utc;
 use cli::Outcome;
+use layout::Area;
 use tokio::sync::mpsc;
 
 use crate::files::remedy;
@@ -59,7 +60,10 @@ pub(crate) async fn run(shared: Shared, signals: &mut Signals) -> anyhow::Result
         0 => Ok(Outcome::Done),
         rejected => {
             let were = if rejected == 1 { "was" } else { "were" };
-            log::warn!("{} {were} rejected: see quarantine/", cli::count(rejected, "line"));
+            let (what, why) = (cli::count(rejected, "line"), pipe.shared.stats.rejections());
+            let stream = pipe.shared.config.streams.first().context("no stream")?;
+            let folder = pipe.shared.config.args.common.tree().folder(Area::Quarantine, &stream.name);
+            log::warn!("{what} {were} rejected ({why}): see {}", folder.display());
             Ok(Outcome::Partial)
         }
     }

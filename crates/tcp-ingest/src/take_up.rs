@@ -45,10 +45,10 @@ pub(crate) type Left = HashMap<u128, Segment>;
 /// Adds a segment that the keeper has passed on.
 pub(crate) fn add(left: &mut Left, tree: &Tree, segment: Value, file: OwnedFd) -> anyhow::Result<()> {
     let is = |what| segment.get(what).and_then(Value::as_bool).unwrap_or_default();
-    let (unsynced, sealing) = (is("unsynced"), is("sealing"));
+    let unsynced = is("unsynced");
     let id: SegmentId = serde_json::from_value(segment)?;
     let (number, name) = (id.name.number(), id.name.to_string());
-    left.insert(number, Segment { name, file: Inherited::new(tree, id, file, sealing), unsynced });
+    left.insert(number, Segment { name, file: Inherited::new(tree, id, file), unsynced });
     Ok(())
 }
 
@@ -76,18 +76,19 @@ pub(crate) fn take_up(left: Left, note: &Note, connections: &[Incoming], shared:
 
 /// Whether the bytes of `intent` are written and consumed now; if not, nothing of them is written.
 fn resolve(intent: &Intent, connection: Option<&Incoming>, left: &Left) -> anyhow::Result<bool> {
-    let consumed = match connection {
-        Some(connection) => socket::consumed(&connection.socket)? >= intent.position + intent.taken,
+    let unconsumed = match connection {
+        Some(connection) => (intent.position + intent.taken).saturating_sub(socket::consumed(&connection.socket)?),
         // The keeper lets go of a connection when it is over, and none is over in the middle of this.
-        None => true,
+        None => 0,
     };
+    let consumed = unconsumed == 0;
     let length = |write: &Write| left.get(&write.segment).map_or(Ok(0), |segment| segment.file.length());
     let mut written = true;
     for write in &intent.writes {
         written &= length(write)? >= write.before + write.bytes;
     }
     if let (false, true, Some(connection)) = (consumed, written, connection)
-        && let Err(error) = socket::consume(&connection.socket, usize::try_from(intent.taken)?)
+        && let Err(error) = socket::consume(&connection.socket, usize::try_from(unconsumed)?)
     {
         // Then nobody reads them again either.
         log::warn!("tcp {}: {error}", connection.peer);

@@ -35,7 +35,7 @@ const NO_DESCRIPTOR: &str =
 /// Runs a worker to its end; `score` is what the kernel is to think of its memory.
 pub(crate) fn run(config: Config, score: &str) -> anyhow::Result<Outcome> {
     keeper::offer_worker(score);
-    let _ = rustix::thread::set_name(c"tcp-ingest");
+    let _ = rustix::thread::set_name(c"ingest-worker");
     // A thread that panics takes the others with it: half a worker would hold connections that nobody serves.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
@@ -64,7 +64,6 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
         bail!("no note: this is not started by hand");
     };
     let note = Arc::new(Note::open(memory)?);
-    recover(&config, &anchor);
     to_keeper.send(&ToKeeper::Up, None);
     let Some((left, connections)) = first(&mut incoming, &config).await? else { return Ok(Outcome::Done) };
 
@@ -75,6 +74,8 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     let (pass_on, passing) = PassOn::start(config.args.stdout, Arc::clone(&failure));
     let shared = Shared { config: Arc::new(config), anchor, stats, failure, files, pass_on };
     take_up::take_up(left, &note, &connections, &shared, &to_keeper);
+    // Only now: what the keeper holds is ours to judge, and no orphan.
+    recover(&shared.config, &shared.anchor);
 
     let (stop, stopping) = watch::channel(Stop::No);
     let threads = note.rows().min(shared.config.workers);

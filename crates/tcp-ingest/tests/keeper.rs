@@ -271,6 +271,46 @@ fn the_keeper_can_be_replaced_with_all_it_holds() {
 }
 
 #[test]
+fn signals_that_come_in_one_moment_are_all_obeyed() {
+    let orders: [&[&str]; 5] =
+        [&["-USR2"], &["-USR2", "-HUP"], &["-HUP", "-USR2"], &["-USR2", "-USR2"], &["-HUP", "-USR2", "-TERM"]];
+    for pause in [0, 1, 3] {
+        for order in orders {
+            let house = House::new();
+            let server = Server::start(&house, &["telemetry"], "");
+            let mut source = server.connect();
+            source.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
+            until("it is served", || lines(&house, "raw").len() == 1);
+            source.write_all((reading(0, 2, 1.0) + "\n").as_bytes()).unwrap();
+            for signal in order {
+                server.signal(signal);
+                std::thread::sleep(Duration::from_millis(pause));
+            }
+            // The last of all, or a second one.
+            let log = server.stop();
+            assert_eq!(lines(&house, "raw").len(), 2, "{order:?} with {pause} ms between: {log}");
+        }
+    }
+}
+
+#[test]
+fn a_worker_that_dies_while_the_keeper_is_replaced_has_a_successor() {
+    for pause in [0, 1, 2, 4, 8] {
+        let house = House::new();
+        let server = Server::start(&house, &["telemetry"], "");
+        let mut source = server.connect();
+        source.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
+        until("it is served", || lines(&house, "raw").len() == 1);
+        server.signal("-USR2");
+        std::thread::sleep(Duration::from_millis(pause));
+        server.kill_worker();
+        source.write_all((reading(0, 2, 1.0) + "\n").as_bytes()).unwrap();
+        until("the next one serves", || lines(&house, "raw").len() == 2);
+        server.stop();
+    }
+}
+
+#[test]
 fn when_the_keeper_dies_the_worker_takes_what_there_is_and_ends() {
     let house = House::new();
     let mut server = Server::start(&house, &["telemetry"], "");

@@ -5,6 +5,8 @@
 mod common;
 
 use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::os::fd::AsRawFd as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -121,7 +123,7 @@ fn a_stream_without_event_time_is_stamped_with_the_time_of_arrival() {
     let server = Server::start(&house, &["telemetry", "measurement"], "");
     let message = r#"{"kind": "Temperature", "value": 7, "unit": "Celsius"}"#;
     let before = chrono::Utc::now().timestamp_micros();
-    let mut connection = std::net::TcpStream::connect(server.addresses[1]).unwrap();
+    let mut connection = TcpStream::connect(server.addresses[1]).unwrap();
     connection.write_all(format!("{message}\r\nnonsense\n{message}\n").as_bytes()).unwrap();
     until("it is written", || lines(&house, "raw").len() == 2);
     server.stop();
@@ -277,6 +279,48 @@ fn sigterm_takes_what_the_kernel_holds() {
     }
 }
 
+/// How many bytes of data the receiver's kernel has acknowledged (`tcpi_bytes_acked` of linux/tcp.h, which counts the SYN).
+fn acknowledged(source: &TcpStream) -> usize {
+    const BYTES_ACKED: usize = 120;
+    let mut info = [0_u8; BYTES_ACKED + 8];
+    let mut length = u32::try_from(info.len()).unwrap();
+    // SAFETY: the kernel writes no more than `length` bytes, and the buffer has as many.
+    let done = unsafe {
+        let buffer = info.as_mut_ptr().cast();
+        libc::getsockopt(source.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, buffer, &raw mut length)
+    };
+    assert_eq!(done, 0);
+    usize::try_from(u64::from_ne_bytes(info[BYTES_ACKED..].try_into().unwrap())).unwrap() - 1
+}
+
+#[test]
+fn of_a_source_that_never_pauses_sigterm_takes_every_byte_that_was_acknowledged() {
+    for pause in [Duration::ZERO, Duration::from_micros(200), Duration::from_millis(5)] {
+        let house = House::new();
+        let server = Server::start(&house, &["telemetry"], "");
+        let mut source = server.connect();
+        let sender = std::thread::spawn(move || {
+            let mut sent = 0;
+            while source.write_all((reading(0, sent, 1.0) + "\n").repeat(50).as_bytes()).is_ok() {
+                sent += 1;
+                std::thread::sleep(pause);
+            }
+            source
+        });
+        until("it is served", || lines(&house, "raw").len() > 200);
+        let log = server.stop();
+        let acknowledged = acknowledged(&sender.join().unwrap());
+        let raw: usize = lines(&house, "raw").iter().map(|line| line.len() + 1).sum();
+        // The pieces of a line that was cut; the last may have had a terminator.
+        let cut: usize = quarantined(&house).iter().map(|(_, line)| line.len() + 1).sum();
+        assert!(
+            raw + cut >= acknowledged,
+            "{} of {acknowledged} bytes are lost: {log}",
+            acknowledged.saturating_sub(raw + cut)
+        );
+    }
+}
+
 #[test]
 fn a_pipe_is_read_to_its_end_and_passed_on() {
     let house = House::new();
@@ -312,7 +356,7 @@ fn statistics_are_logged_on_request_and_written_as_metrics() {
     server.send(format!("{}\nnonsense\n", reading(0, 1, 1.0)));
     until("it is written", || !quarantined(&house).is_empty());
     server.signal("-USR1");
-    until("it is logged", || server.log().contains("telemetry: 1 lines accepted"));
+    until("it is logged", || server.log().contains("telemetry: 1 line accepted"));
     assert!(server.log().contains("not_json 1"));
     server.stop();
     let metrics = std::fs::read_to_string(file.path()).unwrap();

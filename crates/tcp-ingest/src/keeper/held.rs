@@ -6,6 +6,8 @@ use std::os::fd::OwnedFd;
 
 use serde_json::Value;
 
+use crate::socket;
+
 /// A connection.
 #[derive(Debug)]
 pub(super) struct Connection {
@@ -67,7 +69,9 @@ impl Held {
 
     /// Closes a connection.
     pub(super) fn release(&mut self, slot: u32) {
-        if self.connections.remove(&slot).is_some() {
+        if let Some(connection) = self.connections.remove(&slot) {
+            // The worker has closed it and taken what was acknowledged; the kernel goes on hearing only now.
+            socket::hear_again(&connection.socket);
             self.free.insert(slot);
         }
     }

@@ -110,7 +110,12 @@ fn bind(address: SocketAddr) -> anyhow::Result<std::net::TcpListener> {
         Ok(socket.into())
     };
     bind().map_err(|error| {
-        let taken = if error.kind() == io::ErrorKind::AddrInUse { " (another program listens there)" } else { "" };
-        anyhow::anyhow!("cannot listen on {address}: {error}{taken}")
+        let why = match error.kind() {
+            io::ErrorKind::AddrInUse => " (another program listens there, or another --listen)",
+            io::ErrorKind::PermissionDenied => " (ports under 1024 need root, or the capability CAP_NET_BIND_SERVICE)",
+            io::ErrorKind::AddrNotAvailable => " (no interface of this machine has it; 0.0.0.0 and [::] are all)",
+            _ => "",
+        };
+        anyhow::anyhow!("cannot listen on {address}: {error}{why}")
     })
 }

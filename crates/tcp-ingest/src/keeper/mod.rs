@@ -59,9 +59,17 @@ pub(crate) fn run(config: Config) -> anyhow::Result<Outcome> {
     runtime.block_on(async {
         let mut signals = Signals::new()?;
         let mut keeper = match replace::inherited()? {
-            Some(state) => Keeper::restore(config, state)?,
+            Some(state) => {
+                let keeper = Keeper::restore(config, state)?;
+                if replace::is_trial() {
+                    std::process::exit(0);
+                }
+                log::info!("the keeper was replaced: {} held", cli::count(keeper.held.connections.len(), "connection"));
+                keeper
+            }
             None => Keeper::new(config)?,
         };
+        let _ = rustix::thread::set_name(c"tcp-ingest");
         replace::unblock_signals();
         keeper.run(&mut signals).await
     })
@@ -170,7 +178,6 @@ impl Keeper {
         let (pid, channel) = state.worker;
         keeper.worker = Some(Worker::adopt(pid, channel, true)?);
         keeper.ran = true;
-        log::info!("the keeper was replaced: {} held", cli::count(keeper.held.connections.len(), "connection"));
         Ok(keeper)
     }
 
@@ -207,20 +214,24 @@ impl Keeper {
 
     async fn run(&mut self, signals: &mut Signals) -> anyhow::Result<Outcome> {
         let mut watchdog = sd_notify::watchdog_enabled().map(|every| tokio::time::interval(every / 3));
+        // A worker may have died before there was anybody to be told.
+        if let Some(outcome) = self.look()? {
+            return Ok(outcome);
+        }
         loop {
             self.tell();
-            if self.to_be_replaced {
-                self.replace();
+            if self.to_be_replaced && self.can_be_replaced() {
+                let asked = self.replace(signals).await;
+                for asked in asked.into_iter().chain([Asked::Look]) {
+                    if let Some(outcome) = self.asked(&asked)? {
+                        return Ok(outcome);
+                    }
+                }
+                continue;
             }
             tokio::select! {
-                asked = signals.next() => match asked {
-                    Asked::Stop => self.stop(),
-                    Asked::Upgrade => self.upgrade(),
-                    Asked::Replace => self.to_be_replaced = self.deadline.is_none(),
-                    Asked::Report => self.untold.push_back(Untold::Message(ToWorker::Report)),
-                    Asked::Look => if let Some(outcome) = self.look()? {
-                        return Ok(outcome);
-                    },
+                asked = signals.next() => if let Some(outcome) = self.asked(&asked)? {
+                    return Ok(outcome);
                 },
                 message = said(self.worker.as_ref()) => self.hear(message),
                 message = said(self.next.as_ref().map(|(next, _)| next)) => self.hear_next(&message.0),
@@ -235,6 +246,18 @@ impl Keeper {
                 self.accept_rest();
             }
         }
+    }
+
+    /// Does what was asked; returns how all of it went, if that was the end.
+    fn asked(&mut self, asked: &Asked) -> anyhow::Result<Option<Outcome>> {
+        match asked {
+            Asked::Stop => self.stop(),
+            Asked::Upgrade => self.upgrade(),
+            Asked::Replace => self.to_be_replaced = self.deadline.is_none(),
+            Asked::Report => self.untold.push_back(Untold::Message(ToWorker::Report)),
+            Asked::Look => return self.look(),
+        }
+        Ok(None)
     }
 
     /// Starts a worker. What it is told first is queued when it is up.
@@ -321,7 +344,10 @@ impl Keeper {
                     worker.up = true;
                 }
                 self.begin();
-                if !std::mem::replace(&mut self.ran, true) {
+                if std::mem::replace(&mut self.ran, true) {
+                    log::info!("a new worker took over");
+                } else {
+                    log::info!("ready; signals are for the keeper, process {}", std::process::id());
                     notify(&[NotifyState::Ready]);
                 }
             }
@@ -339,7 +365,6 @@ impl Keeper {
             (ToKeeper::Sealed { name }, _) => _ = self.held.segments.remove(&name),
             // The successor finds it in what it is told of the segment.
             (ToKeeper::Unsynced { name }, _) => self.held.mark(&name, "unsynced", true),
-            (ToKeeper::Sealing { name, begun }, _) => self.held.mark(&name, "sealing", begun),
             (ToKeeper::Over { slot }, _) => {
                 self.held.release(slot);
                 // Said again only when that is over, not each time the last slot is taken.
@@ -395,6 +420,7 @@ impl Keeper {
     fn stop(&mut self) {
         if self.deadline.is_none() {
             notify(&[NotifyState::Stopping]);
+            self.to_be_replaced = false;
             self.deadline = Some(Instant::now() + self.config.drain_timeout);
             if self.worker.as_ref().is_some_and(|worker| worker.begun) {
                 self.drain();
@@ -460,6 +486,9 @@ impl Keeper {
         if worker.started.elapsed() >= AT_ONCE {
             self.failures = 0;
         }
+        if status.code().is_some() {
+            self.note.clear_turns();
+        }
         log::error!(
             "the worker {}; the next one takes up where it was ({} held)",
             how(status),
@@ -506,16 +535,39 @@ impl Keeper {
         next.started = Instant::now();
     }
 
-    /// Has another keeper, from the binary on disk, take this one's place, as soon as no worker starts or ends.
-    fn replace(&mut self) {
-        let ready = self.worker.as_ref().is_some_and(|worker| worker.begun) && self.untold.is_empty();
-        if !ready || self.next.is_some() {
-            return;
+    /// Whether no worker starts or ends, and the one there is knows all that it has to.
+    fn can_be_replaced(&self) -> bool {
+        self.worker.as_ref().is_some_and(|worker| worker.begun) && self.untold.is_empty() && self.next.is_none()
+    }
+
+    /// Has another keeper, from the binary on disk, take this one's place. Returns only if that failed, or must wait for
+    /// what was asked in the same moment.
+    async fn replace(&mut self, signals: &mut Signals) -> Option<Asked> {
+        // Signals from here on wait for the new keeper; those before are for this one. It looks at its workers itself.
+        let _blocked = replace::block_signals();
+        let prepared = replace::prepare(self).await;
+        let before = async {
+            loop {
+                match signals.next().await {
+                    Asked::Look => {}
+                    asked => return asked,
+                }
+            }
+        };
+        tokio::select! {
+            biased;
+            asked = before => {
+                if let Ok(ready) = prepared {
+                    ready.give_up(self);
+                }
+                return Some(asked);
+            }
+            () = sleep(Duration::from_millis(1)) => {}
         }
         self.to_be_replaced = false;
-        // Returns only if that failed.
-        let error = replace::replace(self);
+        let error = prepared.map_or_else(|error| error, |ready| ready.go(self));
         log::error!("the keeper cannot be replaced: {error:#}; it goes on");
+        None
     }
 
     /// The time to drain, and more, is up.

@@ -5,6 +5,7 @@ use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
@@ -36,7 +37,7 @@ impl Binary {
     /// Runs it with the arguments of this process.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
-        command.args(std::env::args_os().skip(1));
+        command.arg0(&self.path).args(std::env::args_os().skip(1));
         command
     }
 }
@@ -82,6 +83,7 @@ impl Worker {
             match self.channel.async_io(Interest::READABLE, Channel::receive).await {
                 Ok(Some(message)) => return message,
                 Ok(None) => self.silent.set(true),
+                Err(error) if is_reset(&error) => {}
                 Err(error) => {
                     log::error!("worker {}: {error}", self.pid.as_raw_nonzero());
                     self.silent.set(true);
@@ -92,7 +94,14 @@ impl Worker {
 
     /// What it had said before it died.
     pub(super) fn last_words(&self) -> Vec<(ToKeeper, Option<OwnedFd>)> {
-        std::iter::from_fn(|| self.channel.get_ref().receive().ok().flatten()).collect()
+        let mut words = Vec::new();
+        loop {
+            match self.channel.get_ref().receive() {
+                Ok(Some(message)) => words.push(message),
+                Err(error) if is_reset(&error) => {}
+                Ok(None) | Err(_) => return words,
+            }
+        }
     }
 
     /// Tells it something, unless it is too far behind to take it (`WouldBlock`).
@@ -129,9 +138,35 @@ impl Worker {
     }
 }
 
+/// Whether the other end was closed before it took what we had said. That is told once, before what it had said itself.
+fn is_reset(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::ConnectionReset
+}
+
 /// Our end of the channel.
 impl AsFd for Worker {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.channel.get_ref().as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The kernel tells first that it did not listen, and once.
+    #[tokio::test]
+    async fn what_a_worker_said_is_heard_although_it_died_before_it_took_what_it_was_told() {
+        for waits in [true, false] {
+            let (ours, theirs) = Channel::pair().unwrap();
+            let worker = Worker::adopt(Pid::INIT, ours, true).unwrap();
+            worker.tell(&ToWorker::Begin, None).unwrap();
+            theirs
+                .send(&ToKeeper::Opened { name: "x".into(), segment: 1.into() }, Some(theirs.as_fd()), Wait::No)
+                .unwrap();
+            drop(theirs);
+            let words = if waits { vec![worker.receive().await] } else { worker.last_words() };
+            assert!(matches!(&words[..], [(ToKeeper::Opened { .. }, Some(_))]), "{words:?}");
+        }
     }
 }

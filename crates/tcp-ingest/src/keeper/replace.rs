@@ -9,6 +9,7 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::io::{FdFlags, fcntl_setfd};
@@ -66,9 +67,6 @@ pub(super) fn inherited() -> anyhow::Result<Option<State>> {
     file.rewind()?;
     file.read_to_string(&mut text)?;
     let inventory: Inventory = serde_json::from_str(&text).context("another version's inventory")?;
-    if std::env::var_os(TRIAL).is_some() {
-        std::process::exit(0);
-    }
     let pid = Pid::from_raw(inventory.worker.0).context("no worker")?;
     // SAFETY: these, too, were left to us.
     unsafe {
@@ -106,24 +104,8 @@ unsafe fn take(number: RawFd) -> anyhow::Result<OwnedFd> {
     Ok(descriptor)
 }
 
-/// Puts another keeper in the place of this one. Returns, with everything as it was, only if that fails.
-pub(super) fn replace(keeper: &mut Keeper) -> anyhow::Error {
-    match prepare(keeper) {
-        Ok(mut ready) => {
-            set_signals_blocked(true);
-            let error = ready.command.exec();
-            set_signals_blocked(false);
-            for descriptor in ready.passed(keeper) {
-                let _ = fcntl_setfd(descriptor, FdFlags::CLOEXEC);
-            }
-            anyhow::Error::from(error).context("cannot be started")
-        }
-        Err(error) => error,
-    }
-}
-
 /// A new keeper, ready to go.
-struct Ready {
+pub(super) struct Ready {
     command: std::process::Command,
     file: File,
     /// What `command` runs, by its descriptor.
@@ -131,6 +113,41 @@ struct Ready {
 }
 
 impl Ready {
+    /// Puts it in the place of `keeper`. Returns, with everything as it was, only if that fails.
+    pub(super) fn go(mut self, keeper: &Keeper) -> anyhow::Error {
+        let error = self.command.exec();
+        self.give_up(keeper);
+        anyhow::Error::from(error).context("cannot be started")
+    }
+
+    /// It is not to be, or not now.
+    pub(super) fn give_up(self, keeper: &Keeper) {
+        let _ = self.pass_on(keeper, FdFlags::CLOEXEC);
+    }
+
+    /// Has the programs that are started from here on find the descriptors open, or not.
+    fn pass_on(&self, keeper: &Keeper, flags: FdFlags) -> rustix::io::Result<()> {
+        self.passed(keeper).into_iter().try_for_each(|descriptor| fcntl_setfd(descriptor, flags))
+    }
+
+    /// Whether the new program can take all of it up. It has so much time: nobody is served by this keeper meanwhile.
+    async fn is_understood(&self, trial: &mut std::process::Command) -> anyhow::Result<bool> {
+        const TIME: Duration = Duration::from_secs(5);
+        let mut child = trial.spawn().context("cannot be started")?;
+        let deadline = Instant::now() + TIME;
+        loop {
+            if let Some(status) = child.try_wait()? {
+                return Ok(status.success());
+            }
+            if Instant::now() > deadline {
+                let _ = child.kill();
+                let _ = child.wait();
+                return Ok(false);
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
     /// The descriptors that it is to find open.
     fn passed<'k>(&'k self, keeper: &'k Keeper) -> Vec<BorrowedFd<'k>> {
         let held = &keeper.held;
@@ -143,7 +160,8 @@ impl Ready {
     }
 }
 
-fn prepare(keeper: &Keeper) -> anyhow::Result<Ready> {
+/// Writes down what `keeper` holds, and has the binary on disk try whether it understands that.
+pub(super) async fn prepare(keeper: &Keeper) -> anyhow::Result<Ready> {
     let worker = keeper.worker.as_ref().context("no worker")?;
     let held = &keeper.held;
     let number = |descriptor: &OwnedFd| descriptor.as_raw_fd();
@@ -175,17 +193,40 @@ fn prepare(keeper: &Keeper) -> anyhow::Result<Ready> {
         command.arg0(path).env(KEEPER, file.as_raw_fd().to_string()).env(BINARY, path);
         command
     };
-    fcntl_setfd(&file, FdFlags::empty())?;
-    let understood = command().env(TRIAL, "1").status().context("cannot be started")?;
-    if !understood.success() {
-        bail!("{}: does not understand what this version leaves; restart the service instead", path.display());
-    }
-    let command = command();
+    let (mut trial, command) = (command(), command());
     let ready = Ready { command, file, _binary: binary };
-    for descriptor in ready.passed(keeper) {
-        fcntl_setfd(descriptor, FdFlags::empty())?;
+    ready.pass_on(keeper, FdFlags::empty())?;
+    match ready.is_understood(trial.env(TRIAL, "1")).await {
+        Ok(true) => Ok(ready),
+        Ok(false) => {
+            ready.give_up(keeper);
+            bail!("{}: does not understand what this version leaves; restart the service instead", path.display());
+        }
+        Err(error) => {
+            ready.give_up(keeper);
+            Err(error)
+        }
     }
-    Ok(ready)
+}
+
+/// Whether this process only has to say that it could be a keeper.
+pub(super) fn is_trial() -> bool {
+    std::env::var_os(TRIAL).is_some()
+}
+
+/// Signals that come while this is there are kept for later, also by a program that is executed.
+pub(super) struct Blocked;
+
+/// Keeps signals for later.
+pub(super) fn block_signals() -> Blocked {
+    set_signals_blocked(true);
+    Blocked
+}
+
+impl Drop for Blocked {
+    fn drop(&mut self) {
+        set_signals_blocked(false);
+    }
 }
 
 /// Lets signals through again that were held back while nobody could have taken them.

@@ -37,7 +37,8 @@ pub fn quarantined(house: &House) -> Vec<(String, String)> {
     let field = |record: &serde_json::Value, key: &str| record[key].as_str().unwrap_or_default().to_owned();
     lines(house, "quarantine")
         .iter()
-        .map(|line| serde_json::from_str(line).unwrap())
+        // One that is just being written is not there yet.
+        .filter_map(|line| serde_json::from_str(line).ok())
         .map(|record: serde_json::Value| (field(&record, "reason"), field(&record, "line")))
         .collect()
 }
