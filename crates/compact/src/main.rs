@@ -6,6 +6,7 @@
 mod args;
 mod count;
 mod damage;
+mod dedup;
 mod hour;
 mod lines;
 mod pieces;

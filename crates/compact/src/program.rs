@@ -95,7 +95,7 @@ fn compact(
     let Some(lock) = DatasetLock::try_acquire(tree, name)? else { return Ok(None) };
     // What was seen before the lock was had may have been compacted since.
     let plans = plans(tree, name, range, &mut summary)?;
-    let stream = Stream { tree, name, model, lock, now };
+    let stream = Stream { tree, name, model, lock, now, dedup: args.dedup };
     summary.add(&run(&stream, plans, &args.session)?);
     Ok(Some(summary))
 }

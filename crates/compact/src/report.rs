@@ -21,6 +21,8 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
     /// Lines that went to quarantine.
     pub(crate) damaged: u64,
+    /// Rows that were left out because an equal one is there.
+    pub(crate) duplicates: u64,
     /// Hours and streams that failed; each was named.
     pub(crate) failed: u64,
 }
@@ -28,7 +30,14 @@ pub(crate) struct Summary {
 impl Summary {
     /// What the work on an hour does, when it succeeds.
     pub(crate) fn of(plan: &HourPlan, ready: &Ready) -> Self {
-        Self { hours: 1, rows: ready.rows, bytes: plan.bytes, damaged: ready.damaged, failed: 0 }
+        Self {
+            hours: 1,
+            rows: ready.accepted.saturating_sub(ready.duplicates),
+            bytes: plan.bytes,
+            damaged: ready.damaged,
+            duplicates: ready.duplicates,
+            failed: 0,
+        }
     }
 
     /// Adds another part of the work.
@@ -37,6 +46,7 @@ impl Summary {
         self.rows += other.rows;
         self.bytes += other.bytes;
         self.damaged += other.damaged;
+        self.duplicates += other.duplicates;
         self.failed += other.failed;
     }
 
@@ -50,12 +60,18 @@ impl Summary {
     pub(crate) fn log(&self, took: Duration) {
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let megabytes = self.bytes as f64 / 1e6;
+        let seconds = took.as_secs_f64();
         let Self { hours, rows, damaged, failed, .. } = self;
+        let duplicates = match self.duplicates {
+            0 => String::new(),
+            n => format!("{} removed, ", count(n, "duplicate")),
+        };
         log::info!(
-            "{}, {}, {megabytes:.1} MB of raw segments in {:.2} s, {} to quarantine, {failed} failed",
+            "{}, {}, {megabytes:.1} MB of raw segments in {seconds:.2} s ({:.0} MB/s), {duplicates}{} to quarantine, \
+             {failed} failed",
             count(hours, "hour"),
             count(rows, "row"),
-            took.as_secs_f64(),
+            megabytes / seconds.max(0.001),
             count(damaged, "line"),
         );
         if *damaged > 0 {
