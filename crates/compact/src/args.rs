@@ -31,7 +31,8 @@ pub(crate) struct Args {
     /// compacted with --dedup or not. What goes is counted in the commit record. Two messages of one sensor that really
     /// have the same time, kind, value and unit are one afterwards; and a message without a time of its own
     /// (measurement) that is sent again has another time of arrival, and stays. Rows are equal as in SQL: an absent
-    /// value equals an absent value, and 0.0 equals -0.0. The segments are read twice, which takes about twice as long.
+    /// value equals an absent value, and 0.0 equals -0.0. The segments are read twice, which takes two to three times as
+    /// long, and DuckDB keeps the hour's rows in memory or, beyond --memory-limit, in --temp-dir.
     #[arg(long)]
     pub(crate) dedup: bool,
 

@@ -211,6 +211,8 @@ impl VTab for Segments {
         for column in source.model.columns {
             bind.add_result_column(column.name, logical_type(column.column_type));
         }
+        // A join must not take a large hour for the smaller side, which it would hold in memory.
+        bind.set_cardinality(source.segments.iter().map(|(segment, _)| segment.lines).sum(), false);
         Ok(source)
     }
 
