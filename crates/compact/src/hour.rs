@@ -1,5 +1,6 @@
 //! One hour: its segments to a draft of its Parquet file, every line accounted for. Nothing is published or removed here.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -11,6 +12,8 @@ use models::Model;
 use crate::count::{Counted, count};
 use crate::damage::{Damaged, collect};
 use crate::dedup;
+use crate::listing::Listing;
+use crate::meter::Meter;
 use crate::plan::{HourPlan, Published, lineage};
 use crate::reader::{Source, Sources};
 
@@ -24,6 +27,8 @@ pub(crate) struct Stream<'t> {
     pub(crate) now: DateTime<Utc>,
     /// Whether rows that are equal to another of their hour are left out.
     pub(crate) dedup: bool,
+    pub(crate) meter: Meter,
+    pub(crate) listing: &'t Listing,
 }
 
 /// An hour that is ready to be published.
@@ -126,9 +131,15 @@ impl Work<'_> {
         let registered = self.sources.add(self.stream.model, self.segments.clone());
         let old = self.plan.published.as_ref().map(|_| self.stream.tree.parquet(self.stream.name, self.plan.hour));
         let rows = select(old.as_deref(), &registered.table());
-        let duplicates = dedup::find_repeated(self.connection, self.stream.model, &rows)
-            .context("its duplicates cannot be looked for")?;
+        let find = || dedup::find_repeated(self.connection, self.stream.model, &rows);
+        let found = self.watched(&registered.source, 0.0..0.5, find);
+        let duplicates = found.context("its duplicates cannot be looked for")?;
         Ok(Found { damaged: tallies(&registered.source)?, duplicates })
+    }
+
+    /// Does `work`, which reads `source`, in sight of who watches, if it is large.
+    fn watched<T>(&self, source: &Source, share: Range<f64>, work: impl FnOnce() -> T) -> T {
+        if self.plan.is_large() { self.stream.meter.reading(source, share, work) } else { work() }
     }
 
     /// Writes the Parquet file on the supposition of `supposed`; returns the damaged lines that were found. If they are
@@ -149,7 +160,8 @@ impl Work<'_> {
         if supposed.duplicates > 0 {
             rows = dedup::without_repeated(self.connection, &rows)?;
         }
-        engine::copy_to_draft(self.connection, &rows, &draft, &commit)?;
+        let copy = || engine::copy_to_draft(self.connection, &rows, &draft, &commit);
+        self.watched(&registered.source, if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 }, copy)?;
         let damaged = tallies(&registered.source)?;
         if damaged == supposed.damaged {
             reconcile(&draft, &commit, published, &counts, supposed.duplicates)?;

@@ -65,7 +65,15 @@ impl Action {
     }
 }
 
+/// Hours with fewer bytes than this gain nothing from several threads.
+const LARGE: u64 = 16 << 20;
+
 impl HourPlan {
+    /// Whether the hour is worth all threads.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes >= LARGE
+    }
+
     /// The work in a word.
     pub(crate) fn action(&self) -> Action {
         match (&self.published, self.fresh.is_empty()) {

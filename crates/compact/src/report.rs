@@ -1,14 +1,16 @@
 //! What is said: the plan of `--dry-run`, failures as they happen, the summary of `-v`, the exit status.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::{Format, Table, count};
-use layout::{Hour, Name};
+use layout::{Hour, Name, Tree};
 use serde_json::Value;
 
 use crate::hour::Ready;
-use crate::plan::HourPlan;
+use crate::listing::Listing;
+use crate::plan::{Action, HourPlan};
 
 /// What was done, and what was not.
 #[derive(Debug, Default)]
@@ -78,6 +80,15 @@ impl Summary {
             let damaged = count(damaged, "damaged line");
             log::warn!("{damaged} went to quarantine; all other lines of the segments are in Parquet");
         }
+    }
+}
+
+/// Lists the files that the plans would publish.
+pub(crate) fn list_plans(listing: &Listing, tree: &Tree, plans: &[(Name, Vec<HourPlan>)]) {
+    for (stream, plans) in plans {
+        let published = plans.iter().filter(|plan| plan.action() != Action::DeleteListed);
+        let paths: Vec<_> = published.map(|plan| tree.parquet(stream, plan.hour)).collect();
+        listing.add(paths.iter().map(PathBuf::as_path));
     }
 }
 

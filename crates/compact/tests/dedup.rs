@@ -99,7 +99,11 @@ fn rows_are_compared_column_by_column_as_sql_does() {
     let long = "x".repeat(100);
     let others = [line("1.0", "Celcius"), line("\"1.0\"", "Celsius"), line("\"\"", "Celsius")];
     house.seal("telemetry", HOUR, &others);
-    house.seal("telemetry", HOUR, &[line(&format!("\"{long}a\""), "Celsius"), line(&format!("\"{long}b\""), "Celsius")]);
+    house.seal(
+        "telemetry",
+        HOUR,
+        &[line(&format!("\"{long}a\""), "Celsius"), line(&format!("\"{long}b\""), "Celsius")],
+    );
     house.run("compact", "--dedup").expect(0);
     assert_eq!(counts(&house), [13, 0, 5, 8]);
     let found = rows(&parquet(&house, "telemetry", HOUR));

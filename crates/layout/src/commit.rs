@@ -120,9 +120,9 @@ impl Commit {
     /// aggregate, which counts nothing, and for counts that cannot be.
     pub fn accounted_rows(&self) -> Option<u64> {
         let Lineage::Segments(segments) = &self.lineage else { return None };
-        let accepted = segments.iter().try_fold(0_u64, |rows, segment| {
-            rows.checked_add(segment.lines.checked_sub(segment.damaged)?)
-        });
+        let accepted = segments
+            .iter()
+            .try_fold(0_u64, |rows, segment| rows.checked_add(segment.lines.checked_sub(segment.damaged)?));
         accepted?.checked_sub(self.duplicates)
     }
 
