@@ -42,7 +42,7 @@ pub fn damaged(dataset: &Name) -> String {
 }
 
 /// What to do about a damaged Parquet file of `dataset`. Only streams are compacted, and they have models.
-fn remedy(dataset: &Name) -> &'static str {
+pub fn remedy(dataset: &Name) -> &'static str {
     if models::model(dataset.as_str()).is_some() {
         "put it back from a backup, or move it out of the tree: no other file holds this hour of the stream"
     } else {

@@ -8,6 +8,7 @@ use clap::Parser;
 use log::LevelFilter;
 
 use crate::CommonArgs;
+use crate::progress::BesideProgress;
 
 /// How a run ended that did not fail outright.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -71,7 +72,7 @@ pub fn run<A: Parser + AsRef<CommonArgs>>(
         1 => level.max(LevelFilter::Info),
         _ => LevelFilter::Debug,
     };
-    env_logger::Builder::new()
+    let logger = env_logger::Builder::new()
         .filter_level(level)
         .parse_default_env()
         .format(|out, record| {
@@ -80,7 +81,12 @@ pub fn run<A: Parser + AsRef<CommonArgs>>(
             let time = out.timestamp_seconds();
             writeln!(out, "{time} {name}: {}: {}", record.level().as_str().to_lowercase(), record.args())
         })
-        .init();
+        .build();
+    let most = logger.filter();
+    // Nobody else sets one.
+    if log::set_boxed_logger(Box::new(BesideProgress(logger))).is_ok() {
+        log::set_max_level(most);
+    }
     match program(args) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::from(3),

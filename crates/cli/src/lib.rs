@@ -14,9 +14,9 @@ mod table;
 
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
 pub use count::count;
-pub use datasets::{check_names, damaged, is_refused, unreadable};
+pub use datasets::{check_names, damaged, is_refused, remedy, unreadable};
 pub use exit::{Outcome, Reported, TryAgain, Usage, run};
-pub use progress::progress;
+pub use progress::{beside_progress, progress, progress_of_bytes};
 pub use table::{Format, Table};
 
 /// The version that `--version` prints: the packages' version, with the commit where there is one.

@@ -1,17 +1,60 @@
-//! A progress bar for long work, where somebody watches.
+//! A progress bar for long work, where somebody watches. What is said meanwhile stands on lines of its own.
 
 use std::io::IsTerminal as _;
+use std::sync::{Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
+use log::{Log, Metadata, Record};
+
+/// The bar that was made last: a program shows one at a time.
+static SHOWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
 
 /// A bar over `steps` steps called `what` (as in "hours"), on stderr if that is a terminal, else invisible.
 pub fn progress(what: &'static str, steps: u64) -> ProgressBar {
+    bar(steps, "{wide_bar} {pos}/{len} {prefix}  {msg}  {eta} left").with_prefix(what)
+}
+
+/// A bar over so many `bytes`, which shows its message, bytes per second and the time left.
+pub fn progress_of_bytes(bytes: u64) -> ProgressBar {
+    bar(bytes, "{wide_bar} {msg}, {decimal_bytes_per_sec}, {eta} left")
+}
+
+fn bar(steps: u64, template: &str) -> ProgressBar {
     if !std::io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(5));
-    match ProgressStyle::with_template("{wide_bar} {pos}/{len} {prefix}  {msg}  {eta} left") {
-        Ok(style) => bar.with_style(style).with_prefix(what),
-        Err(_) => bar.with_prefix(what),
+    *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
+    match ProgressStyle::with_template(template) {
+        Ok(style) => bar.with_style(style),
+        Err(_) => bar,
+    }
+}
+
+/// Runs `print`, which may print to a terminal, with the progress bar out of the way. Not to be called inside itself.
+pub fn beside_progress<T>(print: impl FnOnce() -> T) -> T {
+    let shown = SHOWN.lock().unwrap_or_else(PoisonError::into_inner).as_ref().and_then(WeakProgressBar::upgrade);
+    match shown {
+        Some(bar) => bar.suspend(print),
+        None => print(),
+    }
+}
+
+/// A logger whose lines do not run into the progress bar.
+pub(crate) struct BesideProgress<L>(pub(crate) L);
+
+impl<L: Log> Log for BesideProgress<L> {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        self.0.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record<'_>) {
+        if self.0.enabled(record.metadata()) {
+            beside_progress(|| self.0.log(record));
+        }
+    }
+
+    fn flush(&self) {
+        self.0.flush();
     }
 }

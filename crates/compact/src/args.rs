@@ -1,7 +1,7 @@
 //! The command line.
 
 use clap::Parser;
-use cli::{CommonArgs, PlanArgs, PrintArgs, RangeArgs};
+use cli::{CommonArgs, Format, PlanArgs, RangeArgs};
 use engine::SessionArgs;
 use layout::Name;
 
@@ -13,7 +13,7 @@ use layout::Name;
 #[derive(Debug, Parser)]
 #[command(name = "compact", version = cli::VERSION)]
 pub(crate) struct Args {
-    /// Streams to compact [default: all that have a folder in raw/]
+    /// Streams to compact, or data sets to verify [default: all that have a folder in raw/, or in parquet/]
     #[arg(value_name = "STREAM")]
     pub(crate) streams: Vec<Name>,
 
@@ -24,17 +24,71 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) include_current: bool,
 
+    /// Leave out rows that are equal to another row of their hour in all columns, and count them
+    ///
+    /// For sources that send again what they have sent when they connect again. An hour with fresh segments is looked at
+    /// as a whole, with the rows that its Parquet file has already; one without any is up to date, whether it was
+    /// compacted with --dedup or not. What goes is counted in the commit record. Two messages of one sensor that really
+    /// have the same time, kind, value and unit are one afterwards; and a message without a time of its own
+    /// (measurement) that is sent again has another time of arrival, and stays. Rows are equal as in SQL: an absent
+    /// value equals an absent value, and 0.0 equals -0.0. The segments are read twice, which takes two to three times as
+    /// long, and DuckDB keeps the hour's rows in memory or, beyond --memory-limit, in --temp-dir.
+    #[arg(long)]
+    pub(crate) dedup: bool,
+
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
 
     #[command(flatten)]
-    pub(crate) print: PrintArgs,
+    pub(crate) list: ListArgs,
+
+    /// Read the data sets again and check them; change nothing
+    ///
+    /// Of each hour in parquet/, of streams and of aggregates: the footer can be read; the commit record's fingerprint
+    /// is that of what the record says; a stream's rows are the lines that the record counts, less damaged ones and
+    /// duplicates; every value of every column can be read; and the event times of a stream that has them lie in the
+    /// hour. (The files hold no checksum of their values: a changed one that can be read is not found.) What is wrong is
+    /// printed with the remedy, and the exit status is 3; nothing is printed if all is well. Segments that are in
+    /// Parquet and still in raw/ are reported as left to remove, which is nothing wrong: the next run removes them.
+    /// Takes no lock: a file that is replaced meanwhile is looked at again.
+    #[arg(long, conflicts_with_all = ["dry_run", "include_current", "dedup", "print", "print0"])]
+    pub(crate) verify: bool,
+
+    /// How plans and what --verify finds are printed; with --verify, also the hours in which all is well [default: table]
+    #[arg(long, value_enum)]
+    pub(crate) format: Option<Format>,
 
     #[command(flatten)]
     pub(crate) session: SessionArgs,
 
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+/// The list of published files.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub(crate) struct ListArgs {
+    /// Print the path of each Parquet file that is published, one a line
+    ///
+    /// A path is printed when its file is durable; hours that are made side by side come as they are done. With
+    /// --dry-run: the files that would be published. --format is for tables and changes nothing here.
+    #[arg(long = "print", conflicts_with = "print0")]
+    pub(crate) print: bool,
+
+    /// As --print, each path ended by a NUL, for `xargs -0`
+    #[arg(long)]
+    pub(crate) print0: bool,
+}
+
+impl ListArgs {
+    /// What ends each path of the list; none if there is to be none.
+    pub(crate) fn terminator(self) -> Option<u8> {
+        match (self.print, self.print0) {
+            (_, true) => Some(0),
+            (true, false) => Some(b'\n'),
+            (false, false) => None,
+        }
+    }
 }
 
 impl AsRef<CommonArgs> for Args {

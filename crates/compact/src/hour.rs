@@ -1,5 +1,6 @@
 //! One hour: its segments to a draft of its Parquet file, every line accounted for. Nothing is published or removed here.
 
+use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
@@ -10,6 +11,9 @@ use models::Model;
 
 use crate::count::{Counted, count};
 use crate::damage::{Damaged, collect};
+use crate::dedup;
+use crate::listing::Listing;
+use crate::meter::Meter;
 use crate::plan::{HourPlan, Published, lineage};
 use crate::reader::{Source, Sources};
 
@@ -21,6 +25,10 @@ pub(crate) struct Stream<'t> {
     pub(crate) model: &'static Model,
     pub(crate) lock: DatasetLock,
     pub(crate) now: DateTime<Utc>,
+    /// Whether rows that are equal to another of their hour are left out.
+    pub(crate) dedup: bool,
+    pub(crate) meter: Meter,
+    pub(crate) listing: &'t Listing,
 }
 
 /// An hour that is ready to be published.
@@ -32,10 +40,12 @@ pub(crate) struct Ready {
     pub(crate) parquet: Option<Draft>,
     /// The segments to remove when both are durable.
     pub(crate) remove: Vec<SealedSegment>,
-    /// Rows added.
-    pub(crate) rows: u64,
+    /// Accepted lines: the rows added, and the duplicates if they are removed.
+    pub(crate) accepted: u64,
     /// Damaged lines.
     pub(crate) damaged: u64,
+    /// Rows that were left out, of the accepted lines and of the old file.
+    pub(crate) duplicates: u64,
 }
 
 impl Ready {
@@ -45,11 +55,22 @@ impl Ready {
     }
 }
 
-/// One try at the Parquet file.
-struct Attempt {
-    draft: Draft,
+/// What a reading of an hour's segments finds beside rows; or what is supposed of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Found {
     /// Damaged lines by segment, in the order of the segments.
     damaged: Vec<u64>,
+    /// Rows to be left out: their number. What they are is in the session's table of repeated rows.
+    duplicates: u64,
+}
+
+/// What making an hour takes.
+struct Work<'w> {
+    stream: &'w Stream<'w>,
+    connection: &'w Connection,
+    sources: &'w Sources,
+    plan: &'w HourPlan,
+    segments: Vec<Counted>,
 }
 
 /// Makes an hour's drafts. `threads` are for counting; reading takes DuckDB's.
@@ -64,63 +85,89 @@ pub(crate) fn prepare(
         return Ok(Ready::listed(plan));
     }
     let segments = count(&plan.fresh, threads)?;
-    let copy = |damaged: &[u64]| attempt(stream, connection, sources, plan, &segments, damaged);
-
-    // Damage is rare: the first try assumes that there is none. The footer is written with the first row group, so
-    // when there is some, the file is made again with the numbers that are known then.
-    let supposed = vec![0; segments.len()];
-    let mut made = copy(&supposed)?;
-    let mut quarantine = Vec::new();
-    if made.damaged != supposed {
-        let damaged = made.damaged;
-        quarantine = collect_damaged(stream, &segments, &damaged)?;
-        made = copy(&damaged)?;
-        ensure!(made.damaged == damaged, "two readings of the same segments differ in their damaged lines");
-    }
+    let work = Work { stream, connection, sources, plan, segments };
+    let (draft, quarantine, found) = work.make()?;
     fault::point("compact.copied");
-    for segment in &segments {
+    for segment in &work.segments {
         segment.unchanged()?;
     }
-    let damaged = made.damaged.iter().sum();
-    let lines: u64 = segments.iter().map(|segment| segment.lines).sum();
+    let damaged = found.damaged.iter().sum();
+    let lines: u64 = work.segments.iter().map(|segment| segment.lines).sum();
     Ok(Ready {
         quarantine,
-        parquet: Some(made.draft),
+        parquet: Some(draft),
         remove: plan.fresh.iter().chain(&plan.listed).cloned().collect(),
-        rows: lines - damaged,
+        accepted: lines - damaged,
         damaged,
+        duplicates: found.duplicates,
     })
 }
 
-/// Writes the Parquet file on the supposition that `damaged` lines of each segment are damaged. If the reading agrees,
-/// the file has been checked; if not, the draft is good for nothing but being dropped.
-fn attempt(
-    stream: &Stream<'_>,
-    connection: &Connection,
-    sources: &Sources,
-    plan: &HourPlan,
-    segments: &[Counted],
-    damaged: &[u64],
-) -> anyhow::Result<Attempt> {
-    let counts: Vec<_> = segments
-        .iter()
-        .zip(damaged)
-        .map(|(counted, damaged)| SegmentCount {
+impl Work<'_> {
+    /// The draft of the Parquet file, those of the quarantine, and what was found.
+    ///
+    /// The footer is written with the first row group and needs the numbers before. Damage is rare: the first try
+    /// assumes that there is none, and when there is some, the file is made again with the numbers that are known then.
+    /// Duplicates are looked for before, in a reading of its own that finds the damage as well.
+    fn make(&self) -> anyhow::Result<(Draft, Vec<Draft>, Found)> {
+        let mut found = Found { damaged: vec![0; self.segments.len()], duplicates: 0 };
+        if self.stream.dedup {
+            found = self.look_for_duplicates()?;
+        } else {
+            let (draft, damaged) = self.attempt(&found)?;
+            if damaged == found.damaged {
+                return Ok((draft, Vec::new(), found));
+            }
+            found.damaged = damaged;
+        }
+        let quarantine = collect_damaged(self.stream, &self.segments, &found.damaged)?;
+        let (draft, damaged) = self.attempt(&found)?;
+        ensure!(damaged == found.damaged, "two readings of the same segments differ in their damaged lines");
+        Ok((draft, quarantine, found))
+    }
+
+    /// Reads everything and writes nothing but the table of repeated rows.
+    fn look_for_duplicates(&self) -> anyhow::Result<Found> {
+        let registered = self.sources.add(self.segments.clone());
+        let old = self.plan.published.as_ref().map(|_| self.stream.tree.parquet(self.stream.name, self.plan.hour));
+        let rows = select(old.as_deref(), &registered.table());
+        let find = || dedup::find_repeated(self.connection, self.stream.model, &rows);
+        let found = self.watched(&registered.source, 0.0..0.5, find);
+        let duplicates = found.context("its duplicates cannot be looked for")?;
+        Ok(Found { damaged: tallies(&registered.source)?, duplicates })
+    }
+
+    /// Does `work`, which reads `source`, in sight of who watches, if it is large.
+    fn watched<T>(&self, source: &Source, share: Range<f64>, work: impl FnOnce() -> T) -> T {
+        if self.plan.is_large() { self.stream.meter.reading(source, share, work) } else { work() }
+    }
+
+    /// Writes the Parquet file on the supposition of `supposed`; returns the damaged lines that were found. If they are
+    /// the same, the file has been checked; if not, the draft is good for nothing but being dropped.
+    fn attempt(&self, supposed: &Found) -> anyhow::Result<(Draft, Vec<u64>)> {
+        let published = self.plan.published.as_ref();
+        let counts = self.segments.iter().zip(&supposed.damaged).map(|(counted, damaged)| SegmentCount {
             name: counted.segment.name.clone(),
             lines: counted.lines,
             damaged: *damaged,
-        })
-        .collect();
-    let commit = Commit::new(lineage(plan.published.as_ref(), &counts));
-    let draft = stream.tree.draft_parquet(&stream.lock, stream.name, plan.hour)?;
-    let registered = sources.add(segments.to_vec());
-    let old = plan.published.as_ref().map(|_| draft.target());
-    engine::copy_to_draft(connection, &select(old, &registered.table()), &draft, &commit)?;
-    let found = tallies(&registered.source)?;
-    if found == damaged {
-        reconcile(&draft, &commit, plan.published.as_ref(), &counts)?;
+        });
+        let counts: Vec<_> = counts.collect();
+        let left_out = published.map_or(0, |file| file.duplicates) + supposed.duplicates;
+        let commit = Commit::deduplicated(lineage(published, &counts), left_out);
+        let draft = self.stream.tree.draft_parquet(&self.stream.lock, self.stream.name, self.plan.hour)?;
+        let registered = self.sources.add(self.segments.clone());
+        let mut rows = select(published.map(|_| draft.target()), &registered.table());
+        if supposed.duplicates > 0 {
+            rows = dedup::without_repeated(self.connection, &rows)?;
+        }
+        let copy = || engine::copy_to_draft(self.connection, &rows, &draft, &commit);
+        self.watched(&registered.source, if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 }, copy)?;
+        let damaged = tallies(&registered.source)?;
+        if damaged == supposed.damaged {
+            reconcile(&draft, &commit, published, &counts, supposed.duplicates)?;
+        }
+        Ok((draft, damaged))
     }
-    Ok(Attempt { draft, damaged: found })
 }
 
 /// The rows of the hour: those of its Parquet file, if it has one, and those of the segments.
@@ -149,26 +196,30 @@ fn tallies(source: &Source) -> anyhow::Result<Vec<u64>> {
         .collect()
 }
 
-/// Reads the draft's footer back: it must say what was meant, and the rows must be all that were accepted.
+/// Reads the draft's footer back: it must say what was meant, and the rows must be all that were accepted, less the
+/// duplicates that another query has counted.
 fn reconcile(
     draft: &Draft,
     commit: &Commit,
     published: Option<&Published>,
     counts: &[SegmentCount],
+    duplicates: u64,
 ) -> anyhow::Result<()> {
     let written = Commit::read(draft.path())?;
+    let rows = written.rows;
     ensure!(
-        (&written.lineage, &written.fingerprint) == (&commit.lineage, &commit.fingerprint),
+        Commit { rows: 0, ..written } == *commit,
         "{}: the commit record reads back differently than it was written; nothing was removed",
         draft.target().display()
     );
     let old = published.map_or(0, |file| file.rows);
     let added: u64 = counts.iter().map(|count| count.lines - count.damaged).sum();
     ensure!(
-        written.rows == old + added,
-        "{}: would have {}, but {old} from before and {added} accepted; nothing was removed",
+        rows + duplicates == old + added,
+        "{}: would have {}, but {old} from before and {added} accepted less {}; nothing was removed",
         draft.target().display(),
-        cli::count(written.rows, "row")
+        cli::count(rows, "row"),
+        cli::count(duplicates, "duplicate")
     );
     Ok(())
 }

@@ -6,8 +6,11 @@
 mod args;
 mod count;
 mod damage;
+mod dedup;
 mod hour;
 mod lines;
+mod listing;
+mod meter;
 mod pieces;
 mod plan;
 mod program;
@@ -16,6 +19,8 @@ mod report;
 mod run;
 mod survey;
 mod vectors;
+mod verdict;
+mod verify;
 
 use std::process::ExitCode;
 

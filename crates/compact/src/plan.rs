@@ -22,6 +22,8 @@ pub(crate) struct Found {
 pub(crate) struct Published {
     /// The segments it was made of.
     pub(crate) segments: Vec<SegmentCount>,
+    /// Rows that were left out of it, because an equal one is in it.
+    pub(crate) duplicates: u64,
     /// Its rows.
     pub(crate) rows: u64,
 }
@@ -63,7 +65,15 @@ impl Action {
     }
 }
 
+/// Hours with fewer bytes than this gain nothing from several threads.
+const LARGE: u64 = 16 << 20;
+
 impl HourPlan {
+    /// Whether the hour is worth all threads.
+    pub(crate) fn is_large(&self) -> bool {
+        self.bytes >= LARGE
+    }
+
     /// The work in a word.
     pub(crate) fn action(&self) -> Action {
         match (&self.published, self.fresh.is_empty()) {
@@ -99,7 +109,7 @@ pub(crate) fn plan(found: Found) -> anyhow::Result<HourPlan> {
 
 fn published(commit: Commit) -> anyhow::Result<Published> {
     match commit.lineage {
-        Lineage::Segments(segments) => Ok(Published { segments, rows: commit.rows }),
+        Lineage::Segments(segments) => Ok(Published { segments, duplicates: commit.duplicates, rows: commit.rows }),
         Lineage::Query { .. } => anyhow::bail!(
             "its Parquet file is an aggregate's, not a compacted stream's: move it out of the tree and run compact again"
         ),

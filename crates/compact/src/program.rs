@@ -4,42 +4,59 @@ use std::time::Instant;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use cli::{Outcome, TryAgain};
+use cli::{Format, Outcome, TryAgain};
 use layout::{Area, DatasetLock, Hour, HourRange, Name, Tree};
 use models::Model;
 
 use crate::args::Args;
 use crate::hour::Stream;
+use crate::listing::Listing;
+use crate::meter::Meter;
 use crate::plan::{HourPlan, due, plan};
-use crate::report::{Summary, print_plans};
+use crate::report::{Summary, list_plans, print_plans};
 use crate::run::run;
 use crate::survey::survey;
+use crate::verify::verify;
 
 /// Runs the program at the time `now`.
 pub(crate) fn program(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
     let started = Instant::now();
     let tree = args.common.existing_tree()?;
+    if args.verify {
+        return verify(args, &tree);
+    }
     let range = due(args.range.range()?, Hour::of(now), args.include_current);
     let mut summary = Summary::default();
     let streams = streams(&tree, args, &mut summary)?;
+    let listing = Listing::new(args.list.terminator());
     if args.plan.dry_run {
         let plans: Vec<_> = streams
             .into_iter()
             .map(|(name, _)| Ok((name.clone(), plans(&tree, &name, range, &mut summary)?)))
             .collect::<anyhow::Result<_>>()?;
-        print_plans(std::io::stdout().lock(), args.print.format, &plans).context("cannot print")?;
+        if listing.is_wanted() {
+            list_plans(&listing, &tree, &plans);
+            listing.finish().context("cannot print")?;
+        } else {
+            let format = args.format.unwrap_or(Format::Table);
+            print_plans(std::io::stdout().lock(), format, &plans).context("cannot print")?;
+        }
         return Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Partial });
     }
     let mut locked = Vec::new();
     let mut errors = Vec::new();
     for (name, model) in streams {
-        match compact(args, &tree, &name, model, range, now) {
+        match compact(args, &tree, &name, model, range, now, &listing) {
             Ok(Some(done)) => summary.add(&done),
             Ok(None) => locked.push(name),
             Err(error) => errors.push(error.context(format!("{name}: cannot be compacted"))),
         }
     }
     summary.log(started.elapsed());
+    if let Err(error) = listing.finish() {
+        log::error!("the list of published files cannot be printed to its end: {error}; the files are published");
+        summary.failed += 1;
+    }
     outcome(&summary, &locked, errors)
 }
 
@@ -87,6 +104,7 @@ fn compact(
     model: &'static Model,
     range: HourRange,
     now: DateTime<Utc>,
+    listing: &Listing,
 ) -> anyhow::Result<Option<Summary>> {
     let mut summary = Summary::default();
     if tree.sealed_segments(Area::Raw, name, range)?.is_empty() {
@@ -95,7 +113,8 @@ fn compact(
     let Some(lock) = DatasetLock::try_acquire(tree, name)? else { return Ok(None) };
     // What was seen before the lock was had may have been compacted since.
     let plans = plans(tree, name, range, &mut summary)?;
-    let stream = Stream { tree, name, model, lock, now };
+    let meter = Meter::new(&plans);
+    let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, meter, listing };
     summary.add(&run(&stream, plans, &args.session)?);
     Ok(Some(summary))
 }

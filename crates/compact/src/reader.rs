@@ -98,6 +98,24 @@ impl Source {
         })
     }
 
+    /// The length of the segments.
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    pub(crate) fn bytes(&self) -> f64 {
+        self.segments.iter().map(|(segment, _)| segment.len as f64).sum()
+    }
+
+    /// The rows that were read so far, and the part of the lines, from 0 to 1.
+    #[expect(clippy::cast_precision_loss, reason = "for people")]
+    pub(crate) fn progress(&self) -> (u64, f64) {
+        let [mut rows, mut read, mut lines] = [0, 0, 0];
+        for (segment, accepted, damaged) in self.tallies() {
+            rows += accepted;
+            read += accepted + damaged;
+            lines += segment.lines;
+        }
+        (rows, read as f64 / lines.max(1) as f64)
+    }
+
     /// A piece that nobody has read, for a thread whose last one was `after`.
     fn take(&self, after: Option<usize>) -> Result<Option<Cursor>, layout::Error> {
         let Some(index) = locked(&self.untaken).take(after) else { return Ok(None) };
@@ -213,6 +231,8 @@ impl VTab for Segments {
         for (index, column) in source.model.columns.iter().enumerate() {
             bind.add_result_column(column.name, source.row_type.column(index));
         }
+        // A join must not take a large hour for the smaller side, which it would hold in memory.
+        bind.set_cardinality(source.segments.iter().map(|(segment, _)| segment.lines).sum(), false);
         Ok(source)
     }
 

@@ -1,14 +1,16 @@
 //! What is said: the plan of `--dry-run`, failures as they happen, the summary of `-v`, the exit status.
 
 use std::io::Write;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::{Format, Table, count};
-use layout::{Hour, Name};
+use layout::{Hour, Name, Tree};
 use serde_json::Value;
 
 use crate::hour::Ready;
-use crate::plan::HourPlan;
+use crate::listing::Listing;
+use crate::plan::{Action, HourPlan};
 
 /// What was done, and what was not.
 #[derive(Debug, Default)]
@@ -21,6 +23,8 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
     /// Lines that went to quarantine.
     pub(crate) damaged: u64,
+    /// Rows that were left out because an equal one is there.
+    pub(crate) duplicates: u64,
     /// Hours and streams that failed; each was named.
     pub(crate) failed: u64,
 }
@@ -28,7 +32,14 @@ pub(crate) struct Summary {
 impl Summary {
     /// What the work on an hour does, when it succeeds.
     pub(crate) fn of(plan: &HourPlan, ready: &Ready) -> Self {
-        Self { hours: 1, rows: ready.rows, bytes: plan.bytes, damaged: ready.damaged, failed: 0 }
+        Self {
+            hours: 1,
+            rows: ready.accepted.saturating_sub(ready.duplicates),
+            bytes: plan.bytes,
+            damaged: ready.damaged,
+            duplicates: ready.duplicates,
+            failed: 0,
+        }
     }
 
     /// Adds another part of the work.
@@ -37,6 +48,7 @@ impl Summary {
         self.rows += other.rows;
         self.bytes += other.bytes;
         self.damaged += other.damaged;
+        self.duplicates += other.duplicates;
         self.failed += other.failed;
     }
 
@@ -50,18 +62,33 @@ impl Summary {
     pub(crate) fn log(&self, took: Duration) {
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let megabytes = self.bytes as f64 / 1e6;
+        let seconds = took.as_secs_f64();
         let Self { hours, rows, damaged, failed, .. } = self;
+        let duplicates = match self.duplicates {
+            0 => String::new(),
+            n => format!("{} removed, ", count(n, "duplicate")),
+        };
         log::info!(
-            "{}, {}, {megabytes:.1} MB of raw segments in {:.2} s, {} to quarantine, {failed} failed",
+            "{}, {}, {megabytes:.1} MB of raw segments in {seconds:.2} s ({:.0} MB/s), {duplicates}{} to quarantine, \
+             {failed} failed",
             count(hours, "hour"),
             count(rows, "row"),
-            took.as_secs_f64(),
+            megabytes / seconds.max(0.001),
             count(damaged, "line"),
         );
         if *damaged > 0 {
             let damaged = count(damaged, "damaged line");
             log::warn!("{damaged} went to quarantine; all other lines of the segments are in Parquet");
         }
+    }
+}
+
+/// Lists the files that the plans would publish.
+pub(crate) fn list_plans(listing: &Listing, tree: &Tree, plans: &[(Name, Vec<HourPlan>)]) {
+    for (stream, plans) in plans {
+        let published = plans.iter().filter(|plan| plan.action() != Action::DeleteListed);
+        let paths: Vec<_> = published.map(|plan| tree.parquet(stream, plan.hour)).collect();
+        listing.add(paths.iter().map(PathBuf::as_path));
     }
 }
 

@@ -3,6 +3,7 @@
 //! Order is all: quarantine durable, then the Parquet file durable, then the segments removed. To die anywhere in between
 //! leaves a tree from which the next run does the rest, because the Parquet file lists what is in it.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -17,8 +18,6 @@ use crate::reader::Sources;
 use crate::report::Summary;
 use crate::survey::survey;
 
-/// Hours with fewer bytes than this gain nothing from several threads.
-const LARGE: u64 = 16 << 20;
 /// Hours that are published together.
 const BATCH: usize = 32;
 
@@ -43,35 +42,26 @@ impl Session {
 /// Does the work on the hours of a stream. Hours fail by themselves; an error is one of the stream.
 pub(crate) fn run(stream: &Stream<'_>, plans: Vec<HourPlan>, args: &SessionArgs) -> anyhow::Result<Summary> {
     let mut summary = Summary::default();
-    let bar = cli::progress("hours", plans.len() as u64);
     let (listed, fresh): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.action() == Action::DeleteListed);
     for plans in listed.chunks(BATCH) {
         summary.add(&batch(stream, plans, &|plan| Ok(Ready::listed(plan))));
-        bar.inc(plans.len() as u64);
     }
     if !fresh.is_empty() {
         // No work, no DuckDB: starting it takes longer than looking through a year.
         let session = Session::open(args, stream.model)?;
-        let (large, small): (Vec<_>, Vec<_>) = fresh.into_iter().partition(|plan| plan.bytes >= LARGE);
+        let (large, small): (Vec<_>, Vec<_>) = fresh.into_iter().partition(HourPlan::is_large);
         for plan in &large {
             let prepare = |plan: &_| prepare(stream, &session.connection, &session.sources, plan, args.threads());
             summary.add(&batch(stream, std::slice::from_ref(plan), &prepare));
-            bar.inc(1);
         }
-        summary.add(&side_by_side(stream, &session, &small, args.threads(), &|hours| bar.inc(hours))?);
+        summary.add(&side_by_side(stream, &session, &small, args.threads())?);
     }
-    bar.finish_and_clear();
+    stream.meter.finish();
     Ok(summary)
 }
 
 /// Compacts small hours on up to `threads` threads, a batch at a time.
-fn side_by_side(
-    stream: &Stream<'_>,
-    session: &Session,
-    plans: &[HourPlan],
-    threads: usize,
-    tick: &(dyn Fn(u64) + Sync),
-) -> anyhow::Result<Summary> {
+fn side_by_side(stream: &Stream<'_>, session: &Session, plans: &[HourPlan], threads: usize) -> anyhow::Result<Summary> {
     let batches: Vec<_> = plans.chunks(BATCH).collect();
     let untaken = AtomicUsize::new(0);
     let work = |session: Session| {
@@ -79,7 +69,6 @@ fn side_by_side(
         while let Some(plans) = batches.get(untaken.fetch_add(1, Ordering::Relaxed)) {
             let prepare = |plan: &_| prepare(stream, &session.connection, &session.sources, plan, 1);
             summary.add(&batch(stream, plans, &prepare));
-            tick(plans.len() as u64);
         }
         summary
     };
@@ -102,7 +91,9 @@ fn batch(stream: &Stream<'_>, plans: &[HourPlan], prepare: &dyn Fn(&HourPlan) ->
     let mut made = Vec::new();
     let mut ready = Vec::new();
     for plan in plans {
-        match prepare(plan) {
+        let prepared = prepare(plan);
+        stream.meter.hour(plan, prepared.as_ref().map_or(0, |hour| hour.accepted));
+        match prepared {
             Ok(hour) => {
                 made.push((plan, Summary::of(plan, &hour)));
                 ready.push(hour);
@@ -137,6 +128,7 @@ fn alone(
         }
         // The batch got as far as publishing it.
         Ok(plans) => {
+            stream.listing.add([stream.tree.parquet(stream.name, hour).as_path()]);
             let rest = batch(stream, plans, &|plan| Ok(Ready::listed(plan)));
             summary.add(if rest.failed == 0 { done } else { &rest });
         }
@@ -154,7 +146,9 @@ fn finish(stream: &Stream<'_>, plans: &[(&HourPlan, Summary)], hours: Vec<Ready>
     }
     publish(quarantine)?;
     fault::point("compact.quarantined");
+    let published: Vec<_> = parquet.iter().map(|draft| draft.target().to_owned()).collect();
     publish(parquet)?;
+    stream.listing.add(published.iter().map(PathBuf::as_path));
     for (plan, _) in plans.iter().filter(|(plan, _)| plan.action() == Action::DeleteListed) {
         sync_published(&stream.tree.parquet(stream.name, plan.hour))?;
     }

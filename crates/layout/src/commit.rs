@@ -89,6 +89,9 @@ pub struct Commit {
     pub fingerprint: Fingerprint,
     /// The lineage.
     pub lineage: Lineage,
+    /// Rows that were left out because an equal one is in the file. A record without this number has none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub duplicates: u64,
     /// Rows in the file; not stored in the record but taken from the footer.
     #[serde(skip)]
     pub rows: u64,
@@ -100,7 +103,27 @@ impl Commit {
 
     /// The record for a file that is about to be written.
     pub fn new(lineage: Lineage) -> Self {
-        Self { fingerprint: lineage.fingerprint(), lineage, rows: 0 }
+        Self::deduplicated(lineage, 0)
+    }
+
+    /// The record for a file that is about to be written without `duplicates` of its rows.
+    pub fn deduplicated(lineage: Lineage, duplicates: u64) -> Self {
+        Self { fingerprint: fingerprint(&lineage, duplicates), lineage, duplicates, rows: 0 }
+    }
+
+    /// Whether the fingerprint is the one that belongs to the rest of the record.
+    pub fn is_genuine(&self) -> bool {
+        self.fingerprint == fingerprint(&self.lineage, self.duplicates)
+    }
+
+    /// The rows that the counts of a stream's segments add up to: lines less damaged ones and duplicates. None for an
+    /// aggregate, which counts nothing, and for counts that cannot be.
+    pub fn accounted_rows(&self) -> Option<u64> {
+        let Lineage::Segments(segments) = &self.lineage else { return None };
+        let accepted = segments
+            .iter()
+            .try_fold(0_u64, |rows, segment| rows.checked_add(segment.lines.checked_sub(segment.damaged)?));
+        accepted?.checked_sub(self.duplicates)
     }
 
     /// The record as it stands in the footer.
@@ -124,6 +147,19 @@ impl Commit {
         commit.rows = u64::try_from(metadata.num_rows()).unwrap_or_default();
         Ok(commit)
     }
+}
+
+/// The fingerprint of a lineage of which `duplicates` rows were left out: files with and without them are not equal.
+fn fingerprint(lineage: &Lineage, duplicates: u64) -> Fingerprint {
+    match duplicates {
+        0 => lineage.fingerprint(),
+        _ => Fingerprint::of(&serde_json::to_vec(&(lineage, duplicates)).unwrap_or_default()),
+    }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's")]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// The Thrift bytes of a Parquet file's footer: it ends with them, their length in four bytes and `PAR1`.

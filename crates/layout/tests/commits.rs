@@ -80,6 +80,22 @@ fn equal_lineages_have_equal_fingerprints_and_others_have_others() {
 }
 
 #[test]
+fn rows_that_were_left_out_are_counted_and_change_the_fingerprint() {
+    let whole = commit(3);
+    assert!(!whole.to_json().contains("duplicates"), "a record from before there were any: {}", whole.to_json());
+    assert_eq!((whole.duplicates, whole.accounted_rows()), (0, Some(2997)));
+    let less = Commit::deduplicated(whole.lineage.clone(), 7);
+    assert_eq!((less.duplicates, less.accounted_rows()), (7, Some(2990)));
+    assert_ne!(less.fingerprint, whole.fingerprint);
+    assert_ne!(less.fingerprint, Commit::deduplicated(whole.lineage.clone(), 8).fingerprint);
+    let read = read(&parquet(1, &[(Commit::KEY, &less.to_json())])).unwrap();
+    assert_eq!(Commit { rows: 0, ..read.clone() }, less);
+    assert!(whole.is_genuine() && read.is_genuine());
+    assert!(!Commit { duplicates: 0, ..read }.is_genuine() && !Commit { duplicates: 1, ..whole }.is_genuine());
+    assert_eq!(Commit::deduplicated(commit(1).lineage, 1000).accounted_rows(), None);
+}
+
+#[test]
 fn footers_of_any_length_are_read() {
     for (groups, segments) in [(0, 0), (1, 1), (1, 150), (1, 200), (1, 250), (1, 2000), (200, 1), (300, 500)] {
         let commit = commit(segments);

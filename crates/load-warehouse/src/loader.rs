@@ -126,7 +126,7 @@ impl Loader<'_> {
                 [window] => window.path.display().to_string(),
                 _ => hours(windows.iter().map(|window| window.hour).collect()),
             };
-            self.progress.suspend(|| log::error!("{}: not loaded: {place}: {reason}", self.dataset));
+            log::error!("{}: not loaded: {place}: {reason}", self.dataset);
         }
     }
 }

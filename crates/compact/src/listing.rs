@@ -1,0 +1,63 @@
+//! `--print` and `--print0`: the published files on stdout, for pipes.
+//!
+//! A path is printed when its file is durable. Whoever reads the list may go away, and what cannot be printed is no
+//! reason to leave hours undone: the work goes on, and the first error is told at the end.
+
+use std::collections::HashSet;
+use std::io::{self, Write as _};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+/// The list of published files.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    /// What ends a path; none if nothing is to be printed.
+    terminator: Option<u8>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// An hour that had to be tried again is listed once.
+    printed: HashSet<PathBuf>,
+    error: Option<io::Error>,
+}
+
+impl Listing {
+    /// A list whose paths end with `terminator`.
+    pub(crate) fn new(terminator: Option<u8>) -> Self {
+        Self { terminator, state: Mutex::default() }
+    }
+
+    /// Whether there is a list.
+    pub(crate) fn is_wanted(&self) -> bool {
+        self.terminator.is_some()
+    }
+
+    /// Adds files that were published, or would be.
+    pub(crate) fn add<'p>(&self, paths: impl IntoIterator<Item = &'p Path>) {
+        let Some(terminator) = self.terminator else { return };
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut text = Vec::new();
+        for path in paths {
+            if state.printed.insert(path.to_owned()) {
+                text.extend_from_slice(path.as_os_str().as_bytes());
+                text.push(terminator);
+            }
+        }
+        if state.error.is_none() {
+            let print = || {
+                let mut out = io::stdout().lock();
+                out.write_all(&text).and_then(|()| out.flush())
+            };
+            state.error = cli::beside_progress(print).err();
+        }
+    }
+
+    /// An error if the list could not be printed. A reader that went away is content with what it has.
+    pub(crate) fn finish(self) -> io::Result<()> {
+        let state = self.state.into_inner().unwrap_or_else(PoisonError::into_inner);
+        state.error.filter(|error| error.kind() != io::ErrorKind::BrokenPipe).map_or(Ok(()), Err)
+    }
+}

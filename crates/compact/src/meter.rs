@@ -1,0 +1,86 @@
+//! How far the work on a stream is, for whoever watches: hours, rows, MB/s and the time left, also inside a large hour.
+
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError, mpsc};
+use std::time::Duration;
+
+use cli::count;
+use indicatif::ProgressBar;
+
+use crate::plan::HourPlan;
+use crate::reader::Source;
+
+/// A progress bar over the bytes of a stream's segments.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    bar: ProgressBar,
+    hours: usize,
+    done: Mutex<Done>,
+}
+
+/// What is done with.
+#[derive(Debug, Default)]
+struct Done {
+    hours: usize,
+    rows: u64,
+    bytes: u64,
+}
+
+impl Meter {
+    /// A bar over the work of `plans`.
+    pub(crate) fn new(plans: &[HourPlan]) -> Self {
+        let bytes = plans.iter().map(|plan| plan.bytes).sum();
+        let meter = Self { bar: cli::progress_of_bytes(bytes), hours: plans.len(), done: Mutex::default() };
+        meter.show(&meter.lock(), 0, 0.0);
+        meter
+    }
+
+    /// An hour is done with, well or not.
+    pub(crate) fn hour(&self, plan: &HourPlan, rows: u64) {
+        let mut done = self.lock();
+        // An hour that failed with its batch is tried again by itself.
+        done.hours = self.hours.min(done.hours + 1);
+        done.rows += rows;
+        done.bytes += plan.bytes;
+        self.show(&done, 0, 0.0);
+    }
+
+    /// Runs `work`, which reads a large hour's `source`, and shows how far it is. The reading is the part `share` of the
+    /// work on the hour.
+    pub(crate) fn reading<T>(&self, source: &Source, share: Range<f64>, work: impl FnOnce() -> T) -> T {
+        if self.bar.is_hidden() {
+            return work();
+        }
+        let bytes = source.bytes();
+        std::thread::scope(|scope| {
+            let (end, ended) = mpsc::channel::<()>();
+            scope.spawn(move || {
+                while ended.recv_timeout(Duration::from_millis(100)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                    let (rows, part) = source.progress();
+                    let part = share.start + part * (share.end - share.start);
+                    self.show(&self.lock(), rows, part * bytes);
+                }
+            });
+            let result = work();
+            drop(end);
+            result
+        })
+    }
+
+    /// The bar goes.
+    pub(crate) fn finish(&self) {
+        self.bar.finish_and_clear();
+    }
+
+    /// Shows what is done, and beside it the rows and bytes of an hour that is worked on.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a part of the length of files")]
+    fn show(&self, done: &Done, rows: u64, bytes: f64) {
+        let hours = count(self.hours, "hour");
+        self.bar.set_message(format!("{}/{hours}, {}", done.hours, count(done.rows + rows, "row")));
+        self.bar.set_position(done.bytes + bytes as u64);
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Done> {
+        self.done.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

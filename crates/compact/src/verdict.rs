@@ -1,0 +1,110 @@
+//! What is wrong with a published hour, from what reading it gave: pure.
+
+use layout::{Commit, Error, Lineage, Name};
+
+/// What reading an hour's Parquet file gave.
+#[derive(Debug)]
+pub(crate) struct Reading {
+    /// The commit record in its footer.
+    pub(crate) commit: Result<Commit, Error>,
+    /// What its values are, or why they cannot be read. Not looked at without a commit record.
+    pub(crate) values: Result<Values, String>,
+}
+
+/// What the values of a file tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Values {
+    /// Rows that were read.
+    pub(crate) rows: u64,
+    /// Rows whose event time is not in the hour.
+    pub(crate) elsewhere: u64,
+}
+
+/// What is wrong, and what to do about it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Problem {
+    pub(crate) what: String,
+    pub(crate) remedy: String,
+}
+
+/// The first thing that is wrong with an hour of `dataset`; none if it is as it should be.
+pub(crate) fn judge(dataset: &Name, reading: &Reading) -> Option<Problem> {
+    let damaged = |what: String| Some(Problem { what, remedy: cli::remedy(dataset).to_owned() });
+    let commit = match &reading.commit {
+        Ok(commit) => commit,
+        Err(error) if cli::is_refused(error) => {
+            return Some(Problem { what: error.to_string(), remedy: "make it readable, and verify again".to_owned() });
+        }
+        Err(error) => return damaged(error.to_string()),
+    };
+    if !commit.is_genuine() {
+        return damaged(format!(
+            "its fingerprint {} does not belong to what its commit record says: the footer was changed",
+            commit.fingerprint
+        ));
+    }
+    let is_stream = models::model(dataset.as_str()).is_some();
+    if let Lineage::Query { .. } = &commit.lineage
+        && is_stream
+    {
+        return damaged("is an aggregate's file, not a compacted stream's".to_owned());
+    }
+    let values = match &reading.values {
+        Ok(values) => values,
+        Err(error) => return damaged(format!("cannot be read to its end: {error}")),
+    };
+    if let Some(what) = miscounted(commit, values.rows) {
+        return damaged(what);
+    }
+    (values.elsewhere > 0).then(|| Problem {
+        what: format!("has {} whose event times are in other hours", cli::count(values.elsewhere, "row")),
+        remedy: "put the file back to the hour that it was made for, or the right file in its place".to_owned(),
+    })
+}
+
+/// What the numbers of a file contradict, if anything.
+fn miscounted(commit: &Commit, read: u64) -> Option<String> {
+    let rows = commit.rows;
+    if read != rows {
+        return Some(format!("{} can be read, and its footer promises {rows}", cli::count(read, "row")));
+    }
+    match (&commit.lineage, commit.accounted_rows()) {
+        (Lineage::Query { .. }, _) => None,
+        (_, None) => {
+            Some("its commit record counts more damaged lines and duplicates than lines: that cannot be".into())
+        }
+        (_, Some(accounted)) if accounted == rows => None,
+        (_, Some(accounted)) => {
+            Some(format!("has {}, and its commit record accounts for {accounted}", cli::count(rows, "row")))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use layout::SegmentCount;
+
+    use super::*;
+
+    fn reading(dataset: &str, commit: Commit, rows: u64, elsewhere: u64) -> Option<String> {
+        let reading = Reading { commit: Ok(commit), values: Ok(Values { rows, elsewhere }) };
+        judge(&dataset.parse().unwrap(), &reading).map(|problem| problem.what)
+    }
+
+    fn commit(lines: u64, damaged: u64, duplicates: u64, rows: u64) -> Commit {
+        let name = "01K4Z0000000000000000000A0".parse().unwrap();
+        let lineage = Lineage::Segments(vec![SegmentCount { name, lines, damaged }]);
+        Commit { rows, ..Commit::deduplicated(lineage, duplicates) }
+    }
+
+    #[test]
+    fn numbers_must_add_up() {
+        assert_eq!(reading("telemetry", commit(10, 2, 3, 5), 5, 0), None);
+        let wrong = |commit, read| reading("telemetry", commit, read, 0).unwrap();
+        assert!(wrong(commit(10, 2, 3, 5), 4).contains("4 rows can be read"));
+        assert!(wrong(commit(10, 2, 3, 6), 6).contains("accounts for 5"));
+        assert!(wrong(commit(1, 2, 0, 0), 0).contains("cannot be"));
+        assert!(wrong(Commit { duplicates: 0, ..commit(10, 2, 3, 8) }, 8).contains("fingerprint"));
+        assert!(reading("telemetry", commit(1, 0, 0, 1), 1, 1).unwrap().contains("1 row whose event times"));
+    }
+}

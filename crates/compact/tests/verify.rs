@@ -1,0 +1,203 @@
+//! `--verify`: every way in which a file can be wrong is found, named with a remedy, and nothing is changed.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+
+use common::{HOUR, identity, parquet};
+use harness::{House, epoch, reading};
+use layout::{Commit, Fingerprint, Lineage, SegmentCount};
+use serde_json::Value;
+
+const HOURS: [&str; 4] = ["2025-09-02T08", "2025-09-02T09", HOUR, "2025-09-02T11"];
+
+fn readings(hour: &str, sensors: impl IntoIterator<Item = i64>) -> Vec<String> {
+    sensors.into_iter().map(|sensor| reading(epoch(hour) + sensor % 3600, sensor, 20.5)).collect()
+}
+
+/// Four compacted hours of telemetry.
+fn compacted() -> House {
+    let house = House::new();
+    for hour in HOURS {
+        house.seal("telemetry", hour, &readings(hour, 0..100));
+    }
+    house.run("compact", "").expect(0);
+    house
+}
+
+/// What `--verify` says of the hours, by hour: state, problem and remedy.
+fn verdicts(house: &House, flags: &str, status: i32) -> Vec<[String; 4]> {
+    let run = house.run("compact", &format!("--verify --format ndjson {flags}")).expect(status);
+    let rows = run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    rows.map(|row| ["hour", "state", "problem", "remedy"].map(|key| row[key].as_str().unwrap_or_default().to_owned()))
+        .collect()
+}
+
+/// Writes a Parquet file of telemetry with another footer or other rows.
+fn forge(path: &Path, commit: &Commit, select: &str) {
+    let connection = duckdb::Connection::open_in_memory().unwrap();
+    let json = commit.to_json();
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let sql = format!("COPY ({select}) TO '{}' (FORMAT parquet, KV_METADATA {{commit: '{json}'}})", path.display());
+    connection.execute_batch(&sql).unwrap();
+}
+
+/// The one problem that is found when the 10 o'clock file is spoilt so.
+#[track_caller]
+fn problem(spoil: impl FnOnce(&Path, Commit)) -> String {
+    let house = compacted();
+    let path = parquet(&house, "telemetry", HOUR);
+    spoil(&path, Commit::read(&path).unwrap());
+    let before = (house.files(), identity(&path));
+    let run = house.run("compact", "--verify").expect(3);
+    assert!(run.stderr.contains("1 of 4 hours is not as it should be"), "{}", run.stderr);
+    assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);
+    let all = verdicts(&house, "", 3);
+    assert_eq!(all.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), HOURS);
+    let states: Vec<_> = all.iter().map(|row| row[1].as_str()).collect();
+    assert_eq!(states, ["ok", "ok", "wrong", "ok"], "{all:?}");
+    let [.., problem, remedy] = &all[2];
+    for words in [path.to_str().unwrap(), problem, remedy] {
+        assert!(run.stdout.contains(words) && !words.is_empty(), "{words:?} is not in {}", run.stdout);
+    }
+    assert_eq!((house.files(), identity(&path)), before);
+    problem.clone()
+}
+
+#[test]
+fn a_sound_tree_is_silent() {
+    let house = compacted();
+    let run = house.run("compact", "--verify").expect(0);
+    assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
+    let all = verdicts(&house, "telemetry --from 2025-09-02T09 --to 2025-09-02T11 --threads 1", 0);
+    assert_eq!(all.iter().map(|row| (&*row[0], &*row[1])).collect::<Vec<_>>(), [(HOURS[1], "ok"), (HOURS[2], "ok")]);
+    let run = house.run("compact", "--verify -v").expect(0);
+    assert!(run.stderr.contains("4 hours, 400 rows") && run.stderr.lines().count() == 1, "{}", run.stderr);
+    house.run("compact", "--verify telemtry").expect(2);
+    House::new().run("compact", "--verify").expect(0);
+}
+
+#[test]
+fn every_way_in_which_a_file_can_be_wrong_is_found() {
+    let cut = problem(|path, _| {
+        let bytes = std::fs::read(path).unwrap();
+        std::fs::write(path, &bytes[..bytes.len() / 2]).unwrap();
+    });
+    assert!(cut.contains("not a Parquet file, or a damaged one"), "{cut}");
+
+    let pages = problem(|path, _| {
+        let mut bytes = std::fs::read(path).unwrap();
+        bytes[4..200].fill(0xff);
+        std::fs::write(path, &bytes).unwrap();
+    });
+    assert!(pages.contains("cannot be read to its end"), "{pages}");
+
+    let foreign = problem(|path, _| {
+        let sql = format!("COPY (SELECT 1 AS x) TO '{}' (FORMAT parquet)", path.display());
+        duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
+    });
+    assert!(foreign.contains("no commit record"), "{foreign}");
+
+    let copy = |path: &Path| format!("SELECT * FROM '{}'", path.display());
+    let spoilt = |path: &Path, commit: Commit, select: String| {
+        let old = path.with_file_name("old.parquet");
+        std::fs::copy(path, &old).unwrap();
+        forge(path, &commit, &select.replace(path.to_str().unwrap(), old.to_str().unwrap()));
+        std::fs::remove_file(&old).unwrap();
+    };
+    let fingerprint = problem(|path, commit| {
+        let fingerprint = Fingerprint::from_text("0123456789abcdef0123456789abcdef");
+        spoilt(path, Commit { fingerprint, ..commit }, copy(path));
+    });
+    assert!(fingerprint.contains("fingerprint"), "{fingerprint}");
+
+    let rows = problem(|path, commit| spoilt(path, commit, copy(path) + " LIMIT 99"));
+    assert!(rows.contains("has 99 rows, and its commit record accounts for 100"), "{rows}");
+
+    let impossible = problem(|path, _| {
+        let name = "01K4Z0000000000000000000A0".parse().unwrap();
+        let counts = vec![SegmentCount { name, lines: 1, damaged: 2 }];
+        spoilt(path, Commit::new(Lineage::Segments(counts)), copy(path));
+    });
+    assert!(impossible.contains("cannot be"), "{impossible}");
+
+    let elsewhere = problem(|path, commit| {
+        let select = copy(path)
+            .replace('*', "* REPLACE (timestamp + CAST(sensor_id / 99 AS INT) * INTERVAL 1 HOUR AS timestamp)");
+        spoilt(path, commit, select);
+    });
+    assert!(elsewhere.contains("in other hours"), "{elsewhere}");
+
+    let aggregate = problem(|path, _| {
+        let query = Lineage::Query { query: Fingerprint::of(b"x"), inputs: [].into(), tables: [].into() };
+        spoilt(path, Commit::new(query), copy(path));
+    });
+    assert!(aggregate.contains("an aggregate's"), "{aggregate}");
+}
+
+#[test]
+fn a_link_to_nothing_is_wrong_and_what_nobody_published_is_no_hour() {
+    let house = compacted();
+    let path = parquet(&house, "telemetry", HOUR);
+    std::fs::rename(&path, house.path().join("away")).unwrap();
+    std::os::unix::fs::symlink(house.path().join("not mounted"), &path).unwrap();
+    std::fs::write(path.with_file_name(".12.parquet.01K4Z0000000000000000000A0.tmp"), "half").unwrap();
+    let all = verdicts(&house, "", 3);
+    assert_eq!(all.iter().map(|row| &*row[1]).collect::<Vec<_>>(), ["ok", "ok", "wrong", "ok"]);
+}
+
+#[test]
+fn segments_that_only_wait_to_be_removed_are_reported_and_no_failure() {
+    let house = House::new();
+    let segment = house.seal("telemetry", HOUR, &readings(HOUR, 0..5));
+    let bytes = std::fs::read(&segment).unwrap();
+    house.run("compact", "").expect(0);
+    house.seal("telemetry", HOUR, &readings(HOUR, 5..6));
+    assert_eq!(house.run("compact", "--verify").expect(0).stdout, "", "a fresh segment is compact's next work");
+    std::fs::write(&segment, &bytes).unwrap();
+    let run = house.run("compact", "--verify").expect(0);
+    assert!(run.stdout.contains("left to remove") && run.stdout.contains("1 segment"), "{}", run.stdout);
+    assert_eq!(verdicts(&house, "", 0)[0][1], "left to remove");
+    assert!(segment.exists());
+    house.run("compact", "").expect(0);
+    assert_eq!(house.run("compact", "--verify").expect(0).stdout, "");
+}
+
+#[test]
+fn aggregates_are_read_too_and_duplicates_are_accounted_for() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &[readings(HOUR, [1, 2]), readings(HOUR, [2, 3])].concat());
+    house.run("compact", "--dedup").expect(0);
+    house.run("aggregate", "temperatures").expect(0);
+    assert_eq!(verdicts(&house, "", 0).len(), 2);
+    assert_eq!(verdicts(&house, "temperatures", 0).len(), 1);
+    let path = parquet(&house, "temperatures", HOUR);
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4..60].fill(0xff);
+    std::fs::write(&path, &bytes).unwrap();
+    let all = verdicts(&house, "", 3);
+    let wrong = all.iter().find(|row| row[1] == "wrong").unwrap();
+    assert!(wrong[3].contains("aggregate makes it again"), "{wrong:?}");
+}
+
+#[test]
+fn files_that_are_replaced_or_removed_meanwhile_are_not_wrong() {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &readings(HOUR, 0..100_000));
+    house.run("compact", "").expect(0);
+    let path: PathBuf = parquet(&house, "telemetry", HOUR);
+    let mut looked = 0;
+    for round in 0..6 {
+        house.seal("telemetry", HOUR, &readings(HOUR, 100_000 + round..100_001 + round));
+        let mut compact = house.program("compact").stderr(Stdio::null()).spawn().unwrap();
+        while compact.try_wait().unwrap().is_none() {
+            let run = house.run("compact", "--verify --threads 1").expect(0);
+            assert!(!run.stdout.contains("wrong"), "{}", run.stdout);
+            looked += 1;
+        }
+    }
+    assert!(looked > 5 && path.exists());
+}
