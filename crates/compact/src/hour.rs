@@ -64,6 +64,7 @@ pub(crate) fn prepare(
         return Ok(Ready::listed(plan));
     }
     let segments = count(&plan.fresh, threads)?;
+    fault::point("compact.counted");
     let copy = |damaged: &[u64]| attempt(stream, connection, sources, plan, &segments, damaged);
 
     // Damage is rare: the first try assumes that there is none. The footer is written with the first row group, so
