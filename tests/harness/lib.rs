@@ -7,10 +7,12 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+mod disk;
 mod random;
 mod server;
 
-pub use random::{Random, rounds};
+pub use disk::{SmallDisk, mount, unmount};
+pub use random::{Random, rounds, seed};
 pub use server::{Server, is_gone, kill, until};
 pub use tempfile;
 
@@ -34,7 +36,12 @@ pub struct House {
 impl House {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(&std::env::temp_dir())
+    }
+
+    /// In a folder of its own in `folder`.
+    pub fn within(folder: &Path) -> Self {
+        let folder = tempfile::tempdir_in(folder).unwrap();
         Self { path: folder.path().to_owned(), _folder: Some(folder) }
     }
 

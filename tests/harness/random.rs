@@ -7,12 +7,13 @@ use std::time::SystemTime;
 pub struct Random(u64);
 
 impl Random {
-    /// Seeded by the clock, or by `SEED` in the environment. The seed is printed, which a test that fails shows.
-    #[allow(clippy::print_stdout)]
+    /// Seeded by [`seed`].
     pub fn seeded() -> Self {
-        let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() % 1_000_000_007;
-        let seed = std::env::var("SEED").map_or(u64::try_from(clock).unwrap(), |seed| seed.parse().unwrap());
-        println!("SEED={seed}");
+        Self(seed())
+    }
+
+    /// With a seed of the caller's.
+    pub fn with_seed(seed: u64) -> Self {
         Self(seed)
     }
 
@@ -30,6 +31,15 @@ impl Random {
         let bound = bound.try_into().ok().unwrap();
         T::try_from(self.number() % bound).ok().unwrap()
     }
+}
+
+/// A seed: `SEED` in the environment, or the clock. It is printed, which a test that fails shows.
+#[allow(clippy::print_stdout)]
+pub fn seed() -> u64 {
+    let clock = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_nanos() % 1_000_000_007;
+    let seed = std::env::var("SEED").map_or(u64::try_from(clock).unwrap(), |seed| seed.parse().unwrap());
+    println!("SEED={seed}");
+    seed
 }
 
 /// How many rounds a test goes that kills at random: `usual`, or what `ROUNDS` in the environment says.

@@ -8,7 +8,7 @@ use std::io::{BufWriter, Write as _};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use layout::{Draft, Name, Rejected, Tree};
+use layout::{Draft, Name, Rejected, Tree, fault};
 use models::{Decoder, Model, Reason};
 
 use crate::count::Counted;
@@ -133,6 +133,9 @@ impl Records {
     fn record(&mut self, source: &str, damage: &Damage<'_>, detail: &str, line: &[u8]) -> std::io::Result<()> {
         self.record.clear();
         Rejected { time: self.now, source, reason: damage.reason.label(), detail, line }.write(&mut self.record);
-        self.out.write_all(&self.record)
+        fault::fails("quarantine.write")?;
+        self.out.write_all(&self.record)?;
+        fault::point("quarantine.written");
+        Ok(())
     }
 }

@@ -85,6 +85,7 @@ pub(crate) fn prepare(
         return Ok(Ready::listed(plan));
     }
     let segments = count(&plan.fresh, threads)?;
+    fault::point("compact.counted");
     let work = Work { stream, connection, sources, plan, segments };
     let (draft, quarantine, found) = work.make()?;
     fault::point("compact.copied");

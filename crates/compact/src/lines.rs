@@ -171,6 +171,7 @@ impl LineReader {
         let got = read_at(&self.file, room.get_mut(..want).unwrap_or_default(), self.offset)?;
         self.unread.end += got;
         self.offset += got as u64;
+        layout::fault::point("segment.passed");
         Ok(())
     }
 }
@@ -206,6 +207,7 @@ pub(crate) fn count_lines(file: &File, piece: Range<u64>, buffer: &mut [u8]) -> 
 
 /// Reads some bytes. There being none is an error: a sealed segment does not shrink.
 fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+    layout::fault::fails("segment.read")?;
     loop {
         match file.read_at(buffer, offset) {
             Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read")),

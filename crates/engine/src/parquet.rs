@@ -26,7 +26,9 @@ pub fn whole_file(path: &Path) -> String {
 /// Returns the number of rows. COPY syncs nothing and would use a temporary name of its own: publishing is `layout`'s.
 pub fn copy_to_draft(connection: &Connection, select: &str, draft: &Draft, commit: &Commit) -> anyhow::Result<u64> {
     let sql = copy_statement(select, draft, commit);
+    layout::fault::fails("copy.write").with_context(|| format!("{}: cannot be made", draft.target().display()))?;
     let rows = connection.execute(&sql, []).with_context(|| format!("{}: cannot be made", draft.target().display()))?;
+    layout::fault::point("copy.written");
     Ok(rows as u64)
 }
 

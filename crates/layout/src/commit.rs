@@ -14,6 +14,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::name::Name;
 use crate::segment::SegmentName;
 
@@ -134,7 +135,8 @@ impl Commit {
     /// Reads the record of a Parquet file.
     pub fn read(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::at("open", path))?;
-        let footer = footer(&file).map_err(Error::at("read the footer", path))?;
+        let footer =
+            fault::fails("commit.read").and_then(|()| footer(&file)).map_err(Error::at("read the footer", path))?;
         let metadata = ParquetMetaDataReader::decode_metadata(&footer)
             .map_err(|error| Error::invalid(path, format!("its Parquet footer cannot be read: {error}")))?;
         let metadata = metadata.file_metadata();
@@ -144,6 +146,7 @@ impl Commit {
             .ok_or_else(|| Error::invalid(path, "has no commit record: it was not made by these programs"))?;
         let mut commit: Self = serde_json::from_str(record)
             .map_err(|error| Error::invalid(path, format!("its commit record cannot be read: {error}")))?;
+        fault::point("commit.known");
         commit.rows = u64::try_from(metadata.num_rows()).unwrap_or_default();
         Ok(commit)
     }

@@ -7,6 +7,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::tree::Area;
 
 /// How often to make what somebody tidies away at the same moment. More often than that, it is something else.
@@ -35,7 +36,10 @@ fn make_missing(path: &Path) -> Result<Vec<&Path>> {
     let parent = path.parent().unwrap_or(path);
     let mut changed = if parent.as_os_str().is_empty() { Vec::new() } else { make_missing(parent)? };
     match fs::create_dir(path) {
-        Ok(()) => changed.push(parent),
+        Ok(()) => {
+            fault::point("folder.made");
+            changed.push(parent);
+        }
         // By another process just now; or it is a file, or a link to nothing, which stays in the way.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
             Ok(there) if there.is_dir() || (there.is_symlink() && path.is_dir()) => {}
@@ -77,7 +81,7 @@ pub(crate) fn open_folders<'p>(files: impl IntoIterator<Item = &'p Path>) -> Res
 
 /// Makes the entries of `folders` durable.
 pub(crate) fn sync_all(folders: &[(PathBuf, File)]) -> Result<()> {
-    folders.iter().try_for_each(|(path, folder)| folder.sync_all().map_err(Error::at("sync the folder", path)))
+    folders.iter().try_for_each(|(path, folder)| flush(path, folder))
 }
 
 /// How many folders lead from the data directory, itself counted, to `file`.
@@ -89,7 +93,14 @@ fn depth(file: &Path) -> usize {
 
 /// Makes the entries of `path` durable.
 pub(crate) fn sync(path: &Path) -> Result<()> {
-    open(path)?.sync_all().map_err(Error::at("sync the folder", path))
+    flush(path, &open(path)?)
+}
+
+fn flush(path: &Path, folder: &File) -> Result<()> {
+    let synced = fault::fails("folder.sync").and_then(|()| folder.sync_all());
+    synced.map_err(Error::at("sync the folder", path))?;
+    fault::point("folder.synced");
+    Ok(())
 }
 
 fn open(path: &Path) -> Result<File> {
@@ -99,7 +110,7 @@ fn open(path: &Path) -> Result<File> {
 
 /// The names in `path` in order, with whether each is a folder. A folder that is not there has none.
 pub(crate) fn list(path: &Path) -> Result<Vec<(OsString, bool)>> {
-    let entries = match fs::read_dir(path) {
+    let entries = match fault::fails("folder.list").and_then(|()| fs::read_dir(path)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(Error::at("list the folder", path)(error)),
@@ -116,5 +127,6 @@ pub(crate) fn list(path: &Path) -> Result<Vec<(OsString, bool)>> {
         names.push((entry.file_name(), folder));
     }
     names.sort_unstable();
+    fault::point("folder.listed");
     Ok(names)
 }

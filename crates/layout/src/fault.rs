@@ -4,6 +4,9 @@
 //! it reaches that point, with `FAULT=<point>:<n>` when it does so for the n-th time. With `FAULT_MARK=<path>` it dies only
 //! if it can create that file: so that its successor lives. With `FAULT_WHILE=<path>` the point is due whenever it is
 //! reached while that file is there: an outage, which ends. Without the feature a point is nothing.
+//!
+//! A point is named by the place and what has been done there (`folder.synced`); one at which the system can be made to
+//! refuse, by what is about to be done (`folder.sync`).
 
 /// Dies here if the environment says so.
 #[inline]

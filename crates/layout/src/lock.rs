@@ -11,6 +11,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::dirs;
 use crate::error::{Error, Result};
+use crate::fault;
 use crate::name::Name;
 use crate::tree::{Area, Tree};
 
@@ -38,7 +39,7 @@ impl Locked {
     /// Locks `file`, if nobody else has it and `path` still is that file.
     pub(crate) fn try_new(file: File, path: &Path) -> Result<Option<Self>> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => {}
+            Ok(()) => fault::point("lock.taken"),
             Err(rustix::io::Errno::WOULDBLOCK) => return Ok(None),
             Err(error) => return Err(Error::at("lock", path)(error)),
         }

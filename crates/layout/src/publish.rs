@@ -27,6 +27,7 @@ impl Draft {
     pub(crate) fn new(target: PathBuf) -> Result<Self> {
         let draft = Self::unmade(target)?;
         dirs::create_file(&draft.temporary)?;
+        fault::point("draft.made");
         Ok(draft)
     }
 
@@ -56,7 +57,10 @@ impl Draft {
         if file.metadata().map_err(Error::at("look at", &self.temporary))?.len() == 0 {
             return Err(Error::invalid(&self.temporary, "nothing was written to it: it is not published"));
         }
-        file.sync_all().map_err(Error::at("sync", &self.temporary))
+        let synced = fault::fails("draft.sync").and_then(|()| file.sync_all());
+        synced.map_err(Error::at("sync", &self.temporary))?;
+        fault::point("draft.synced");
+        Ok(())
     }
 }
 
@@ -75,7 +79,8 @@ pub fn publish(drafts: Vec<Draft>) -> Result<()> {
     }
     fault::point("publish.synced");
     for draft in &drafts {
-        fs::rename(&draft.temporary, &draft.target).map_err(Error::at("rename to its name", &draft.target))?;
+        let renamed = fault::fails("publish.rename").and_then(|()| fs::rename(&draft.temporary, &draft.target));
+        renamed.map_err(Error::at("rename to its name", &draft.target))?;
         fault::point("publish.renamed");
     }
     dirs::sync_names(drafts.iter().map(Draft::target))?;

@@ -108,7 +108,8 @@ pub struct SealedSegment {
 impl SealedSegment {
     /// Opens it for reading.
     pub fn open(&self) -> Result<File> {
-        File::open(&self.path).map_err(Error::at("open", &self.path))
+        let file = fault::fails("segment.open").and_then(|()| File::open(&self.path));
+        file.map_err(Error::at("open", &self.path)).inspect(|_| fault::point("segment.opened"))
     }
 }
 
@@ -359,7 +360,7 @@ pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSeg
 /// Removes sealed segments that a durable Parquet file lists. One that is gone already is fine.
 pub fn remove_segments(segments: &[SealedSegment]) -> Result<()> {
     for segment in segments {
-        match fs::remove_file(&segment.path) {
+        match fault::fails("segment.remove").and_then(|()| fs::remove_file(&segment.path)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(Error::at("remove", &segment.path)(error));
             }

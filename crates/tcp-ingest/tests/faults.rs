@@ -8,9 +8,8 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use common::disk::SmallDisk;
 use common::{check_written, lines, quarantined};
-use harness::{House, Random, Server, reading, until};
+use harness::{House, Random, Server, SmallDisk, reading, until};
 
 #[test]
 fn after_kill_9_what_was_written_is_recovered_once_and_whole() {

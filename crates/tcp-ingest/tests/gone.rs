@@ -8,8 +8,8 @@ use std::fs;
 use std::path::PathBuf;
 
 use common::Source;
-use common::disk::{Bound, SmallDisk};
-use harness::{House, Server, until};
+use common::disk::Bound;
+use harness::{House, Server, SmallDisk, until};
 
 /// A data directory that may go, in a folder that stays.
 fn house() -> (harness::tempfile::TempDir, House) {

@@ -10,8 +10,8 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use common::Source;
-use common::disk::{Bound, SmallDisk};
-use harness::{House, Server, until};
+use common::disk::Bound;
+use harness::{House, Server, SmallDisk, until};
 
 /// Waits until reading has stopped, and several tries to write have passed that changed nothing.
 #[track_caller]

@@ -9,7 +9,47 @@ use harness::House;
 use layout::{Commit, Lineage, SegmentCount};
 use serde_json::Value;
 
+pub mod truth;
+
 pub const HOUR: &str = "2025-09-02T10";
+
+/// Every step of a run, in order: points at which it can be killed.
+pub const DEATHS: [&str; 20] = [
+    "folder.listed",
+    "folder.made",
+    "folder.synced",
+    "lock.taken",
+    "commit.known",
+    "segment.opened",
+    "segment.passed",
+    "compact.counted",
+    "draft.made",
+    "quarantine.written",
+    "compact.copied",
+    "publish.written",
+    "draft.synced",
+    "publish.synced",
+    "publish.renamed",
+    "publish.done",
+    "compact.quarantined",
+    "compact.published",
+    "segment.removed",
+    "copy.written",
+];
+
+/// The steps that the system can refuse.
+pub const FAILURES: [&str; 10] = [
+    "folder.list",
+    "folder.sync",
+    "commit.read",
+    "segment.open",
+    "segment.read",
+    "quarantine.write",
+    "copy.write",
+    "draft.sync",
+    "publish.rename",
+    "segment.remove",
+];
 
 /// The Parquet file of an hour that is written as `2025-09-02T10`.
 pub fn parquet(house: &House, stream: &str, hour: &str) -> PathBuf {

@@ -1,0 +1,20 @@
+#!/usr/bin/env bash
+# Proves that compact loses and doubles nothing: random histories of a tree, in which segments come late and damaged,
+# compactors are killed at any step, refused by the system, run together and on a full disk, and backups are put back.
+# Then power cuts behind every call that compact makes. Prints what was lived through, lost and doubled.
+#
+#   scripts/histories.sh [HISTORIES]     (10000: takes about a quarter of an hour on two cores)
+#
+# Without root, which a small disk of its own needs, no disk is full. SEED is that of the first history, each further one
+# has the next: a history that fails is named by its seed, and printed.
+set -euo pipefail
+if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit; fi
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+. scripts/env.sh
+scripts/need.sh strace=strace
+# Flags are split at white space. All packages, so that the programs under test are built.
+# shellcheck disable=SC2086
+ROUNDS=${1:-10000} cargo test --workspace $DUCKDB_CARGO_FLAGS --test histories -- --nocapture
+# shellcheck disable=SC2086
+ROUNDS=8 cargo test --workspace $DUCKDB_CARGO_FLAGS --test power_cut -- --nocapture
