@@ -15,14 +15,15 @@ mod listeners;
 mod memory;
 mod process;
 mod replace;
+mod signals;
+mod succession;
+mod wait;
 
 use std::collections::VecDeque;
-use std::future::{pending, poll_fn};
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::ExitStatus;
-use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
@@ -30,7 +31,6 @@ use cli::Outcome;
 use layout::{Anchor, Area};
 use rustix::process::{Resource, Rlimit};
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{sleep, sleep_until};
 
 use self::held::Held;
@@ -38,6 +38,8 @@ use self::listeners::Listener;
 pub(crate) use self::memory::offer_worker;
 pub(crate) use self::process::WORKER;
 use self::process::{Binary, Worker};
+use self::signals::{Asked, Signals};
+use self::wait::{accepted, listens, overdue, said, tick, time_up};
 use crate::args::{Config, Source};
 use crate::channel::{ToKeeper, ToWorker};
 use crate::files::TO_BE_CONTINUED;
@@ -73,43 +75,6 @@ pub(crate) fn run(config: Config) -> anyhow::Result<Outcome> {
         replace::unblock_signals();
         keeper.run(&mut signals).await
     })
-}
-
-/// What the keeper is asked to do.
-enum Asked {
-    Stop,
-    Upgrade,
-    Replace,
-    Report,
-    /// A child has ended, or changed otherwise.
-    Look,
-}
-
-struct Signals([(Signal, fn() -> Asked); 6]);
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self([
-            (signal(SignalKind::terminate())?, || Asked::Stop),
-            (signal(SignalKind::interrupt())?, || Asked::Stop),
-            (signal(SignalKind::hangup())?, || Asked::Upgrade),
-            (signal(SignalKind::user_defined2())?, || Asked::Replace),
-            (signal(SignalKind::user_defined1())?, || Asked::Report),
-            (signal(SignalKind::child())?, || Asked::Look),
-        ]))
-    }
-
-    async fn next(&mut self) -> Asked {
-        poll_fn(|context| {
-            for (signal, asked) in &mut self.0 {
-                if signal.poll_recv(context).is_ready() {
-                    return Poll::Ready(asked());
-                }
-            }
-            Poll::Pending
-        })
-        .await
-    }
 }
 
 /// What the worker still has to be told.
@@ -260,26 +225,6 @@ impl Keeper {
         Ok(None)
     }
 
-    /// Starts a worker. What it is told first is queued when it is up.
-    fn start(&mut self) {
-        self.untold.clear();
-        self.closed = false;
-        match Worker::start(&self.binary, &self.note, self.data_dir.as_fd()) {
-            Ok(worker) => self.worker = Some(worker),
-            Err(error) => {
-                log::error!("cannot start a worker: {error}; trying again");
-                self.back_off();
-            }
-        }
-    }
-
-    /// Puts off the next start: not at all at first, then for longer and longer.
-    fn back_off(&mut self) {
-        let wait = Duration::from_millis(if self.failures == 0 { 0 } else { 25 << self.failures.min(8) });
-        self.start_at = Instant::now() + wait.min(PATIENCE);
-        self.failures += 1;
-    }
-
     /// Queues all that there is, for a worker that knows nothing.
     fn begin(&mut self) {
         self.untold.clear();
@@ -369,17 +314,6 @@ impl Keeper {
                 self.held.release(slot);
                 // Said again only when that is over, not each time the last slot is taken.
                 self.told_full &= !self.held.has_plenty();
-            }
-        }
-    }
-
-    fn hear_next(&mut self, message: &ToKeeper) {
-        if let (ToKeeper::Up, Some((next, _))) = (message, &mut self.next) {
-            next.up = true;
-            next.started = Instant::now();
-            match &self.worker {
-                Some(_) => self.untold.push_back(Untold::Message(ToWorker::HandOver)),
-                None => self.promote(),
             }
         }
     }
@@ -498,78 +432,6 @@ impl Keeper {
         Ok(None)
     }
 
-    /// Starts a worker from the binary on disk, to follow the one that runs.
-    fn upgrade(&mut self) {
-        if self.deadline.is_some() || self.next.is_some() {
-            return;
-        }
-        let path = &self.binary.path;
-        match Binary::open(path)
-            .and_then(|binary| Ok((Worker::start(&binary, &self.note, self.data_dir.as_fd())?, binary)))
-        {
-            Ok(next) => self.next = Some(next),
-            Err(error) => log::error!("{}: cannot be started: {error}; the old worker goes on", path.display()),
-        }
-    }
-
-    /// Puts the new worker in the place of the old one, which has ended.
-    fn promote(&mut self) {
-        if let Some((next, binary)) = self.next.take() {
-            log::info!("the worker was replaced by a new one from {}", binary.path.display());
-            (self.worker, self.binary) = (Some(next), binary);
-            self.closed = false;
-            self.begin();
-        }
-    }
-
-    /// A new worker does not come up, or the old one does not hand over.
-    fn hurry(&mut self) {
-        let Some((next, _)) = &mut self.next else { return };
-        if let Some(worker) = self.worker.as_ref().filter(|_| next.up) {
-            log::warn!("the old worker does not hand over; it is killed");
-            worker.kill();
-        } else {
-            log::error!("the new worker does not come up; it is killed");
-            next.kill();
-        }
-        next.started = Instant::now();
-    }
-
-    /// Whether no worker starts or ends, and the one there is knows all that it has to.
-    fn can_be_replaced(&self) -> bool {
-        self.worker.as_ref().is_some_and(|worker| worker.begun) && self.untold.is_empty() && self.next.is_none()
-    }
-
-    /// Has another keeper, from the binary on disk, take this one's place. Returns only if that failed, or must wait for
-    /// what was asked in the same moment.
-    async fn replace(&mut self, signals: &mut Signals) -> Option<Asked> {
-        // Signals from here on wait for the new keeper; those before are for this one. It looks at its workers itself.
-        let _blocked = replace::block_signals();
-        let prepared = replace::prepare(self).await;
-        let before = async {
-            loop {
-                match signals.next().await {
-                    Asked::Look => {}
-                    asked => return asked,
-                }
-            }
-        };
-        tokio::select! {
-            biased;
-            asked = before => {
-                if let Ok(ready) = prepared {
-                    ready.give_up(self);
-                }
-                return Some(asked);
-            }
-            () = sleep(Duration::from_millis(1)) => {}
-        }
-        self.to_be_replaced = false;
-        let error = prepared.map_or_else(|error| error, |ready| ready.go(self));
-        log::error!("the keeper cannot be replaced: {error:#}; it goes on");
-        None
-    }
-
     /// The time to drain, and more, is up.
     fn give_up(&mut self) -> anyhow::Result<Outcome> {
         if let Some(worker) = &self.worker {
@@ -582,53 +444,6 @@ impl Keeper {
                 cli::count(connections, "connection")
             ),
         }
-    }
-}
-
-async fn said(worker: Option<&Worker>) -> (ToKeeper, Option<OwnedFd>) {
-    match worker {
-        Some(worker) => worker.receive().await,
-        None => pending().await,
-    }
-}
-
-async fn accepted(listeners: &[Listener]) -> io::Result<held::Connection> {
-    poll_fn(|context| {
-        for listener in listeners {
-            if let Poll::Ready(connection) = listener.poll_accept(context) {
-                return Poll::Ready(connection);
-            }
-        }
-        Poll::Pending
-    })
-    .await
-}
-
-async fn listens(worker: Option<&Worker>) {
-    match worker {
-        Some(worker) => worker.listens().await,
-        None => pending().await,
-    }
-}
-
-async fn overdue(next: Option<&Worker>) {
-    match next {
-        Some(next) => sleep_until((next.started + PATIENCE).into()).await,
-        None => pending().await,
-    }
-}
-
-async fn time_up(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until((deadline + GRACE).into()).await,
-        None => pending().await,
-    }
-}
-
-async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
-    match watchdog {
-        Some(watchdog) => _ = watchdog.tick().await,
-        None => pending().await,
     }
 }
 
