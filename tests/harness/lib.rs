@@ -97,12 +97,17 @@ impl House {
 
     /// Puts a sealed segment with `lines` in the tree, as tcp-ingest would have: `hour` is `2025-09-02T10`.
     pub fn seal(&self, stream: &str, hour: &str, lines: &[String]) -> PathBuf {
+        let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
+        self.seal_bytes(stream, hour, text.as_bytes())
+    }
+
+    /// Puts a sealed segment with these bytes in the tree; of lines that are not whole, as no correct writer would.
+    pub fn seal_bytes(&self, stream: &str, hour: &str, bytes: &[u8]) -> PathBuf {
         let hour: layout::Hour = hour.parse().unwrap();
         let tree = layout::Tree::new(self.path());
         let mut segment =
             layout::OpenSegment::create(&tree, layout::Area::Raw, &stream.parse().unwrap(), hour).unwrap();
-        let text: String = lines.iter().flat_map(|line| [line.as_str(), "\n"]).collect();
-        segment.append(&mut [std::io::IoSlice::new(text.as_bytes())]).unwrap();
+        segment.append(&mut [std::io::IoSlice::new(bytes)]).unwrap();
         layout::seal(vec![segment]).unwrap().remove(0).path
     }
 }

@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{HOUR, lineage, parquet, quarantine, relative, seal_bytes, sensors};
+use common::{HOUR, lineage, parquet, quarantine, relative, sensors};
 use harness::{House, epoch, reading};
 use serde_json::Value;
 
@@ -60,7 +60,7 @@ fn every_kind_of_damage_is_found_at_its_line() {
     bytes.extend(format!("{}\n", &line(5)[..40]).bytes());
     bytes.extend(b"42\n[1,2]\n");
     bytes.extend(line(6).bytes());
-    let segment = seal_bytes(&house, "telemetry", HOUR, &bytes);
+    let segment = house.seal_bytes("telemetry", HOUR, &bytes);
     house.run("compact", "").expect(3);
     assert_eq!(sensors(&house), [1, 2, 6]);
     let records = quarantine(&house);
@@ -78,7 +78,7 @@ fn every_kind_of_damage_is_found_at_its_line() {
 fn a_last_line_without_a_terminator_is_a_line() {
     for (tail, rows, damaged) in [(line(2), 2, 0), (line(2)[..50].to_owned(), 1, 1)] {
         let house = House::new();
-        seal_bytes(&house, "telemetry", HOUR, format!("{}\n{tail}", line(1)).as_bytes());
+        house.seal_bytes("telemetry", HOUR, format!("{}\n{tail}", line(1)).as_bytes());
         house.run("compact", "").expect(if damaged == 0 { 0 } else { 3 });
         assert_eq!((sensors(&house).len(), quarantine(&house).len()), (rows, damaged));
         let (segments, _) = lineage(&parquet(&house, "telemetry", HOUR));
@@ -107,7 +107,7 @@ fn an_absurdly_long_line_goes_to_quarantine_in_pieces() {
     // One that is still held whole, and one that is not.
     let (long, longer) = ("x".repeat(3 << 20), "y".repeat(40 << 20));
     let segment =
-        seal_bytes(&house, "telemetry", HOUR, format!("{}\n{long}\n{longer}\n{}\n", line(1), line(2)).as_bytes());
+        house.seal_bytes("telemetry", HOUR, format!("{}\n{long}\n{longer}\n{}\n", line(1), line(2)).as_bytes());
     house.run("compact", "").expect(3);
     assert_eq!(sensors(&house), [1, 2]);
     for (number, reason, line) in [(2, "not_json", long), (3, "too_long", longer)] {

@@ -107,13 +107,6 @@ pub fn quarantine(house: &House) -> Vec<Value> {
         .collect()
 }
 
-/// Puts a sealed segment with these bytes in the tree, as no correct writer would.
-pub fn seal_bytes(house: &House, stream: &str, hour: &str, bytes: &[u8]) -> PathBuf {
-    let path = house.seal(stream, hour, &["to be replaced".to_owned()]);
-    std::fs::write(&path, bytes).unwrap();
-    path
-}
-
 /// A file's path relative to the data directory.
 pub fn relative(house: &House, path: &Path) -> String {
     path.strip_prefix(house.path()).unwrap().to_str().unwrap().to_owned()

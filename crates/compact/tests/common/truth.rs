@@ -124,7 +124,7 @@ impl Truth {
     /// Seals a segment of `lines` in the tree of `house`.
     pub fn seal(&mut self, house: &House, hour: &str, lines: &[Line]) {
         let (bytes, good, damaged) = self.lines(hour, lines);
-        let path = super::seal_bytes(house, "telemetry", hour, &bytes);
+        let path = house.seal_bytes("telemetry", hour, &bytes);
         self.add(house, &path, bytes, good, damaged);
     }
 

@@ -20,7 +20,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use common::truth::{Line, Reader, Truth};
 use disk::{Cut, Disk, State};
-use harness::{House, Run, SmallDisk, left_out, rounds};
+use harness::{House, Random, Run, SmallDisk, left_out, rounds};
 use trace::Call;
 
 /// Where houses are made: in memory, if that can be had.
@@ -186,6 +186,22 @@ fn compact_loses_and_doubles_nothing_by_a_power_cut_behind_any_call() {
         checked.unwrap_or_else(|error| panic!("killed at {faults:?}, then a power cut {error}"));
     }
     println!("{states_in_all} states of the disk behind {calls_in_all} calls; lost 0, doubled 0");
+}
+
+#[test]
+fn a_second_power_cut_while_the_first_is_made_good_loses_and_doubles_nothing() {
+    let (place, mut random) = (Place::new(), Random::seeded());
+    let Some(Compactions { mut disk, truth, calls, .. }) = compactions(&place, &[]) else { return };
+    let first = states(&mut disk, &calls);
+    for _ in 0..rounds(2) {
+        let (number, cut, state) = &first[random.below(first.len())];
+        let (house, mut calls) = (place.house(), Vec::new());
+        disk::write(state, house.path());
+        let mut disk = Disk::of(house.path());
+        record(&house, house.program("compact").args(["--threads", "1"]), "", &mut calls);
+        let checked = each_state(&states(&mut disk, &calls), |_, house, reader| recover(house, &truth, reader));
+        checked.unwrap_or_else(|error| panic!("a power cut behind call {number}, {cut:?}, then another {error}"));
+    }
 }
 
 #[test]
