@@ -4,9 +4,9 @@
 #   scripts/test.sh [ARGUMENT OF cargo test ...]
 #
 # What is needed and missing is installed from Debian's packages: a C compiler, MariaDB's server (the programs alone: the
-# tests start their own, on a loopback port, with a data directory of their own), cron, shellcheck, strace, and pip,
-# which fetches DuckDB's MySQL extension (signed by DuckDB, checksum verified, kept in
-# ${XDG_CACHE_HOME:-~/.cache}/libduckdb).
+# tests start their own, on a loopback port, with a data directory of their own), cron, shellcheck, strace, and pip, which
+# fetches DuckDB's MySQL extension (signed by DuckDB, checksum verified, kept in ${XDG_CACHE_HOME:-~/.cache}/libduckdb)
+# and the Python packages that read the tree beside our programs (kept in ${XDG_CACHE_HOME:-~/.cache}/pipeline-python).
 # Root is asked for only when something is missing, through sudo. The tests that mount a file system or start cron run
 # only as root; without root, or when something cannot be installed, they are left out and named.
 #
@@ -44,6 +44,29 @@ mysql_extension() {
     export DUCKDB_EXTENSION_DIR=$folder
 }
 
+# What tests/readers.rs has read the tree beside our programs.
+python_packages() {
+    local folder=${XDG_CACHE_HOME:-${HOME:?}/.cache}/pipeline-python work made_of
+    local packages=(duckdb==1.5.5 pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1)
+    scripts/need.sh python3=python3 pip3=python3-pip || return 1
+    made_of="${packages[*]}, $(python3 --version)"
+    if [[ $(cat "$folder/made-of" 2>/dev/null) != "$made_of" ]]; then
+        say "fetching ${packages[*]} (120 MB)"
+        mkdir -p "$(dirname "$folder")"
+        work=$(mktemp -d "$folder.XXXXXX")
+        if ! pip3 install --quiet --disable-pip-version-check --root-user-action ignore --only-binary :all: \
+            --target "$work" "${packages[@]}" >&2; then
+            rm -rf "$work"
+            say "they could not be fetched"
+            return 1
+        fi
+        echo "$made_of" >"$work/made-of"
+        rm -rf "$folder"
+        mv "$work" "$folder"
+    fi
+    export PIPELINE_PYTHONPATH=$folder
+}
+
 . scripts/env.sh
 scripts/need.sh shellcheck=shellcheck || left_out+=("shellcheck over the scripts")
 scripts/need.sh mariadbd=mariadb-server-core my_print_defaults=mariadb-client-core || left_out+=("MariaDB")
@@ -51,6 +74,7 @@ scripts/need.sh strace=strace || left_out+=("power cuts")
 scripts/need.sh cron=cron flock=util-linux || left_out+=("cron")
 scripts/need.sh prlimit=util-linux mkfs.ext4=e2fsprogs mount=mount || left_out+=("file systems that break")
 [[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || mysql_extension || left_out+=("MariaDB through DuckDB's MySQL extension")
+[[ -n ${PIPELINE_PYTHONPATH:-} ]] || python_packages || left_out+=("pyarrow, polars and DuckDB's Python as readers of the tree")
 [[ $(id -u) == 0 ]] || left_out+=("what mounts a file system or starts cron, which needs root")
 
 ! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
