@@ -3,7 +3,7 @@
 # compactors are killed at any step, refused by the system, run together and on a full disk, and backups are put back.
 # Then power cuts behind every call that compact makes. Prints what was lived through, lost and doubled.
 #
-#   scripts/histories.sh [HISTORIES]     (10000: takes about a quarter of an hour on two cores)
+#   scripts/histories.sh [HISTORIES]     (10000: takes about a quarter of an hour on two idle cores)
 #
 # Without root, which a small disk of its own needs, no disk is full. SEED is that of the first history, each further one
 # has the next: a history that fails is named by its seed, and printed.

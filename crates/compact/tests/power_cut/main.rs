@@ -193,7 +193,7 @@ fn a_second_power_cut_while_the_first_is_made_good_loses_and_doubles_nothing() {
     let (place, mut random) = (Place::new(), Random::seeded());
     let Some(Compactions { mut disk, truth, calls, .. }) = compactions(&place, &[]) else { return };
     let first = states(&mut disk, &calls);
-    for _ in 0..rounds(2) {
+    for _ in 0..rounds(1) {
         let (number, cut, state) = &first[random.below(first.len())];
         let (house, mut calls) = (place.house(), Vec::new());
         disk::write(state, house.path());
