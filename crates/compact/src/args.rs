@@ -70,12 +70,13 @@ pub(crate) struct Args {
 pub(crate) struct ListArgs {
     /// Print the path of each Parquet file that is published, one a line
     ///
-    /// A path is printed when its file is durable; hours that are made side by side come as they are done. With
+    /// A path is printed when its file is durable and before its segments are removed, so that no file is missing from all
+    /// lists, whatever dies: one may come twice. Hours that are made side by side come as they are done. With
     /// --dry-run: the files that would be published. --format is for tables and changes nothing here.
     #[arg(long = "print", conflicts_with = "print0")]
     pub(crate) print: bool,
 
-    /// As --print, each path ended by a NUL, for `xargs -0`
+    /// As --print, each path ended by a NUL, for `xargs -0r`
     #[arg(long)]
     pub(crate) print0: bool,
 }

@@ -141,7 +141,7 @@ impl Cursor {
         let Some((segment, tally)) = source.segments.get(self.segment) else { return Err("no such segment".into()) };
         let before = rows;
         let mut damaged = 0;
-        while rows < columns.capacity() {
+        while !columns.is_full(rows) {
             let block = self.lines.block().map_err(|error| segment.unreadable(&error))?;
             let used = match block {
                 Block::End => break,
@@ -206,7 +206,7 @@ impl Scan {
         while let Some(mut cursor) = self.next(last)? {
             last = Some(cursor.piece);
             rows = cursor.fill(&self.source, columns, rows)?;
-            if rows == columns.capacity() {
+            if columns.is_full(rows) {
                 locked(&self.begun).push((std::thread::current().id(), cursor));
                 break;
             }

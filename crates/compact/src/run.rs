@@ -128,7 +128,6 @@ fn alone(
         }
         // The batch got as far as publishing it.
         Ok(plans) => {
-            stream.listing.add([stream.tree.parquet(stream.name, hour).as_path()]);
             let rest = batch(stream, plans, &|plan| Ok(Ready::listed(plan)));
             summary.add(if rest.failed == 0 { done } else { &rest });
         }
@@ -146,12 +145,13 @@ fn finish(stream: &Stream<'_>, plans: &[(&HourPlan, Summary)], hours: Vec<Ready>
     }
     publish(quarantine)?;
     fault::point("compact.quarantined");
-    let published: Vec<_> = parquet.iter().map(|draft| draft.target().to_owned()).collect();
     publish(parquet)?;
-    stream.listing.add(published.iter().map(PathBuf::as_path));
     for (plan, _) in plans.iter().filter(|(plan, _)| plan.action() == Action::DeleteListed) {
         sync_published(&stream.tree.parquet(stream.name, plan.hour))?;
     }
+    // Also what another run published, who died before it could say so: while there are segments, nobody may have heard.
+    let published: Vec<_> = plans.iter().map(|(plan, _)| stream.tree.parquet(stream.name, plan.hour)).collect();
+    stream.listing.add(published.iter().map(PathBuf::as_path));
     fault::point("compact.published");
     for segment in plans.iter().flat_map(|(plan, _)| &plan.listed) {
         log::info!("{}: is in the Parquet file already, and is removed", segment.path.display());

@@ -18,6 +18,8 @@ use models::{ColumnType, Row};
 pub(crate) struct Columns<'c> {
     fields: Vec<Column>,
     capacity: usize,
+    /// Bytes of text that DuckDB keeps beside the vectors.
+    text: usize,
     _chunk: PhantomData<&'c mut DataChunkHandle>,
 }
 
@@ -103,32 +105,61 @@ impl<'c> Columns<'c> {
         let fields = columns.collect();
         // SAFETY: asks for a constant.
         let capacity = usize::try_from(unsafe { ffi::duckdb_vector_size() }).unwrap_or_default();
-        Self { fields, capacity, _chunk: PhantomData }
+        Self { fields, capacity, text: 0, _chunk: PhantomData }
     }
 
-    /// How many rows there is room for.
-    pub(crate) fn capacity(&self) -> usize {
-        self.capacity
+    /// Whether there is no room for more than `rows` rows: DuckDB ends the process when it gets no memory for a text.
+    pub(crate) fn is_full(&self, rows: usize) -> bool {
+        const MOST_TEXT: usize = 4 << 20;
+        rows >= self.capacity || self.text >= MOST_TEXT
     }
 
-    /// A row to be filled; none beyond the capacity.
-    pub(crate) fn row(&mut self, row: usize) -> Option<RowOf<'_>> {
-        (row < self.capacity).then_some(RowOf { fields: &mut self.fields, row, misfit: false })
+    /// The row behind `rows` others, to be filled; none if they are full.
+    pub(crate) fn row<'l>(&mut self, rows: usize) -> Option<RowOf<'_, 'l>> {
+        let full = self.is_full(rows);
+        (!full).then_some(RowOf {
+            fields: &mut self.fields,
+            text: &mut self.text,
+            row: rows,
+            long: Vec::new(),
+            misfit: false,
+        })
     }
 }
 
 /// A row of a chunk, below the capacity that each of its vectors has.
-pub(crate) struct RowOf<'c> {
+pub(crate) struct RowOf<'c, 'l> {
     fields: &'c mut [Column],
+    text: &'c mut usize,
     row: usize,
+    /// Texts that need memory of their own, each with its column: only an accepted row is worth that.
+    long: Vec<(usize, Cow<'l, str>)>,
     /// Some value was of another type than its column.
     misfit: bool,
 }
 
-impl RowOf<'_> {
-    /// Fails if some value did not fit its column.
+impl RowOf<'_, '_> {
+    /// The row is accepted. Fails if some value did not fit its column.
     pub(crate) fn finish(self) -> Result<(), Box<dyn Error>> {
-        if self.misfit { Err("a value of another type than its column".into()) } else { Ok(()) }
+        if self.misfit {
+            return Err("a value of another type than its column".into());
+        }
+        for (column, text) in &self.long {
+            *self.text += text.len();
+            if let Some(column) = self.fields.get(*column) {
+                // SAFETY: the row is below the capacity, and only the text of a column of texts is kept for later.
+                unsafe { column.assign(self.row, text) };
+            }
+        }
+        Ok(())
+    }
+
+    /// What an earlier try at this row left for `column` is void.
+    #[inline]
+    fn forget(&mut self, column: usize) {
+        if !self.long.is_empty() {
+            self.long.retain(|(other, _)| *other != column);
+        }
     }
 
     /// Has `write` write the value of a column; none is said to be a misfit.
@@ -144,9 +175,10 @@ impl RowOf<'_> {
     }
 }
 
-impl<'l> Row<'l> for RowOf<'_> {
+impl<'l> Row<'l> for RowOf<'_, 'l> {
     #[inline]
     fn null(&mut self, column: usize) {
+        self.forget(column);
         if let Some(column) = self.fields.get_mut(column) {
             // SAFETY: the row is below the capacity.
             unsafe { column.set_null(self.row) };
@@ -179,13 +211,15 @@ impl<'l> Row<'l> for RowOf<'_> {
     }
 
     fn text(&mut self, column: usize, value: Cow<'l, str>) {
+        self.forget(column);
+        let mut long = false;
         self.set(column, |column, row| {
             // SAFETY: the row is below the capacity.
             unsafe {
                 match column.data {
                     Data::Text(data) => match inline(&value) {
                         Some(string) => data.add(row).write(string),
-                        None => column.assign(row, &value),
+                        None => long = true,
                     },
                     Data::Code(data, texts) => {
                         let code = texts.iter().position(|text| *text == value)?;
@@ -196,6 +230,9 @@ impl<'l> Row<'l> for RowOf<'_> {
             }
             Some(())
         });
+        if long {
+            self.long.push((column, value));
+        }
     }
 
     #[inline]

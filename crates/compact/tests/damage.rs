@@ -150,3 +150,26 @@ fn a_segment_that_cannot_be_read_fails_its_hour_only() {
     house.run("compact", "").expect(0);
     assert_eq!(sensors(&house), [0, 1]);
 }
+
+#[test]
+fn texts_of_damaged_lines_take_no_memory_and_those_of_good_ones_are_spilled() {
+    let text = |length: usize, unit: &str| {
+        let text = "x".repeat(length);
+        reading(epoch(HOUR), 7, 1.0).replace("1.0", &format!("\"{text}\"")).replace("Celcius", unit)
+    };
+    // 60 MB of damage, with a good line now and then.
+    let house = House::new();
+    let lines: Vec<_> = (0..60_000).map(|n| text(1000, if n % 1000 == 0 { "Celsius" } else { "Kelvin" })).collect();
+    house.seal("telemetry", HOUR, &lines);
+    house.run("compact", "--threads 1 --memory-limit 40MB").expect(3);
+    assert_eq!(quarantine(&house).len(), 60_000 - 60);
+    house.run("compact", "--verify").expect(0);
+
+    // Several times the memory of texts that are taken.
+    let house = House::new();
+    for _ in 0..4 {
+        house.seal("telemetry", HOUR, &vec![text(100_000, "Celsius"); 1000]);
+    }
+    house.run("compact", "--threads 1 --memory-limit 150MB").expect(0);
+    house.run("compact", "--verify").expect(0);
+}

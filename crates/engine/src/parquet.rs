@@ -59,8 +59,9 @@ pub fn copy_to_draft(connection: &Connection, select: &str, draft: &Draft, commi
 /// a batch once, and one that is prepared twice.
 pub fn copy_statement(select: &str, draft: &Draft, commit: &Commit) -> String {
     // An hour holds nearly every sensor in each row group, so Bloom filters would be 3 % of the file and rule nothing out.
+    // A row group is held in memory until it is written: few rows of long texts fill it, too.
     format!(
-        "COPY ({select}) TO {} (FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false, USE_TMP_FILE false, \
+        "COPY ({select}) TO {} (FORMAT parquet, COMPRESSION zstd, WRITE_BLOOM_FILTER false, USE_TMP_FILE false, ROW_GROUP_SIZE_BYTES '32MB', \
          KV_METADATA {{{}: {}}})",
         literal(&draft.path().to_string_lossy()),
         Commit::KEY,
