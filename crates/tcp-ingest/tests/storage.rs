@@ -213,7 +213,7 @@ fn a_file_system_that_breaks_under_open_segments_holds_the_sources_and_keeps_wha
     server.signal("-TERM");
     let (status, log) = server.wait();
     assert_eq!(status, Some(1), "{log}");
-    assert!(log.contains("unread data"), "{log}");
+    assert!(log.contains("unread bytes are lost"), "{log}");
     disk.repair();
     let server = Server::start(&house, &["telemetry"], "");
     server.stop();
