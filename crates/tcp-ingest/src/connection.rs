@@ -203,6 +203,7 @@ impl Connection {
                 Turn::Nothing if !deaf => {
                     deaf = true;
                     socket::stop_hearing(&self.socket)?;
+                    layout::fault::point("ingest.deaf");
                 }
                 Turn::Nothing => match self.last(ending.why())? {
                     Turn::End => break,

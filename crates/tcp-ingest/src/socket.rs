@@ -38,8 +38,10 @@ pub(crate) fn consume(socket: &impl AsRawFd, mut count: usize) -> io::Result<()>
     Ok(())
 }
 
-/// Sets a fresh connection up: keepalive, urgent data in its place, and room for a whole line of `max_line` bytes.
+/// Sets a connection up: keepalive, urgent data in its place, and room for a whole line of `max_line` bytes.
 pub(crate) fn prepare(socket: &impl AsFd, max_line: usize) -> io::Result<()> {
+    // A worker that was about to close it may have died, or handed over.
+    hear_again(socket);
     let socket = SockRef::from(socket);
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(6);

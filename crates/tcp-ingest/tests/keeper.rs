@@ -271,6 +271,18 @@ fn the_keeper_can_be_replaced_with_all_it_holds() {
 }
 
 #[test]
+fn a_connection_whose_worker_died_while_it_closed_it_is_heard_again() {
+    let house = House::new();
+    let server = fragile(&house, &["telemetry"], "ingest.deaf", "--idle-timeout 2s");
+    let mut source = server.connect();
+    source.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
+    until("the worker has died", || mark(&house).exists());
+    source.write_all((reading(0, 2, 1.0) + "\n").as_bytes()).unwrap();
+    until("the next one hears it", || lines(&house, "raw").len() == 2);
+    server.stop();
+}
+
+#[test]
 fn signals_that_come_in_one_moment_are_all_obeyed() {
     let orders: [&[&str]; 5] =
         [&["-USR2"], &["-USR2", "-HUP"], &["-HUP", "-USR2"], &["-USR2", "-USR2"], &["-HUP", "-USR2", "-TERM"]];
