@@ -12,7 +12,10 @@ pub(crate) type Reading<'a> = (i64, Option<f64>, Option<&'a str>, &'a str);
 
 /// A connection of the tests' own.
 pub(crate) fn connection() -> Connection {
-    static DUCKDB: LazyLock<Mutex<Connection>> = LazyLock::new(|| Mutex::new(Connection::open_in_memory().unwrap()));
+    static DUCKDB: LazyLock<Mutex<Connection>> = LazyLock::new(|| {
+        let session = engine::SessionArgs { threads: None, memory_limit: None, temp_dir: None };
+        Mutex::new(engine::open(&session).unwrap())
+    });
     DUCKDB.lock().unwrap().try_clone().unwrap()
 }
 
