@@ -45,7 +45,8 @@ pub fn whole_file(path: &Path) -> String {
     format!("SELECT max(hash(COLUMNS(*))) FROM {}", read_parquet([path]))
 }
 
-/// Writes the rows of the query `select` with `commit` in the footer to a draft, which is left to be published.
+/// Writes the rows of the query `select` with `commit` in the footer to a draft, which is left to be published. Needs a
+/// session of [`open`](crate::open): the bound on the bytes of a row group is refused where rows must keep their order.
 /// Returns the number of rows. COPY syncs nothing and would use a temporary name of its own: publishing is `layout`'s.
 pub fn copy_to_draft(connection: &Connection, select: &str, draft: &Draft, commit: &Commit) -> anyhow::Result<u64> {
     let sql = copy_statement(select, draft, commit);

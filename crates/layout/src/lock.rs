@@ -4,11 +4,11 @@
 
 use std::fs::{self, File};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::anchor::is_same;
 use crate::dirs;
 use crate::error::{Error, Result};
 use crate::fault;
@@ -46,7 +46,7 @@ impl Locked {
         let locked = Self(file);
         let ours = locked.0.metadata().map_err(Error::at("look at", path))?;
         match fs::metadata(path) {
-            Ok(there) => Ok(((there.dev(), there.ino()) == (ours.dev(), ours.ino())).then_some(locked)),
+            Ok(there) => Ok(is_same(&there, &ours).then_some(locked)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(error) => Err(Error::at("look at", path)(error)),
         }

@@ -65,12 +65,14 @@ impl Decoder {
     /// Decodes a record of raw/ into `row`, one value for each of the model's columns.
     /// After a rejection the row's content is unspecified.
     pub fn record<'l>(&mut self, line: &'l [u8], row: &mut Vec<Value<'l>>) -> Result<(), Rejection> {
-        self.records.decode(self.model, self.model.record, line, row)
+        row.clear();
+        row.resize(self.model.columns.len(), Value::Null);
+        self.record_into(line, row.as_mut_slice())
     }
 
     /// The same, straight to where the values are to go. After a rejection the row's content is unspecified.
     #[inline]
-    pub fn record_into<'l>(&mut self, line: &'l [u8], row: &mut impl Row<'l>) -> Result<(), Rejection> {
+    pub fn record_into<'l>(&mut self, line: &'l [u8], row: &mut (impl Row<'l> + ?Sized)) -> Result<(), Rejection> {
         if self.records.find(|shape| shape.fill(line, row).then_some(())).is_some() {
             return Ok(());
         }
@@ -106,19 +108,6 @@ impl Shapes {
             used.rotate_right(1);
         }
         Some(found)
-    }
-
-    fn decode<'l>(
-        &mut self,
-        model: &Model,
-        fields: &'static [Field],
-        line: &'l [u8],
-        row: &mut Vec<Value<'l>>,
-    ) -> Result<(), Rejection> {
-        match self.find(|shape| shape.read(line, model.columns.len(), row).then_some(())) {
-            Some(()) => Ok(()),
-            None => self.learn(model, fields, line, row),
-        }
     }
 
     /// Decodes a line that has none of the shapes, and learns its shape.

@@ -188,7 +188,7 @@ impl Connection {
             };
             if !deaf && Instant::now() > linger_until + ENDLESS {
                 (quiet, deaf) = (false, true);
-                socket::stop_hearing(&self.socket)?;
+                self.stop_hearing();
             }
             let turn = if self.thread.storage_is_down() && !self.wait_for_storage().await {
                 Turn::Refused
@@ -202,7 +202,7 @@ impl Connection {
                 Turn::Nothing if !deaf && self.more_comes(linger_until).await => quiet = false,
                 Turn::Nothing if !deaf => {
                     deaf = true;
-                    socket::stop_hearing(&self.socket)?;
+                    self.stop_hearing();
                     layout::fault::point("ingest.deaf");
                 }
                 Turn::Nothing => match self.last(ending.why())? {
@@ -221,6 +221,13 @@ impl Connection {
             socket::close_with_reset(&self.socket)?;
         }
         Ok(ending)
+    }
+
+    /// Has the kernel acknowledge no more. Where it cannot, what there is is taken all the same.
+    fn stop_hearing(&self) {
+        if let Err(error) = socket::stop_hearing(&self.socket) {
+            log::warn!("{}: what arrives in its last moment may be lost: {error}", self.source);
+        }
     }
 
     /// Whether something arrives that was on its way when the end came; waits a little for it.

@@ -44,8 +44,7 @@ pub(crate) type Left = HashMap<u128, Segment>;
 
 /// Adds a segment that the keeper has passed on.
 pub(crate) fn add(left: &mut Left, tree: &Tree, segment: Value, file: OwnedFd) -> anyhow::Result<()> {
-    let is = |what| segment.get(what).and_then(Value::as_bool).unwrap_or_default();
-    let unsynced = is("unsynced");
+    let unsynced = segment.get("unsynced").is_some();
     let id: SegmentId = serde_json::from_value(segment)?;
     let (number, name) = (id.name.number(), id.name.to_string());
     left.insert(number, Segment { name, file: Inherited::new(tree, id, file), unsynced });

@@ -76,10 +76,10 @@ impl Held {
         }
     }
 
-    /// Says something of a segment to whoever takes it up.
-    pub(super) fn mark(&mut self, segment: &str, what: &str, holds: bool) {
+    /// Tells whoever takes a segment up that syncing it failed.
+    pub(super) fn mark_unsynced(&mut self, segment: &str) {
         if let Some((_, segment)) = self.segments.get_mut(segment) {
-            segment[what] = holds.into();
+            segment["unsynced"] = true.into();
         }
     }
 

@@ -309,7 +309,7 @@ impl Keeper {
             }
             (ToKeeper::Sealed { name }, _) => _ = self.held.segments.remove(&name),
             // The successor finds it in what it is told of the segment.
-            (ToKeeper::Unsynced { name }, _) => self.held.mark(&name, "unsynced", true),
+            (ToKeeper::Unsynced { name }, _) => self.held.mark_unsynced(&name),
             (ToKeeper::Over { slot }, _) => {
                 self.held.release(slot);
                 // Said again only when that is over, not each time the last slot is taken.

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd as _, FromRawFd as _, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt as _;
 use std::time::{Duration, Instant};
 
@@ -107,60 +107,32 @@ unsafe fn take(number: RawFd) -> anyhow::Result<OwnedFd> {
 /// A new keeper, ready to go.
 pub(super) struct Ready {
     command: std::process::Command,
-    file: File,
-    /// What `command` runs, by its descriptor.
-    _binary: Binary,
+    /// The inventory, and what `command` runs, which it finds by their descriptors.
+    _open: (File, Binary),
 }
 
 impl Ready {
-    /// Puts it in the place of `keeper`. Returns, with everything as it was, only if that fails.
-    pub(super) fn go(mut self, keeper: &Keeper) -> anyhow::Error {
-        let error = self.command.exec();
-        self.give_up(keeper);
-        anyhow::Error::from(error).context("cannot be started")
-    }
-
-    /// It is not to be, or not now.
-    pub(super) fn give_up(self, keeper: &Keeper) {
-        let _ = self.pass_on(keeper, FdFlags::CLOEXEC);
-    }
-
-    /// Has the programs that are started from here on find the descriptors open, or not.
-    fn pass_on(&self, keeper: &Keeper, flags: FdFlags) -> rustix::io::Result<()> {
-        self.passed(keeper).into_iter().try_for_each(|descriptor| fcntl_setfd(descriptor, flags))
-    }
-
-    /// Whether the new program can take all of it up. It has so much time: nobody is served by this keeper meanwhile.
-    async fn is_understood(&self, trial: &mut std::process::Command) -> anyhow::Result<bool> {
-        const TIME: Duration = Duration::from_secs(5);
-        let mut child = trial.spawn().context("cannot be started")?;
-        let deadline = Instant::now() + TIME;
-        loop {
-            if let Some(status) = child.try_wait()? {
-                return Ok(status.success());
-            }
-            if Instant::now() > deadline {
-                let _ = child.kill();
-                let _ = child.wait();
-                return Ok(false);
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    }
-
-    /// The descriptors that it is to find open.
-    fn passed<'k>(&'k self, keeper: &'k Keeper) -> Vec<BorrowedFd<'k>> {
-        let held = &keeper.held;
-        let listeners = keeper.listeners.iter().map(AsFd::as_fd);
-        let connections = held.connections.values().map(|connection| connection.socket.as_fd());
-        let segments = held.segments.values().map(|(file, _)| file.as_fd());
-        let worker = keeper.worker.iter().map(AsFd::as_fd);
-        let own = [self.file.as_fd(), keeper.note.as_fd(), keeper.data_dir.as_fd()];
-        own.into_iter().chain(listeners).chain(connections).chain(segments).chain(worker).collect()
+    /// Puts it in the place of this one. Returns only if that fails.
+    pub(super) fn go(mut self) -> anyhow::Error {
+        anyhow::Error::from(self.command.exec()).context("cannot be started")
     }
 }
 
-/// Writes down what `keeper` holds, and has the binary on disk try whether it understands that.
+/// Has the programs that are started from here on find what `keeper` holds open, or closed.
+pub(super) fn pass_on(keeper: &Keeper, open: bool) -> rustix::io::Result<()> {
+    let held = &keeper.held;
+    let listeners = keeper.listeners.iter().map(AsFd::as_fd);
+    let connections = held.connections.values().map(|connection| connection.socket.as_fd());
+    let segments = held.segments.values().map(|(file, _)| file.as_fd());
+    let worker = keeper.worker.iter().map(AsFd::as_fd);
+    let own = [keeper.note.as_fd(), keeper.data_dir.as_fd()];
+    let mut all = own.into_iter().chain(listeners).chain(connections).chain(segments).chain(worker);
+    let flags = if open { FdFlags::empty() } else { FdFlags::CLOEXEC };
+    all.try_for_each(|descriptor| fcntl_setfd(descriptor, flags))
+}
+
+/// Writes down what `keeper` holds, and has the binary on disk try whether it understands that. From then on all of it is
+/// [passed on](pass_on) to whatever is started.
 pub(super) async fn prepare(keeper: &Keeper) -> anyhow::Result<Ready> {
     let worker = keeper.worker.as_ref().context("no worker")?;
     let held = &keeper.held;
@@ -194,18 +166,29 @@ pub(super) async fn prepare(keeper: &Keeper) -> anyhow::Result<Ready> {
         command
     };
     let (mut trial, command) = (command(), command());
-    let ready = Ready { command, file, _binary: binary };
-    ready.pass_on(keeper, FdFlags::empty())?;
-    match ready.is_understood(trial.env(TRIAL, "1")).await {
-        Ok(true) => Ok(ready),
-        Ok(false) => {
-            ready.give_up(keeper);
-            bail!("{}: does not understand what this version leaves; restart the service instead", path.display());
+    fcntl_setfd(&file, FdFlags::empty())?;
+    pass_on(keeper, true)?;
+    if !is_understood(trial.env(TRIAL, "1")).await? {
+        bail!("{}: does not understand what this version leaves; restart the service instead", path.display());
+    }
+    Ok(Ready { command, _open: (file, binary) })
+}
+
+/// Whether the new program can take all of it up. It has so much time: nobody is served by this keeper meanwhile.
+async fn is_understood(trial: &mut std::process::Command) -> anyhow::Result<bool> {
+    const TIME: Duration = Duration::from_secs(5);
+    let mut child = trial.spawn().context("cannot be started")?;
+    let deadline = Instant::now() + TIME;
+    loop {
+        if let Some(status) = child.try_wait()? {
+            return Ok(status.success());
         }
-        Err(error) => {
-            ready.give_up(keeper);
-            Err(error)
+        if Instant::now() > deadline {
+            let _ = child.kill();
+            let _ = child.wait();
+            return Ok(false);
         }
+        tokio::time::sleep(Duration::from_millis(5)).await;
     }
 }
 

@@ -99,19 +99,19 @@ impl Keeper {
                 }
             }
         };
-        tokio::select! {
+        let asked = tokio::select! {
             biased;
-            asked = before => {
-                if let Ok(ready) = prepared {
-                    ready.give_up(self);
-                }
-                return Some(asked);
+            asked = before => Some(asked),
+            () = sleep(Duration::from_millis(1)) => {
+                self.to_be_replaced = false;
+                let error = prepared.map_or_else(|error| error, replace::Ready::go);
+                log::error!("the keeper cannot be replaced: {error:#}; it goes on");
+                None
             }
-            () = sleep(Duration::from_millis(1)) => {}
+        };
+        if let Err(error) = replace::pass_on(self, false) {
+            log::error!("a bug: what is held cannot be kept from workers: {error}");
         }
-        self.to_be_replaced = false;
-        let error = prepared.map_or_else(|error| error, |ready| ready.go(self));
-        log::error!("the keeper cannot be replaced: {error:#}; it goes on");
-        None
+        asked
     }
 }
