@@ -152,6 +152,9 @@ impl Drop for Server {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("what the server logged:\n{}", self.log());
+        }
     }
 }
 
