@@ -146,6 +146,7 @@ pub fn kill(signal: &str, id: u32) -> bool {
 }
 
 impl Drop for Server {
+    #[expect(clippy::print_stderr, reason = "the tests' runner shows it with the failure")]
     fn drop(&mut self) {
         for id in self.workers() {
             kill("-KILL", id);

@@ -12,7 +12,8 @@ use tokio::net::TcpStream;
 use crate::channel::ToKeeper;
 use crate::framing::Framing;
 use crate::socket;
-use crate::thread::{Incoming, Intake, Stop, Thread};
+use crate::stop::Stop;
+use crate::thread::{Incoming, Intake, Thread};
 use crate::writer::Origin;
 
 /// Turns that a connection takes before the others have theirs.
@@ -42,6 +43,11 @@ enum Ending {
 }
 
 impl Ending {
+    /// How a connection ends when its worker stops.
+    fn of(stop: Stop) -> Self {
+        if stop == Stop::HandOver { Self::HandOver } else { Self::Stopping }
+    }
+
     /// What became of an incomplete last line.
     fn why(self) -> &'static str {
         match self {
@@ -113,7 +119,7 @@ impl Connection {
                 Err(ending) => return self.finish(ending).await,
             };
             if self.thread.storage_is_down() && !self.wait_for_storage().await {
-                let ending = self.stopping();
+                let ending = Ending::of(self.thread.serving.stop.now());
                 return self.finish(ending).await;
             }
             match self.turn(ready)? {
@@ -130,7 +136,6 @@ impl Connection {
 
     /// Waits until there is something to read, or a reason to end.
     async fn ready(&self) -> io::Result<Result<Ready, Ending>> {
-        let mut stop = self.thread.serving.stop.clone();
         let readable = async {
             match self.thread.serving.shared.config.idle_timeout {
                 None => Ok(self.socket.ready(Interest::READABLE).await),
@@ -139,7 +144,7 @@ impl Connection {
         };
         tokio::select! {
             biased;
-            _ = stop.wait_for(|stop| *stop != Stop::No) => Ok(Err(self.stopping())),
+            stop = self.thread.serving.stop.begun() => Ok(Err(Ending::of(stop))),
             ready = readable => match ready {
                 Ok(ready) => Ok(Ok(ready?)),
                 Err(_) => Ok(Err(Ending::Idle)),
@@ -149,28 +154,22 @@ impl Connection {
 
     /// Waits for a chance to write; false when the program is stopping and its time is up.
     async fn wait_for_storage(&self) -> bool {
-        let mut stop = self.thread.serving.stop.clone();
-        let already = *stop.borrow() != Stop::No;
+        let stop = &self.thread.serving.stop;
+        let already = stop.now() != Stop::No;
         tokio::select! {
             () = self.thread.storage_retry() => true,
-            stop = stop.wait_for(|stop| *stop != Stop::No), if !already => stop.is_ok_and(|stop| *stop != Stop::HandOver),
+            stop = stop.begun(), if !already => stop != Stop::HandOver,
             () = self.time_is_up(), if already => false,
         }
     }
 
     /// Waits for the deadline of stopping.
     async fn time_is_up(&self) {
-        let stop = *self.thread.serving.stop.borrow();
-        match stop {
+        match self.thread.serving.stop.now() {
             Stop::Drain(deadline) => tokio::time::sleep_until(deadline.into()).await,
             Stop::HandOver => {}
             Stop::No => std::future::pending().await,
         }
-    }
-
-    /// How the connection ends when the worker stops.
-    fn stopping(&self) -> Ending {
-        if *self.thread.serving.stop.borrow() == Stop::HandOver { Ending::HandOver } else { Ending::Stopping }
     }
 
     /// Takes what the kernel holds, then the unfinished line, and closes.
@@ -181,7 +180,7 @@ impl Connection {
         let (mut turns, mut quiet, mut deaf) = (0, true, false);
         let linger_until = Instant::now() + LINGER;
         loop {
-            let time_left = match *self.thread.serving.stop.borrow() {
+            let time_left = match self.thread.serving.stop.now() {
                 Stop::No => true,
                 Stop::Drain(deadline) => Instant::now() < deadline,
                 Stop::HandOver => return Ok(Ending::HandOver),

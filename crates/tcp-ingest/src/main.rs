@@ -26,6 +26,7 @@ mod report;
 mod socket;
 mod stats;
 mod stdin;
+mod stop;
 mod take_up;
 mod thread;
 mod worker;

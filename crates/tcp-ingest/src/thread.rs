@@ -5,10 +5,10 @@ use std::net::{SocketAddr, TcpStream};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use models::Decoder;
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinSet, LocalSet};
 
 use crate::batch::{Batch, Bounds, Judge};
@@ -16,6 +16,7 @@ use crate::connection;
 use crate::files::remedy;
 use crate::note::{Note, Row};
 use crate::program::Shared;
+use crate::stop::Stopping;
 use crate::worker::ToKeeperSender;
 use crate::writer::{Keeper, Writer, max_hours};
 
@@ -31,21 +32,10 @@ pub(crate) struct Incoming {
     pub(crate) new: bool,
 }
 
-/// Whether to stop, and how.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
-    /// Not at all.
-    No,
-    /// What the connections hold is taken, until this time at the latest.
-    Drain(Instant),
-    /// At once: another worker goes on.
-    HandOver,
-}
-
 /// What a thread needs to serve connections.
 pub(crate) struct Serving {
     pub(crate) shared: Shared,
-    pub(crate) stop: watch::Receiver<Stop>,
+    pub(crate) stop: Stopping,
     pub(crate) keeper: ToKeeperSender,
     pub(crate) note: Arc<Note>,
     /// Which thread it is.

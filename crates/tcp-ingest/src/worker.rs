@@ -14,7 +14,7 @@ use layout::Anchor;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 
 use crate::args::Config;
 use crate::channel::{Channel, ToKeeper, ToWorker, Wait};
@@ -25,8 +25,9 @@ use crate::pass_on::PassOn;
 use crate::program::{Beside, Shared, recover};
 use crate::report::Reporter;
 use crate::stats::Stats;
+use crate::stop::{Stop, Stopping};
 use crate::take_up::{self, Left};
-use crate::thread::{self, Incoming, Serving, Stop};
+use crate::thread::{self, Incoming, Serving};
 
 /// What came without its descriptor, for which there was no room.
 const NO_DESCRIPTOR: &str =
@@ -77,7 +78,7 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     // Only now: what the keeper holds is ours to judge, and no orphan.
     recover(&shared.config, &shared.anchor);
 
-    let (stop, stopping) = watch::channel(Stop::No);
+    let (stop, stopping) = Stopping::channel();
     let threads = note.rows().min(shared.config.workers);
     let mut dispatch = Dispatch { threads: Vec::new(), next: 0, stats: Arc::clone(&shared.stats) };
     let mut handles = Vec::new();

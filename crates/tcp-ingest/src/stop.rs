@@ -1,0 +1,68 @@
+//! Whether a worker is to stop, and how: said by its first thread, seen by those that serve.
+
+use std::future::pending;
+use std::time::Instant;
+
+use tokio::sync::watch;
+
+/// Whether to stop, and how.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// Not at all.
+    No,
+    /// What the connections hold is taken, until this time at the latest.
+    Drain(Instant),
+    /// At once: another worker goes on.
+    HandOver,
+}
+
+/// What is said of it. Only values leave this: a guard of the channel's lock that lives while the same thread asks again
+/// waits for whoever is about to say something, who waits for that guard.
+#[derive(Debug, Clone)]
+pub(crate) struct Stopping(watch::Receiver<Stop>);
+
+impl Stopping {
+    /// Not to stop, until the sender says otherwise.
+    pub(crate) fn channel() -> (watch::Sender<Stop>, Self) {
+        let (sender, receiver) = watch::channel(Stop::No);
+        (sender, Self(receiver))
+    }
+
+    /// What was said last.
+    pub(crate) fn now(&self) -> Stop {
+        *self.0.borrow()
+    }
+
+    /// Waits until it is said how to stop.
+    pub(crate) async fn begun(&self) -> Stop {
+        let mut receiver = self.0.clone();
+        let begun = receiver.wait_for(|stop| *stop != Stop::No).await.map(|stop| *stop);
+        match begun {
+            Ok(stop) => stop,
+            // Nobody will say anything.
+            Err(_) => pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_was_told_can_ask_again_while_more_is_about_to_be_said() {
+        let (sender, stopping) = Stopping::channel();
+        sender.send(Stop::HandOver).unwrap();
+        tokio::select! {
+            biased;
+            stop = stopping.begun() => {
+                let saying = std::thread::spawn(move || sender.send_if_modified(|stop| *stop == Stop::No));
+                std::thread::sleep(Duration::from_millis(20));
+                assert_eq!(stopping.now(), stop);
+                assert!(!saying.join().unwrap());
+            }
+        }
+    }
+}
