@@ -118,7 +118,8 @@ impl Maker<'_> {
         let Recipe { query, tables } = self.recipe;
         let lineage = Lineage::Query { query: query.clone(), inputs: inputs.clone(), tables: tables.clone() };
         let draft = self.tree.draft_parquet(self.lock, &self.query.name, hour)?;
-        let copy = engine::copy_statement(&session.select(), &draft, &Commit::new(lineage));
+        let commit = Commit::new(lineage).at(&self.query.name, hour);
+        let copy = engine::copy_statement(&session.select(), &draft, &commit);
         if let Err(error) = session.run(hour, inputs, &copy) {
             session.check_inputs(hour, inputs)?;
             let files = inputs.keys().map(|dataset| self.tree.parquet(dataset, hour).display().to_string());

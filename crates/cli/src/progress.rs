@@ -1,9 +1,10 @@
 //! A progress bar for long work, where somebody watches. What is said meanwhile stands on lines of its own.
 
+use std::fmt;
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
+use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, WeakProgressBar};
 use log::{Log, Metadata, Record};
 
 /// The bar that was made last: a program shows one at a time.
@@ -11,12 +12,12 @@ static SHOWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
 
 /// A bar over `steps` steps called `what` (as in "hours"), on stderr if that is a terminal, else invisible.
 pub fn progress(what: &'static str, steps: u64) -> ProgressBar {
-    bar(steps, "{wide_bar} {pos}/{len} {prefix}  {msg}  {eta} left").with_prefix(what)
+    bar(steps, "{wide_bar} {pos}/{len} {prefix}  {msg}  {left} left").with_prefix(what)
 }
 
 /// A bar over so many `bytes`, which shows its message, bytes per second and the time left.
 pub fn progress_of_bytes(bytes: u64) -> ProgressBar {
-    bar(bytes, "{wide_bar} {msg}, {decimal_bytes_per_sec}, {eta} left")
+    bar(bytes, "{wide_bar} {msg}, {decimal_bytes_per_sec}, {left} left")
 }
 
 fn bar(steps: u64, template: &str) -> ProgressBar {
@@ -26,9 +27,15 @@ fn bar(steps: u64, template: &str) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(5));
     *SHOWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
     match ProgressStyle::with_template(template) {
-        Ok(style) => bar.with_style(style),
+        Ok(style) => bar.with_style(style.with_key("left", time_left)),
         Err(_) => bar,
     }
+}
+
+/// The time that is left, as long as nothing is done a question mark.
+fn time_left(state: &ProgressState, out: &mut dyn fmt::Write) {
+    // An error of a string that is written to, which has none.
+    let _ = if state.pos() == 0 { out.write_char('?') } else { write!(out, "{:#}", HumanDuration(state.eta())) };
 }
 
 /// Runs `print`, which may print to a terminal, with the progress bar out of the way. Not to be called inside itself.

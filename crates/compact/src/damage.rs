@@ -8,8 +8,8 @@ use std::io::{BufWriter, Write as _};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use layout::{Draft, Name, Rejected, Tree, fault};
-use models::{Decoder, Model, Reason};
+use layout::{Draft, Hour, Name, Rejected, Tree, fault};
+use models::{Decoder, Model, Reason, Rejection, Value};
 
 use crate::count::Counted;
 use crate::lines::{Block, Limits, LineReader, lines};
@@ -76,10 +76,13 @@ fn each_damaged(
         let used = match block {
             Block::End => return Ok(damaged),
             Block::Lines(block) => {
+                let mut row = Vec::new();
                 for bytes in lines(block) {
                     line += 1;
                     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-                    if let Err(rejection) = decoder.record(bytes, &mut Vec::new()) {
+                    let judged =
+                        decoder.record(bytes, &mut row).and_then(|()| in_hour(model, &row, segment.segment.hour));
+                    if let Err(rejection) = judged {
                         damaged += 1;
                         let (reason, detail) = (rejection.reason, &*rejection.detail);
                         each(Damage { line, from: 0, partial: false, reason, detail, bytes })?;
@@ -100,6 +103,21 @@ fn each_damaged(
             }
         };
         reader.consume(used);
+    }
+}
+
+/// A rejection of a row whose time is in another hour than its segment.
+fn in_hour(model: &Model, row: &[Value<'_>], hour: Hour) -> Result<(), Rejection> {
+    let Some(index) = model.placed_by() else { return Ok(()) };
+    let (column, time) = (model.columns.get(index).map_or("", |column| column.name), row.get(index));
+    match time {
+        Some(Value::Micros(micros)) if hour.contains(*micros) => Ok(()),
+        Some(Value::Micros(micros)) => {
+            let time = DateTime::from_timestamp_micros(*micros).unwrap_or_default();
+            let detail = format!("`{column}` is {time:?}, and the segment's hour is {hour}");
+            Err(Rejection::new(Reason::TimeOutOfBounds, detail))
+        }
+        _ => Err(Rejection::new(Reason::MissingField, format!("no `{column}`"))),
     }
 }
 

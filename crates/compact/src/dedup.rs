@@ -45,3 +45,8 @@ pub(crate) fn without_repeated(connection: &Connection, rows: &str) -> anyhow::R
         equal.join(" AND ")
     ))
 }
+
+/// Gives the memory back that the repeated rows of an hour took.
+pub(crate) fn forget_repeated(connection: &Connection) -> duckdb::Result<()> {
+    connection.execute_batch(&format!("DROP TABLE IF EXISTS {TABLE}"))
+}

@@ -6,12 +6,13 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use duckdb::Connection;
-use layout::{Commit, DatasetLock, Draft, Name, SealedSegment, SegmentCount, Tree, fault};
+use layout::{Commit, DatasetLock, Draft, Hour, Name, SealedSegment, SegmentCount, Tree, fault};
 use models::Model;
 
 use crate::count::{Counted, count};
 use crate::damage::{Damaged, collect};
 use crate::dedup;
+use crate::failures::Failures;
 use crate::listing::Listing;
 use crate::meter::Meter;
 use crate::plan::{HourPlan, Published, lineage};
@@ -29,6 +30,15 @@ pub(crate) struct Stream<'t> {
     pub(crate) dedup: bool,
     pub(crate) meter: Meter,
     pub(crate) listing: &'t Listing,
+    pub(crate) failures: &'t Failures,
+}
+
+impl Stream<'_> {
+    /// Tells of an hour that failed; returns how many that are.
+    pub(crate) fn failed(&self, hour: Hour, error: &anyhow::Error) -> u64 {
+        self.failures.tell(self.name, hour, error);
+        1
+    }
 }
 
 /// An hour that is ready to be published.
@@ -154,7 +164,8 @@ impl Work<'_> {
         });
         let counts: Vec<_> = counts.collect();
         let left_out = published.map_or(0, |file| file.duplicates) + supposed.duplicates;
-        let commit = Commit::deduplicated(lineage(published, &counts), left_out);
+        let lineage = lineage(published, &counts);
+        let commit = Commit::deduplicated(lineage, left_out).at(self.stream.name, self.plan.hour);
         let draft = self.stream.tree.draft_parquet(&self.stream.lock, self.stream.name, self.plan.hour)?;
         let registered = self.sources.add(self.segments.clone());
         let mut rows = select(published.map(|_| draft.target()), &registered.table());
@@ -162,7 +173,15 @@ impl Work<'_> {
             rows = dedup::without_repeated(self.connection, &rows)?;
         }
         let copy = || engine::copy_to_draft(self.connection, &rows, &draft, &commit);
-        self.watched(&registered.source, if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 }, copy)?;
+        let copied = self.watched(&registered.source, if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 }, copy);
+        if published.is_some() {
+            copied.context(
+                "its old file and the new segments cannot be put together (--verify tells if it is damaged)",
+            )?;
+        } else {
+            copied?;
+        }
+        dedup::forget_repeated(self.connection)?;
         let damaged = tallies(&registered.source)?;
         if damaged == supposed.damaged {
             reconcile(&draft, &commit, published, &counts, supposed.duplicates)?;

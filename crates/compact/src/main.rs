@@ -11,6 +11,7 @@ mod args;
 mod count;
 mod damage;
 mod dedup;
+mod failures;
 mod hour;
 mod lines;
 mod listing;

@@ -99,7 +99,7 @@ pub(crate) fn plan(found: Found) -> anyhow::Result<HourPlan> {
          the hour's record (.expired.json in its folder of parquet/) to make the hour from it alone",
         cli::count(found.segments.len(), "segment")
     );
-    let published = found.published.transpose().map_err(unusable)?.map(published).transpose()?;
+    let published = found.published.transpose().map_err(|error| unusable(&error))?.map(published).transpose()?;
     let listed: HashSet<_> = published.iter().flat_map(|file| &file.segments).map(|count| &count.name).collect();
     let bytes = found.segments.iter().map(|(_, len)| len).sum();
     let segments = found.segments.into_iter().map(|(segment, _)| segment);
@@ -111,18 +111,18 @@ fn published(commit: Commit) -> anyhow::Result<Published> {
     match commit.lineage {
         Lineage::Segments(segments) => Ok(Published { segments, duplicates: commit.duplicates, rows: commit.rows }),
         Lineage::Query { .. } => anyhow::bail!(
-            "its Parquet file is an aggregate's, not a compacted stream's: move it out of the tree and run compact again"
+            "its Parquet file is an aggregate's, not a compacted stream's: move it out of the tree, then run compact again"
         ),
     }
 }
 
-fn unusable(error: layout::Error) -> anyhow::Error {
-    let advice = if cli::is_refused(&error) {
-        "make the file readable"
+fn unusable(error: &layout::Error) -> anyhow::Error {
+    let advice = if cli::is_refused(error) {
+        "make it readable"
     } else {
-        "put the file back from a backup, or move it out of the tree to make the hour from the segments that are there"
+        "put the right file back (from a backup), or move it out of the tree and lose what only it holds"
     };
-    anyhow::Error::new(error).context(format!("the hour's segments are kept: {advice}, then run compact again"))
+    anyhow::anyhow!("{error}: {advice}, then run compact again")
 }
 
 /// The lineage of the hour's Parquet file when segments with these counts have been added to it.

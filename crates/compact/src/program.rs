@@ -9,6 +9,7 @@ use layout::{Area, DatasetLock, Hour, HourRange, Name, Tree};
 use models::Model;
 
 use crate::args::Args;
+use crate::failures::{self, Failures};
 use crate::hour::Stream;
 use crate::listing::Listing;
 use crate::meter::Meter;
@@ -29,10 +30,11 @@ pub(crate) fn program(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome
     let mut summary = Summary::default();
     let streams = streams(&tree, args, &mut summary)?;
     let listing = Listing::new(args.list.terminator());
+    let failures = Failures::default();
     if args.plan.dry_run {
         let plans: Vec<_> = streams
             .into_iter()
-            .map(|(name, _)| Ok((name.clone(), plans(&tree, &name, range, &mut summary)?)))
+            .map(|(name, _)| Ok((name.clone(), plans(&tree, &name, range, &mut summary, &failures)?)))
             .collect::<anyhow::Result<_>>()?;
         if listing.is_wanted() {
             list_plans(&listing, &tree, &plans);
@@ -41,17 +43,19 @@ pub(crate) fn program(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome
             let format = args.format.unwrap_or(Format::Table);
             print_plans(std::io::stdout().lock(), format, &plans).context("cannot print")?;
         }
+        failures.sum_up();
         return Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Partial });
     }
     let mut locked = Vec::new();
     let mut errors = Vec::new();
     for (name, model) in streams {
-        match compact(args, &tree, &name, model, range, now, &listing) {
+        match compact(args, &tree, &name, model, range, now, (&listing, &failures)) {
             Ok(Some(done)) => summary.add(&done),
             Ok(None) => locked.push(name),
-            Err(error) => errors.push(error.context(format!("{name}: cannot be compacted"))),
+            Err(error) => errors.push(failures::with_remedy(error).context(format!("{name}: cannot be compacted"))),
         }
     }
+    failures.sum_up();
     summary.log(started.elapsed());
     if let Err(error) = listing.finish() {
         log::error!("the list of published files cannot be printed to its end: {error}; the files are published");
@@ -73,7 +77,8 @@ fn streams(tree: &Tree, args: &Args, summary: &mut Summary) -> anyhow::Result<Ve
             None => {
                 let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
                 log::error!(
-                    "{name}: there is no such stream; known are {}. Its files are left alone",
+                    "raw/{name}: there is no stream of this name (there are {}): its files are left alone; move the \
+                     folder out of raw/",
                     known.join(", ")
                 );
                 summary.failed += 1;
@@ -84,13 +89,22 @@ fn streams(tree: &Tree, args: &Args, summary: &mut Summary) -> anyhow::Result<Ve
 }
 
 /// The plans for a stream. An hour that cannot be planned is named and counted as failed.
-fn plans(tree: &Tree, name: &Name, range: HourRange, summary: &mut Summary) -> anyhow::Result<Vec<HourPlan>> {
+fn plans(
+    tree: &Tree,
+    name: &Name,
+    range: HourRange,
+    summary: &mut Summary,
+    failures: &Failures,
+) -> anyhow::Result<Vec<HourPlan>> {
     let mut plans = Vec::new();
     for found in survey(tree, name, range)? {
         let hour = found.hour;
         match plan(found) {
             Ok(plan) => plans.push(plan),
-            Err(error) => summary.fail(name, hour, &error),
+            Err(error) => {
+                failures.tell(name, hour, &error);
+                summary.failed += 1;
+            }
         }
     }
     Ok(plans)
@@ -104,7 +118,7 @@ fn compact(
     model: &'static Model,
     range: HourRange,
     now: DateTime<Utc>,
-    listing: &Listing,
+    (listing, failures): (&Listing, &Failures),
 ) -> anyhow::Result<Option<Summary>> {
     let mut summary = Summary::default();
     if tree.sealed_segments(Area::Raw, name, range)?.is_empty() {
@@ -112,15 +126,16 @@ fn compact(
     }
     let Some(lock) = DatasetLock::try_acquire(tree, name)? else { return Ok(None) };
     // What was seen before the lock was had may have been compacted since.
-    let plans = plans(tree, name, range, &mut summary)?;
+    let plans = plans(tree, name, range, &mut summary, failures)?;
     let meter = Meter::new(&plans);
-    let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, meter, listing };
+    let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, meter, listing, failures };
     summary.add(&run(&stream, plans, &args.session)?);
     Ok(Some(summary))
 }
 
 /// The exit status: 3 when something failed or went to quarantine, 75 when only a lock stood in the way, 1 when nothing
-/// at all could be done.
+/// at all could be looked at. An hour that fails each time is 3 also when there is nothing else to do: what comes after
+/// compact goes on with the others.
 fn outcome(summary: &Summary, locked: &[Name], mut errors: Vec<anyhow::Error>) -> anyhow::Result<Outcome> {
     let locked: Vec<_> = locked.iter().map(Name::as_str).collect();
     let busy = (!locked.is_empty())

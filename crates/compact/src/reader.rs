@@ -2,7 +2,8 @@
 //!
 //! DuckDB's own JSON reader accepts other lines than the decoder does, and turns what it cannot read into rows of NULLs. So
 //! rows come from [`models::Decoder`], on as many threads as there are pieces to read, and every line is counted: accepted
-//! and in the rows, or damaged and left out.
+//! and in the rows, or damaged and left out. A line whose time is in another hour than its segment is damaged: somebody has
+//! moved or copied the segment, and its rows would be counted where nobody looks for them.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -139,6 +140,7 @@ impl Cursor {
     /// Adds rows behind the first `rows` until the piece is done or the columns are full; returns how many there are then.
     fn fill(&mut self, source: &Source, columns: &mut Columns<'_>, mut rows: usize) -> Result<usize, Box<dyn Error>> {
         let Some((segment, tally)) = source.segments.get(self.segment) else { return Err("no such segment".into()) };
+        let (hour, placed_by) = (segment.segment.hour, source.model.placed_by());
         let before = rows;
         let mut damaged = 0;
         while !columns.is_full(rows) {
@@ -154,7 +156,8 @@ impl Cursor {
                     for line in lines(block) {
                         let Some(mut row) = columns.row(rows) else { break };
                         used += line.len();
-                        if self.decoder.record_into(line.strip_suffix(b"\n").unwrap_or(line), &mut row).is_ok() {
+                        let line = line.strip_suffix(b"\n").unwrap_or(line);
+                        if self.decoder.record_into(line, &mut row).is_ok() && row.is_in(placed_by, hour) {
                             row.finish()?;
                             rows += 1;
                         } else {

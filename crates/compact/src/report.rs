@@ -1,11 +1,12 @@
 //! What is said: the plan of `--dry-run`, failures as they happen, the summary of `-v`, the exit status.
 
+use std::fmt;
 use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::{Format, Table, count};
-use layout::{Hour, Name, Tree};
+use layout::{Name, Tree};
 use serde_json::Value;
 
 use crate::hour::Ready;
@@ -52,34 +53,34 @@ impl Summary {
         self.failed += other.failed;
     }
 
-    /// Names an hour that failed.
-    pub(crate) fn fail(&mut self, stream: &Name, hour: Hour, error: &anyhow::Error) {
-        log::error!("{stream} {hour}: {}; nothing is lost: put it right and run compact again", engine::explain(error));
-        self.failed += 1;
-    }
-
     /// One line for `-v`, with what went to quarantine as a warning.
     pub(crate) fn log(&self, took: Duration) {
-        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-        let megabytes = self.bytes as f64 / 1e6;
         let seconds = took.as_secs_f64();
-        let Self { hours, rows, damaged, failed, .. } = self;
-        let duplicates = match self.duplicates {
-            0 => String::new(),
-            n => format!("{} removed, ", count(n, "duplicate")),
-        };
-        log::info!(
-            "{}, {}, {megabytes:.1} MB of raw segments in {seconds:.2} s ({:.0} MB/s), {duplicates}{} to quarantine, \
-             {failed} failed",
-            count(hours, "hour"),
-            count(rows, "row"),
-            megabytes / seconds.max(0.001),
-            count(damaged, "line"),
-        );
-        if *damaged > 0 {
-            let damaged = count(damaged, "damaged line");
+        let rate = self.megabytes() / seconds.max(0.001);
+        log::info!("{}, {self} in {seconds:.2} s ({rate:.0} MB/s), {} failed", count(self.hours, "hour"), self.failed);
+        if self.damaged > 0 {
+            let damaged = count(self.damaged, "damaged line");
             log::warn!("{damaged} went to quarantine; all other lines of the segments are in Parquet");
         }
+    }
+
+    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+    fn megabytes(&self) -> f64 {
+        self.bytes as f64 / 1e6
+    }
+}
+
+/// Rows and what they were made of.
+impl fmt::Display for Summary {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", count(self.rows, "row"))?;
+        if self.duplicates > 0 {
+            write!(f, ", {} removed", count(self.duplicates, "duplicate"))?;
+        }
+        if self.damaged > 0 {
+            write!(f, ", {} to quarantine", count(self.damaged, "line"))?;
+        }
+        write!(f, ", {:.1} MB of raw segments", self.megabytes())
     }
 }
 

@@ -98,13 +98,16 @@ fn batch(stream: &Stream<'_>, plans: &[HourPlan], prepare: &dyn Fn(&HourPlan) ->
                 made.push((plan, Summary::of(plan, &hour)));
                 ready.push(hour);
             }
-            Err(error) => summary.fail(stream.name, plan.hour, &error),
+            Err(error) => summary.failed += stream.failed(plan.hour, &error),
         }
     }
     match finish(stream, &made, ready) {
-        Ok(()) => made.iter().for_each(|(_, done)| summary.add(done)),
+        Ok(()) => made.iter().for_each(|(plan, done)| {
+            log::debug!("{} {}: {}, {done}", stream.name, plan.hour, plan.action().as_str());
+            summary.add(done);
+        }),
         Err(error) => match &*made {
-            [(plan, _)] => summary.fail(stream.name, plan.hour, &error),
+            [(plan, _)] => summary.failed += stream.failed(plan.hour, &error),
             made => made.iter().for_each(|(plan, done)| summary.add(&alone(stream, plan.hour, done, prepare))),
         },
     }
@@ -122,7 +125,7 @@ fn alone(
     let found = survey(stream.tree, stream.name, HourRange::only(hour));
     let plans = found.and_then(|found| found.into_iter().map(plan).collect::<anyhow::Result<Vec<_>>>());
     match plans.as_deref() {
-        Err(error) => summary.fail(stream.name, hour, error),
+        Err(error) => summary.failed += stream.failed(hour, error),
         Ok([plan]) if plan.action() != Action::DeleteListed => {
             summary.add(&batch(stream, std::slice::from_ref(plan), prepare));
         }

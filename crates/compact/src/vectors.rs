@@ -12,6 +12,7 @@ use std::ptr;
 use duckdb::Connection;
 use duckdb::core::{DataChunkHandle, LogicalTypeHandle};
 use duckdb::ffi;
+use layout::Hour;
 use models::{ColumnType, Row};
 
 /// The columns of a chunk that is being filled.
@@ -152,6 +153,15 @@ impl RowOf<'_, '_> {
             }
         }
         Ok(())
+    }
+
+    /// Whether the time in `column`, of timestamps, is in `hour`. A row that is not accepted is written over by the next.
+    #[inline]
+    pub(crate) fn is_in(&self, column: Option<usize>, hour: Hour) -> bool {
+        let Some(column) = column.and_then(|column| self.fields.get(column)) else { return true };
+        let Data::Int(data) = column.data else { return false };
+        // SAFETY: the row is below the capacity, and the decoder has given a value to each column.
+        hour.contains(unsafe { data.add(self.row).read() })
     }
 
     /// What an earlier try at this row left for `column` is void.

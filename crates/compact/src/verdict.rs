@@ -2,6 +2,8 @@
 
 use layout::{Commit, Error, Lineage, Name};
 
+use crate::failures;
+
 /// What reading an hour's Parquet file gave.
 #[derive(Debug)]
 pub(crate) struct Reading {
@@ -51,7 +53,13 @@ pub(crate) fn judge(dataset: &Name, reading: &Reading) -> Option<Problem> {
     }
     let values = match &reading.values {
         Ok(values) => values,
-        Err(error) => return damaged(format!("cannot be read to its end: {error}")),
+        Err(error) => {
+            let remedy = failures::remedy(error).map_or_else(
+                || format!("if it is damaged, {}; else verify again", cli::remedy(dataset)),
+                |remedy| format!("{remedy}, then verify again"),
+            );
+            return Some(Problem { what: format!("cannot be read to its end: {error}"), remedy });
+        }
     };
     if let Some(what) = miscounted(commit, values.rows) {
         return damaged(what);
@@ -75,8 +83,18 @@ fn miscounted(commit: &Commit, read: u64) -> Option<String> {
         }
         (_, Some(accounted)) if accounted == rows => None,
         (_, Some(accounted)) => {
-            Some(format!("has {}, and its commit record accounts for {accounted}", cli::count(rows, "row")))
+            let has = cli::count(rows, "row");
+            Some(format!("has {has}, and its commit record accounts for {accounted}{}", forgotten(commit, accounted)))
         }
+    }
+}
+
+/// What else may have made the numbers differ than damage.
+fn forgotten(commit: &Commit, accounted: u64) -> &'static str {
+    if commit.duplicates == 0 && commit.rows < accounted {
+        " (it is as it should be if duplicates were removed and a version that knows none has added to it since)"
+    } else {
+        ""
     }
 }
 

@@ -89,7 +89,7 @@ fn look_at_all<'t>(args: &Args, tasks: &'t [Task]) -> anyhow::Result<Vec<Verdict
         let work = |connection| move || look_at_some(&connection, tasks, untaken, bar);
         let workers: Vec<_> = connections.into_iter().map(|connection| scope.spawn(work(connection))).collect();
         for worker in workers {
-            found.extend(worker.join().map_err(|_| anyhow::anyhow!("a thread panicked; run it again"))??);
+            found.extend(worker.join().map_err(|_| anyhow::anyhow!("a thread panicked; run it again"))?);
         }
         anyhow::Ok(())
     })?;
@@ -103,27 +103,27 @@ fn look_at_some<'t>(
     tasks: &'t [Task],
     untaken: &AtomicUsize,
     bar: &ProgressBar,
-) -> anyhow::Result<Vec<Verdict<'t>>> {
+) -> Vec<Verdict<'t>> {
     let mut found = Vec::new();
     while let Some(task) = tasks.get(untaken.fetch_add(1, Ordering::Relaxed)) {
-        found.extend(look_at(connection, task)?);
+        found.extend(look_at(connection, task));
         bar.inc(1);
     }
-    Ok(found)
+    found
 }
 
 /// Looks at an hour until its file stays the same meanwhile; none if it is gone.
-fn look_at<'t>(connection: &Connection, task: &'t Task) -> anyhow::Result<Option<Verdict<'t>>> {
+fn look_at<'t>(connection: &Connection, task: &'t Task) -> Option<Verdict<'t>> {
     let path = &task.file.path;
     let mut verdict = Verdict { task, rows: 0, bytes: 0, problem: None, left: 0 };
     for _ in 0..LOOKS {
         let before = match identity(path) {
             Ok(Some(identity)) => identity,
-            Ok(None) => return Ok(None),
+            Ok(None) => return None,
             Err(error) => {
                 let remedy = "make it readable, or bring the disk back that it is on, and verify again".to_owned();
                 verdict.problem = Some(Problem { what: error.to_string(), remedy });
-                return Ok(Some(verdict));
+                return Some(verdict);
             }
         };
         let reading = read(connection, task);
@@ -132,19 +132,19 @@ fn look_at<'t>(connection: &Connection, task: &'t Task) -> anyhow::Result<Option
             verdict.problem = judge(&task.dataset, &reading);
             if let Ok(commit) = &reading.commit {
                 verdict.rows = commit.rows;
-                verdict.left = left_to_remove(commit, &task.segments)?;
+                verdict.left = left_to_remove(commit, &task.segments);
             }
-            return Ok(Some(verdict));
+            return Some(verdict);
         }
     }
     let what = "was replaced each time while it was read".to_owned();
     verdict.problem = Some(Problem { what, remedy: "verify again when nobody writes to it".to_owned() });
-    Ok(Some(verdict))
+    Some(verdict)
 }
 
 /// Reads an hour: its footer, and then every value.
 fn read(connection: &Connection, task: &Task) -> Reading {
-    let commit = Commit::read(&task.file.path);
+    let commit = Commit::read_at(&task.file.path, &task.dataset, task.file.hour);
     let values = match &commit {
         Ok(_) => values(connection, task).map_err(|error| engine::explain(&error)),
         Err(_) => Err("not looked at".to_owned()),
@@ -168,17 +168,15 @@ fn values(connection: &Connection, task: &Task) -> anyhow::Result<Values> {
 }
 
 /// How many of `segments` are listed by the commit record and in raw/ even now: a compact at work is about to remove them.
-fn left_to_remove(commit: &Commit, segments: &[SealedSegment]) -> anyhow::Result<usize> {
-    let Lineage::Segments(listed) = &commit.lineage else { return Ok(0) };
+fn left_to_remove(commit: &Commit, segments: &[SealedSegment]) -> usize {
+    let Lineage::Segments(listed) = &commit.lineage else { return 0 };
     if segments.is_empty() {
-        return Ok(0);
+        return 0;
     }
     let listed: HashSet<_> = listed.iter().map(|segment| &segment.name).collect();
-    let mut left = 0;
-    for segment in segments.iter().filter(|segment| listed.contains(&segment.name)) {
-        left += usize::from(layout::size(&segment.path)?.is_some());
-    }
-    Ok(left)
+    // One that cannot be looked at is compact's to tell of.
+    let is_there = |segment: &&SealedSegment| !matches!(layout::size(&segment.path), Ok(None));
+    segments.iter().filter(|segment| listed.contains(&segment.name)).filter(is_there).count()
 }
 
 /// Prints what is to be said of hours; with a format that was asked for, one row for every hour.

@@ -6,7 +6,7 @@ mod common;
 
 use std::path::Path;
 
-use common::{HOUR, lineage, parquet, quarantine, relative, sensors};
+use common::{HOUR, lineage, parquet, quarantine, relative, rows, sensors};
 use harness::{House, epoch, reading};
 use serde_json::Value;
 
@@ -137,7 +137,7 @@ fn a_segment_of_nothing_but_damage_leaves_an_hour_without_rows() {
 #[test]
 fn a_segment_that_cannot_be_read_fails_its_hour_only() {
     let house = House::new();
-    let beside = house.seal("telemetry", "2025-09-02T09", &[line(0)]);
+    let beside = house.seal("telemetry", "2025-09-02T09", &[reading(epoch("2025-09-02T09"), 0, 1.0)]);
     let good = house.seal("telemetry", HOUR, &[line(1)]);
     // A link to itself: root could read a file without permissions.
     let link = good.with_file_name(good.file_name().unwrap().to_str().unwrap().replace("10.", "09."));
@@ -149,6 +149,30 @@ fn a_segment_that_cannot_be_read_fails_its_hour_only() {
     std::fs::remove_file(&link).unwrap();
     house.run("compact", "").expect(0);
     assert_eq!(sensors(&house), [0, 1]);
+}
+
+#[test]
+fn a_line_of_another_hour_than_its_segment_is_damage() {
+    let house = House::new();
+    let (first, last) = (epoch(HOUR), epoch(HOUR) + 3599);
+    let lines = [first - 1, first, last, last + 1].map(|time| reading(time, time - first, 1.0));
+    house.seal("telemetry", HOUR, &lines);
+    let record = |micros: i64| {
+        format!(r#"{{"arrival_time_us":{micros},"message":{{"kind":"Temperature","value":1,"unit":"Celsius"}}}}"#)
+    };
+    let records = [first * 1_000_000 - 1, first * 1_000_000].map(record);
+    house.seal("measurement", HOUR, &records);
+    let run = house.run("compact", "").expect(3);
+    assert!(run.stderr.contains("`timestamp` is 2025-09-02T09:59:59Z, and the segment's hour is"), "{}", run.stderr);
+    assert_eq!(sensors(&house), [0, 3599]);
+    assert_eq!(rows(&parquet(&house, "measurement", HOUR)).len(), 1);
+    let records: Vec<_> = quarantine(&house).iter().map(|record| record["line"].as_str().unwrap().to_owned()).collect();
+    assert_eq!(records.len(), 3);
+    for line in [&lines[0], &lines[3]] {
+        assert!(records.contains(line), "{records:?}");
+    }
+    assert!(quarantine(&house).iter().all(|record| record["reason"] == "time_out_of_bounds"));
+    house.run("compact", "--verify").expect(0);
 }
 
 #[test]

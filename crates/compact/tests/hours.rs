@@ -7,7 +7,7 @@ mod common;
 use std::collections::BTreeSet;
 
 use common::{HOUR, identity, lineage, parquet, quarantine, relative, rows, sensors};
-use harness::{House, epoch, reading};
+use harness::{House, SmallDisk, epoch, reading};
 
 /// A row of telemetry.
 type Row = (i64, String, String, Option<f64>, Option<String>, String);
@@ -162,12 +162,12 @@ fn the_current_hour_and_later_ones_wait_unless_asked_for() {
     for hours in [0, 1, 20] {
         house.seal("telemetry", &hour(hours), &readings(&hour(hours), [hours]));
     }
-    house.seal("telemetry", &hour(-2), &readings(&hour(-2), [-2]));
+    house.seal("telemetry", &hour(-2), &readings(&hour(-2), [2]));
     house.run("compact", "").expect(0);
     let done = sensors(&house);
-    assert!(done == [-2] || done == [-2, 0], "the hour may have ended meanwhile: {done:?}");
+    assert!(done == [2] || done == [0, 2], "the hour may have ended meanwhile: {done:?}");
     house.run("compact", "--include-current").expect(0);
-    assert_eq!(sensors(&house), [-2, 0, 1, 20]);
+    assert_eq!(sensors(&house), [0, 1, 2, 20]);
 }
 
 #[test]
@@ -287,7 +287,7 @@ fn an_hour_whose_data_pages_are_damaged_is_left_as_it_is() {
     std::fs::write(&path, &bytes).unwrap();
     let late = house.seal("telemetry", HOUR, &readings(HOUR, 100..101));
     let run = house.run("compact", "").expect(3);
-    assert!(run.stderr.contains(path.to_str().unwrap()), "{}", run.stderr);
+    assert!(run.stderr.contains(path.to_str().unwrap()) && run.stderr.contains("--verify tells"), "{}", run.stderr);
     assert_eq!(house.files(), [relative(&house, &path), relative(&house, &late)]);
     assert_eq!(std::fs::read(&path).unwrap(), bytes);
 }
@@ -356,7 +356,8 @@ fn many_hours_and_a_large_one_are_all_there() {
     }
     // 300,000 lines in two segments: several pieces, several row groups, both threads.
     for part in [1000..151_000, 151_000..301_000] {
-        house.seal("telemetry", HOUR, &readings(HOUR, part.clone()));
+        let lines: Vec<_> = part.clone().map(|n| reading(epoch(HOUR) + n % 3600, n, 1.0)).collect();
+        house.seal("telemetry", HOUR, &lines);
         expected.extend(part);
     }
     let run = house.run("compact", "-v --threads 2 --memory-limit 500MB").expect(0);
@@ -364,6 +365,37 @@ fn many_hours_and_a_large_one_are_all_there() {
     assert_eq!(sensors(&house), expected);
     assert_eq!(house.files_like("raw/", ".json").len(), 0);
     assert_eq!(quarantine(&house).len(), 0);
+}
+
+#[test]
+fn a_parquet_file_of_another_hour_or_stream_is_not_added_to() {
+    let house = House::new();
+    for hour in [HOUR, "2025-09-02T11"] {
+        house.seal("telemetry", hour, &readings(hour, 0..5));
+    }
+    house.run("compact", "").expect(0);
+    let (right, wrong) = (parquet(&house, "telemetry", HOUR), parquet(&house, "telemetry", "2025-09-02T11"));
+    let away = house.path().join("away");
+    std::fs::rename(&wrong, &away).unwrap();
+    std::fs::copy(&right, &wrong).unwrap();
+    let late = house.seal("telemetry", "2025-09-02T11", &readings("2025-09-02T11", 5..6));
+    let before = std::fs::read(&wrong).unwrap();
+    let run = house.run("compact", "").expect(3);
+    assert!(run.stderr.contains("was made for telemetry 2025-09-02T10"), "{}", run.stderr);
+    assert!(late.exists() && std::fs::read(&wrong).unwrap() == before);
+    let run = house.run("aggregate", "temperatures").expect(3);
+    assert!(run.stderr.contains("was made for telemetry 2025-09-02T10"), "{}", run.stderr);
+    let run = house.run("compact", "--verify").expect(3);
+    assert!(run.stdout.contains("was made for telemetry 2025-09-02T10"), "{}", run.stdout);
+    // Under the name of another stream.
+    let foreign = parquet(&house, "measurement", HOUR);
+    std::fs::create_dir_all(foreign.parent().unwrap()).unwrap();
+    std::fs::copy(&right, &foreign).unwrap();
+    let run = house.run("compact", "--verify measurement").expect(3);
+    assert!(run.stdout.contains("was made for telemetry"), "{}", run.stdout);
+    std::fs::rename(&away, &wrong).unwrap();
+    house.run("compact", "telemetry").expect(0);
+    assert_eq!(sensors(&house), [0, 0, 1, 1, 2, 2, 3, 3, 4, 4, 5]);
 }
 
 #[test]
@@ -381,4 +413,33 @@ fn an_hour_on_a_disk_that_is_not_there_is_not_replaced_by_its_late_lines() {
     std::fs::rename(&away, &path).unwrap();
     house.run("compact", "").expect(0);
     assert_eq!(sensors(&house), (0..6).collect::<Vec<_>>());
+}
+
+#[test]
+fn what_one_cause_does_to_many_hours_is_told_once_with_a_remedy() {
+    let Some(disk) = SmallDisk::mount("size=8m") else { return };
+    let house = House::within(disk.path());
+    house.seal("telemetry", HOUR, &readings(HOUR, [0]));
+    house.run("compact", "").expect(0);
+    for number in 0..40 {
+        let hour = "2025-03-01T00".parse::<layout::Hour>().unwrap().plus(number).to_string();
+        house.seal("telemetry", &hour, &readings(&hour, [number]));
+    }
+    assert!(disk.remount("ro"));
+    let run = house.run("compact", "").expect(3);
+    let errors: Vec<_> = run.stderr.lines().filter(|line| line.contains("error: ")).collect();
+    assert_eq!(errors.len(), 2, "{}", run.stderr);
+    assert!(errors[0].contains("2025-03-01T00: ") && errors[0].contains("give compact access to it"), "{}", errors[0]);
+    assert!(errors[1].contains("39 more hours"), "{}", errors[1]);
+    let run = house.run("compact", "-v").expect(3);
+    assert_eq!(
+        run.stderr.lines().filter(|line| line.contains("its segments are kept: ")).count(),
+        40,
+        "{}",
+        run.stderr
+    );
+    assert!(disk.remount("rw"));
+    let run = house.run("compact", "-vv").expect(0);
+    assert!(run.stderr.contains("telemetry 2025-03-02T15: compact, 1 row"), "{}", run.stderr);
+    assert_eq!(sensors(&house).len(), 41);
 }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::fault;
+use crate::hour::Hour;
 use crate::name::Name;
 use crate::segment::SegmentName;
 
@@ -83,9 +84,21 @@ impl Lineage {
     }
 }
 
+/// The place that a Parquet file was made for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Place {
+    /// The data set.
+    pub dataset: Name,
+    /// The hour.
+    pub hour: Hour,
+}
+
 /// The commit record of one Parquet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
+    /// Where the file belongs. A record without a place is taken anywhere.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub place: Option<Place>,
     /// The fingerprint of the lineage.
     pub fingerprint: Fingerprint,
     /// The lineage.
@@ -109,7 +122,13 @@ impl Commit {
 
     /// The record for a file that is about to be written without `duplicates` of its rows.
     pub fn deduplicated(lineage: Lineage, duplicates: u64) -> Self {
-        Self { fingerprint: fingerprint(&lineage, duplicates), lineage, duplicates, rows: 0 }
+        Self { place: None, fingerprint: fingerprint(&lineage, duplicates), lineage, duplicates, rows: 0 }
+    }
+
+    /// The record of a file that belongs to an hour of a data set.
+    #[must_use]
+    pub fn at(self, dataset: &Name, hour: Hour) -> Self {
+        Self { place: Some(Place { dataset: dataset.clone(), hour }), ..self }
     }
 
     /// Whether the fingerprint is the one that belongs to the rest of the record.
@@ -132,7 +151,20 @@ impl Commit {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads the record of a Parquet file.
+    /// Reads the record of the Parquet file at `path`, where an hour of a data set has its place. One that was made for
+    /// another place is an error: its rows would be counted twice, or as others.
+    pub fn read_at(path: &Path, dataset: &Name, hour: Hour) -> Result<Self> {
+        let commit = Self::read(path)?;
+        match &commit.place {
+            Some(place) if (&place.dataset, place.hour) != (dataset, hour) => Err(Error::invalid(
+                path,
+                format!("was made for {} {}, and is not this hour's", place.dataset, place.hour),
+            )),
+            _ => Ok(commit),
+        }
+    }
+
+    /// Reads the record of a Parquet file, wherever that is.
     pub fn read(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(Error::at("open", path))?;
         let footer =

@@ -43,6 +43,11 @@ impl Hour {
         (self.0 + 1) * MICROS
     }
 
+    /// Whether a time in microseconds since 1970 is in it.
+    pub fn contains(self, micros: i64) -> bool {
+        micros.div_euclid(MICROS) == self.0
+    }
+
     /// Its start as a date and time.
     pub fn start(self) -> DateTime<Utc> {
         DateTime::from_timestamp(self.0 * 3600, 0).unwrap_or_default()

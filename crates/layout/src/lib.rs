@@ -34,7 +34,7 @@ mod tree;
 mod usage;
 
 pub use anchor::Anchor;
-pub use commit::{Commit, Fingerprint, Lineage, SegmentCount};
+pub use commit::{Commit, Fingerprint, Lineage, Place, SegmentCount};
 pub use error::{Error, Result};
 pub use hour::{Hour, HourRange};
 pub use inherited::{Inherited, SegmentId};

@@ -208,7 +208,7 @@ impl Tree {
             _ => {}
         })?;
         files.sort_unstable_by_key(|file| file.hour);
-        let (published, removed) = read_commits(files);
+        let (published, removed) = read_commits(dataset, files);
         // Retention wrote a record, perhaps after the walk, before it removed the file.
         records.extend(removed.iter().map(|file| file.hour));
         let expired = records.into_iter().filter(|hour| self.is_expired(dataset, *hour).unwrap_or(true)).collect();
@@ -218,7 +218,7 @@ impl Tree {
     /// The commit record of an hour; none if there is no such file. A link to a disk that is not there is an error.
     pub fn commit(&self, dataset: &Name, hour: Hour) -> Result<Option<Commit>> {
         let path = self.parquet(dataset, hour);
-        match Commit::read(&path) {
+        match Commit::read_at(&path, dataset, hour) {
             Ok(commit) => Ok(Some(commit)),
             Err(error) if error.is_not_found() && path.symlink_metadata().is_err() => Ok(None),
             Err(error) => Err(error),
@@ -344,15 +344,14 @@ impl Tree {
 
 /// Reads the commit records of `files`, each one that cannot be read as an error in its place. Also returns the files
 /// that were removed meanwhile.
-fn read_commits(files: Vec<ParquetFile>) -> (Vec<(ParquetFile, Result<Commit>)>, Vec<ParquetFile>) {
+fn read_commits(dataset: &Name, files: Vec<ParquetFile>) -> (Vec<(ParquetFile, Result<Commit>)>, Vec<ParquetFile>) {
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let share = files.len().div_ceil(threads).max(64);
     let mut commits = Vec::with_capacity(files.len());
+    let read = |file: &ParquetFile| Commit::read_at(&file.path, dataset, file.hour);
     std::thread::scope(|scope| {
-        let readers: Vec<_> = files
-            .chunks(share)
-            .map(|files| scope.spawn(|| files.iter().map(|file| Commit::read(&file.path)).collect::<Vec<_>>()))
-            .collect();
+        let readers: Vec<_> =
+            files.chunks(share).map(|files| scope.spawn(|| files.iter().map(read).collect::<Vec<_>>())).collect();
         for reader in readers {
             // A share that was missing would give each file after it the record of another.
             commits.extend(reader.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)));

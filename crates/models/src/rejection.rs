@@ -36,7 +36,7 @@ pub enum Reason {
     UnknownValue,
     /// A number that does not fit, or an event time that no calendar holds.
     OutOfRange,
-    /// An event time that the limits of the receiver exclude.
+    /// A time that the limits of the receiver exclude, or that is in another hour than its segment.
     TimeOutOfBounds,
     /// A line longer than the limit.
     TooLong,

@@ -17,6 +17,15 @@ pub struct Model {
     pub event_time: Option<usize>,
 }
 
+impl Model {
+    /// The column with the time by which a row is placed: the event time, else the time of arrival, which is the first
+    /// timestamp.
+    pub fn placed_by(&self) -> Option<usize> {
+        let is_timestamp = |column: &Column| column.column_type == ColumnType::Timestamp;
+        self.event_time.or_else(|| self.columns.iter().position(is_timestamp))
+    }
+}
+
 /// One column of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {
