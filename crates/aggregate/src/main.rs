@@ -18,5 +18,6 @@ mod tables;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cli::tidy_when_interrupted();
     cli::run(log::LevelFilter::Warn, run::run)
 }

@@ -9,6 +9,7 @@ mod args;
 mod count;
 mod datasets;
 mod exit;
+mod interrupt;
 mod progress;
 mod table;
 
@@ -16,6 +17,7 @@ pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
 pub use count::count;
 pub use datasets::{check_names, damaged, is_refused, remedy, unreadable};
 pub use exit::{Outcome, Reported, TryAgain, Usage, run};
+pub use interrupt::tidy_when_interrupted;
 pub use progress::{beside_progress, progress, progress_of_bytes};
 pub use table::{Format, Table};
 

@@ -33,5 +33,6 @@ use chrono::Utc;
 use log::LevelFilter;
 
 fn main() -> ExitCode {
+    cli::tidy_when_interrupted();
     cli::run(LevelFilter::Warn, |args| program::program(&args, Utc::now()))
 }

@@ -13,11 +13,12 @@
 mod common;
 
 use std::collections::HashSet;
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 use std::time::Duration;
 
 use common::{DEATHS, quarantine, sensors};
-use harness::{House, Random, Run, SmallDisk, epoch, reading, rounds};
+use harness::{House, Random, Run, SmallDisk, epoch, kill, reading, rounds, until};
 
 const HOURS: [&str; 4] = ["2025-09-01T23", "2025-09-02T00", "2025-09-02T01", "2025-09-03T10"];
 
@@ -180,4 +181,21 @@ fn two_at_once_do_the_work_once() {
         // Whoever had the lock did all that there was.
         sent.verify(&house, &format!("round {round}"));
     }
+}
+
+#[test]
+fn an_interrupted_run_leaves_no_draft() {
+    let house = House::new();
+    let lines: Vec<_> = (0..400_000).map(|n| reading(epoch("2025-09-02T10") + n % 3600, n, 1.0)).collect();
+    house.seal("telemetry", "2025-09-02T10", &lines);
+    for signal in ["-INT", "-TERM"] {
+        let mut child = house.program("compact").args(["--threads", "1"]).spawn().unwrap();
+        until("it has begun", || !house.files_like("parquet/", ".tmp").is_empty());
+        assert!(kill(signal, child.id()));
+        let status = child.wait().unwrap();
+        assert!(status.signal().is_some(), "{status}");
+        assert_eq!(house.files_like("parquet/", ""), Vec::<std::path::PathBuf>::new());
+    }
+    house.run("compact", "").expect(0);
+    assert_eq!(house.files_like("raw/", ".json").len(), 0);
 }

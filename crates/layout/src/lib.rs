@@ -40,7 +40,7 @@ pub use hour::{Hour, HourRange};
 pub use inherited::{Inherited, SegmentId};
 pub use lock::DatasetLock;
 pub use name::Name;
-pub use publish::{Draft, publish, publish_new, sync_published};
+pub use publish::{Draft, abandon_drafts, publish, publish_new, sync_published};
 pub use quarantine::{Rejected, count_rejected};
 pub use recover::{Recovered, recover};
 pub use segment::{OpenSegment, SealError, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};

@@ -4,9 +4,11 @@
 //! each to its target and syncs the folders. Whoever dies before the rename leaves an orphan, which nobody reads; whoever
 //! dies after it has published.
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ulid::Ulid;
 
@@ -38,6 +40,7 @@ impl Draft {
         };
         dirs::create(folder)?;
         let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), Ulid::generate()));
+        drafts().insert(temporary.clone());
         Ok(Self { temporary, target })
     }
 
@@ -67,7 +70,25 @@ impl Draft {
 impl Drop for Draft {
     fn drop(&mut self) {
         let _ = fs::remove_file(&self.temporary);
+        drafts().remove(&self.temporary);
     }
+}
+
+/// The drafts of this process.
+static DRAFTS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn drafts() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    DRAFTS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Removes the drafts of this process, which is about to end in the middle of its work: it cannot make or drop one any
+/// more. To end so is as sound as to be killed, and leaves nothing to tidy up.
+pub fn abandon_drafts() {
+    let drafts = drafts();
+    for draft in &*drafts {
+        let _ = fs::remove_file(draft);
+    }
+    std::mem::forget(drafts);
 }
 
 /// Publishes `drafts`, all of them durable on return. On an error some may be published and others not; none is half.
