@@ -18,6 +18,9 @@ mod tables;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::tidy_when_interrupted();
+    cli::tidy_when_interrupted(|| {
+        layout::abandon_drafts();
+        engine::abandon_spill();
+    });
     cli::run(log::LevelFilter::Warn, run::run)
 }

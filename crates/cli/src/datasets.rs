@@ -27,8 +27,19 @@ pub fn check_names<'n>(tree: &Tree, area: Area, names: impl IntoIterator<Item = 
 
 /// Why the Parquet file of an hour of `dataset` cannot be read, and what to do about it.
 pub fn unreadable(dataset: &Name, error: &Error) -> String {
-    let remedy = if is_refused(error) { "make it readable, and run again" } else { remedy(dataset) };
-    format!("{error}: {remedy}")
+    format!("{error}: {}", remedy_for(dataset, error))
+}
+
+/// What to do about the Parquet file of an hour of `dataset` that cannot be read because of `error`.
+pub fn remedy_for(dataset: &Name, error: &Error) -> String {
+    match error {
+        Error::Misplaced { place, .. } => {
+            let file = place.file();
+            format!("move it to {} if there is no such file, else out of the tree", file.display())
+        }
+        error if is_refused(error) => "make it readable, and run again".to_owned(),
+        _ => remedy(dataset).to_owned(),
+    }
 }
 
 /// Whether the system refused to read a file, which says nothing about what is in it.

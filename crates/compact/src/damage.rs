@@ -12,6 +12,7 @@ use layout::{Draft, Hour, Name, Rejected, Tree, fault};
 use models::{Decoder, Model, Reason, Rejection, Value};
 
 use crate::count::Counted;
+use crate::failures::Advised;
 use crate::lines::{Block, Limits, LineReader, lines};
 
 /// The quarantine's draft for a segment.
@@ -28,7 +29,8 @@ pub(crate) struct Damaged {
 /// The most of a line that goes into one record.
 const PART: usize = 1 << 20;
 
-/// Reads `segment` and writes the draft of its quarantine file.
+/// Reads `segment` and writes the draft of its quarantine file. That a single line's time is in another hour is damage. But
+/// a segment of which each line that can be read is of another hour was moved or copied there: it is sound, and an error.
 pub(crate) fn collect(
     tree: &Tree,
     stream: &Name,
@@ -45,9 +47,14 @@ pub(crate) fn collect(
         first: None,
         record: Vec::new(),
     };
-    let lines = each_damaged(segment, model, |damage| records.write(&damage).with_context(cannot_write))?;
+    let found = each_damaged(segment, model, |damage| records.write(&damage).with_context(cannot_write))?;
     records.out.flush().with_context(cannot_write)?;
-    Ok(Damaged { lines, first: records.first.unwrap_or_default(), draft })
+    if let (Some(hour), true) = (found.elsewhere, found.lines == segment.lines) {
+        let there = tree.relative(&tree.raw_segment(stream, hour, &segment.segment.name));
+        let what = format!("{}: no line of it is of its hour", segment.segment.path.display());
+        return Err(Advised { what, remedy: format!("move it to {there}, or remove it if it is a copy") }.into());
+    }
+    Ok(Damaged { lines: found.lines, first: records.first.unwrap_or_default(), draft })
 }
 
 /// A damaged line, or a part of one.
@@ -62,28 +69,40 @@ struct Damage<'d> {
     bytes: &'d [u8],
 }
 
-/// Calls `each` for every damaged line of `segment` in order; returns how many there are.
+/// What there is of damaged lines.
+#[derive(Debug, Default)]
+struct Found {
+    /// Their number.
+    lines: u64,
+    /// The hour of the last one that is sound, and of another hour than the segment.
+    elsewhere: Option<Hour>,
+}
+
+/// Calls `each` for every damaged line of `segment` in order.
 fn each_damaged(
     segment: &Counted,
     model: &'static Model,
     mut each: impl FnMut(Damage<'_>) -> anyhow::Result<()>,
-) -> anyhow::Result<u64> {
+) -> anyhow::Result<Found> {
     let mut reader = LineReader::new(segment.segment.open()?, segment.len, 0..segment.len, Limits::DEFAULT);
     let mut decoder = Decoder::new(model);
-    let (mut line, mut damaged, mut from) = (0, 0, 0);
+    let (mut line, mut found, mut from) = (0, Found::default(), 0);
     loop {
         let block = reader.block().map_err(|error| anyhow::anyhow!(segment.unreadable(&error)))?;
         let used = match block {
-            Block::End => return Ok(damaged),
+            Block::End => return Ok(found),
             Block::Lines(block) => {
                 let mut row = Vec::new();
                 for bytes in lines(block) {
                     line += 1;
                     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-                    let judged =
-                        decoder.record(bytes, &mut row).and_then(|()| in_hour(model, &row, segment.segment.hour));
+                    let judged = decoder.record(bytes, &mut row).and_then(|()| {
+                        let hour = hour_of(model, &row).filter(|hour| *hour != segment.segment.hour);
+                        found.elsewhere = hour.or(found.elsewhere);
+                        hour.map_or(Ok(()), |hour| Err(elsewhere(hour, segment.segment.hour)))
+                    });
                     if let Err(rejection) = judged {
-                        damaged += 1;
+                        found.lines += 1;
                         let (reason, detail) = (rejection.reason, &*rejection.detail);
                         each(Damage { line, from: 0, partial: false, reason, detail, bytes })?;
                     }
@@ -92,7 +111,7 @@ fn each_damaged(
             }
             Block::Part { bytes, first } => {
                 if first {
-                    (line, damaged, from) = (line + 1, damaged + 1, 0);
+                    (line, found.lines, from) = (line + 1, found.lines + 1, 0);
                 }
                 let used = bytes.len();
                 let (reason, detail) = (Reason::TooLong, "the line is longer than 16 MiB");
@@ -106,18 +125,16 @@ fn each_damaged(
     }
 }
 
-/// A rejection of a row whose time is in another hour than its segment.
-fn in_hour(model: &Model, row: &[Value<'_>], hour: Hour) -> Result<(), Rejection> {
-    let Some(index) = model.placed_by() else { return Ok(()) };
-    let (column, time) = (model.columns.get(index).map_or("", |column| column.name), row.get(index));
-    match time {
-        Some(Value::Micros(micros)) if hour.contains(*micros) => Ok(()),
-        Some(Value::Micros(micros)) => {
-            let time = DateTime::from_timestamp_micros(*micros).unwrap_or_default();
-            let detail = format!("`{column}` is {time:?}, and the segment's hour is {hour}");
-            Err(Rejection::new(Reason::TimeOutOfBounds, detail))
-        }
-        _ => Err(Rejection::new(Reason::MissingField, format!("no `{column}`"))),
+/// A rejection of a line of `hour` in a segment of another one.
+fn elsewhere(hour: Hour, segment: Hour) -> Rejection {
+    Rejection::new(Reason::TimeOutOfBounds, format!("the line is of {hour}, and its segment of {segment}"))
+}
+
+/// The hour of a row, by the time that it is placed by.
+fn hour_of(model: &Model, row: &[Value<'_>]) -> Option<Hour> {
+    match row.get(model.placed_by()) {
+        Some(Value::Micros(micros)) => Hour::of_micros(*micros),
+        _ => None,
     }
 }
 

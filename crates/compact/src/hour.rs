@@ -6,13 +6,13 @@ use std::path::Path;
 use anyhow::{Context as _, ensure};
 use chrono::{DateTime, Utc};
 use duckdb::Connection;
-use layout::{Commit, DatasetLock, Draft, Hour, Name, SealedSegment, SegmentCount, Tree, fault};
+use layout::{Commit, DatasetLock, Draft, Name, SealedSegment, SegmentCount, Tree, fault};
 use models::Model;
 
 use crate::count::{Counted, count};
 use crate::damage::{Damaged, collect};
 use crate::dedup;
-use crate::failures::Failures;
+use crate::failures::{self, Failures};
 use crate::listing::Listing;
 use crate::meter::Meter;
 use crate::plan::{HourPlan, Published, lineage};
@@ -31,14 +31,6 @@ pub(crate) struct Stream<'t> {
     pub(crate) meter: Meter,
     pub(crate) listing: &'t Listing,
     pub(crate) failures: &'t Failures,
-}
-
-impl Stream<'_> {
-    /// Tells of an hour that failed; returns how many that are.
-    pub(crate) fn failed(&self, hour: Hour, error: &anyhow::Error) -> u64 {
-        self.failures.tell(self.name, hour, error);
-        1
-    }
 }
 
 /// An hour that is ready to be published.
@@ -174,14 +166,15 @@ impl Work<'_> {
         }
         let copy = || engine::copy_to_draft(self.connection, &rows, &draft, &commit);
         let copied = self.watched(&registered.source, if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 }, copy);
-        if published.is_some() {
-            copied.context(
-                "its old file and the new segments cannot be put together (--verify tells if it is damaged)",
-            )?;
-        } else {
-            copied?;
+        if self.stream.dedup {
+            dedup::forget_repeated(self.connection)?;
         }
-        dedup::forget_repeated(self.connection)?;
+        copied.map_err(|error| match (published, failures::explain(&error).1) {
+            (Some(_), None) => error.context(
+                "its old file and the new segments cannot be put together (--verify tells whether it is damaged)",
+            ),
+            _ => error,
+        })?;
         let damaged = tallies(&registered.source)?;
         if damaged == supposed.damaged {
             reconcile(&draft, &commit, published, &counts, supposed.duplicates)?;

@@ -33,6 +33,9 @@ use chrono::Utc;
 use log::LevelFilter;
 
 fn main() -> ExitCode {
-    cli::tidy_when_interrupted();
+    cli::tidy_when_interrupted(|| {
+        layout::abandon_drafts();
+        engine::abandon_spill();
+    });
     cli::run(LevelFilter::Warn, |args| program::program(&args, Utc::now()))
 }

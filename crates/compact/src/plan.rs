@@ -4,6 +4,8 @@ use std::collections::HashSet;
 
 use layout::{Commit, Hour, HourRange, Lineage, SealedSegment, SegmentCount};
 
+use crate::failures::Advised;
+
 /// What the tree holds of an hour that has sealed segments.
 #[derive(Debug)]
 pub(crate) struct Found {
@@ -91,14 +93,17 @@ pub(crate) fn due(range: HourRange, now: Hour, include_current: bool) -> HourRan
 }
 
 /// The work on an hour.
-pub(crate) fn plan(found: Found) -> anyhow::Result<HourPlan> {
+pub(crate) fn plan(found: Found) -> Result<HourPlan, Advised> {
     // Made from what is left, the hour would replace the whole of it downstream. And what is in raw/ is the only copy.
-    anyhow::ensure!(
-        !found.expired?,
-        "retention has removed this hour's Parquet file, so {} in raw/ must wait: remove what is there, or remove \
-         the hour's record (.expired.json in its folder of parquet/) to make the hour from it alone",
-        cli::count(found.segments.len(), "segment")
-    );
+    if found.expired.map_err(|error| unusable(&error))? {
+        let waiting = cli::count(found.segments.len(), "segment");
+        return Err(Advised {
+            what: format!("retention has removed this hour's Parquet file, so {waiting} in raw/ must wait"),
+            remedy: "remove what is there, or the hour's record (.expired.json in its folder of parquet/) to make the \
+                     hour from it alone"
+                .to_owned(),
+        });
+    }
     let published = found.published.transpose().map_err(|error| unusable(&error))?.map(published).transpose()?;
     let listed: HashSet<_> = published.iter().flat_map(|file| &file.segments).map(|count| &count.name).collect();
     let bytes = found.segments.iter().map(|(_, len)| len).sum();
@@ -107,22 +112,26 @@ pub(crate) fn plan(found: Found) -> anyhow::Result<HourPlan> {
     Ok(HourPlan { hour: found.hour, fresh, listed, bytes, published })
 }
 
-fn published(commit: Commit) -> anyhow::Result<Published> {
+fn published(commit: Commit) -> Result<Published, Advised> {
     match commit.lineage {
         Lineage::Segments(segments) => Ok(Published { segments, duplicates: commit.duplicates, rows: commit.rows }),
-        Lineage::Query { .. } => anyhow::bail!(
-            "its Parquet file is an aggregate's, not a compacted stream's: move it out of the tree, then run compact again"
-        ),
+        Lineage::Query { .. } => Err(Advised {
+            what: "its Parquet file is an aggregate's, not a compacted stream's".to_owned(),
+            remedy: "move it out of the tree".to_owned(),
+        }),
     }
 }
 
-fn unusable(error: &layout::Error) -> anyhow::Error {
-    let advice = if cli::is_refused(error) {
-        "make it readable"
-    } else {
-        "put the right file back (from a backup), or move it out of the tree and lose what only it holds"
+fn unusable(error: &layout::Error) -> Advised {
+    let remedy = match error {
+        layout::Error::Misplaced { place, .. } => {
+            let file = place.file();
+            format!("move it to {} if there is no such file, else out of the tree", file.display())
+        }
+        error if cli::is_refused(error) => "make it readable".to_owned(),
+        _ => "put the right file back from a backup, or move it out of the tree and lose what only it holds".to_owned(),
     };
-    anyhow::anyhow!("{error}: {advice}, then run compact again")
+    Advised { what: error.to_string(), remedy }
 }
 
 /// The lineage of the hour's Parquet file when segments with these counts have been added to it.

@@ -26,15 +26,16 @@ pub(crate) fn program(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome
     if args.verify {
         return verify(args, &tree);
     }
-    let range = due(args.range.range()?, Hour::of(now), args.include_current);
     let mut summary = Summary::default();
     let streams = streams(&tree, args, &mut summary)?;
     let listing = Listing::new(args.list.terminator());
     let failures = Failures::default();
+    let range = due(args.range.range()?, Hour::of(now), args.include_current);
+    let run = Run { args, tree: &tree, range, now, listing: &listing, failures: &failures };
     if args.plan.dry_run {
         let plans: Vec<_> = streams
             .into_iter()
-            .map(|(name, _)| Ok((name.clone(), plans(&tree, &name, range, &mut summary, &failures)?)))
+            .map(|(name, _)| Ok((name.clone(), run.plans(&name, &mut summary)?)))
             .collect::<anyhow::Result<_>>()?;
         if listing.is_wanted() {
             list_plans(&listing, &tree, &plans);
@@ -49,10 +50,13 @@ pub(crate) fn program(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome
     let mut locked = Vec::new();
     let mut errors = Vec::new();
     for (name, model) in streams {
-        match compact(args, &tree, &name, model, range, now, (&listing, &failures)) {
-            Ok(Some(done)) => summary.add(&done),
-            Ok(None) => locked.push(name),
-            Err(error) => errors.push(failures::with_remedy(error).context(format!("{name}: cannot be compacted"))),
+        match run.compact(&name, model, &mut summary) {
+            Ok(true) => {}
+            Ok(false) => locked.push(name),
+            Err(error) => {
+                let remedy = failures::explain(&error).1.map_or(String::new(), |remedy| format!(" ({remedy})"));
+                errors.push(error.context(format!("{name}: cannot be compacted{remedy}")));
+            }
         }
     }
     failures.sum_up();
@@ -88,49 +92,44 @@ fn streams(tree: &Tree, args: &Args, summary: &mut Summary) -> anyhow::Result<Ve
     Ok(streams)
 }
 
-/// The plans for a stream. An hour that cannot be planned is named and counted as failed.
-fn plans(
-    tree: &Tree,
-    name: &Name,
-    range: HourRange,
-    summary: &mut Summary,
-    failures: &Failures,
-) -> anyhow::Result<Vec<HourPlan>> {
-    let mut plans = Vec::new();
-    for found in survey(tree, name, range)? {
-        let hour = found.hour;
-        match plan(found) {
-            Ok(plan) => plans.push(plan),
-            Err(error) => {
-                failures.tell(name, hour, &error);
-                summary.failed += 1;
-            }
-        }
-    }
-    Ok(plans)
-}
-
-/// Compacts a stream; none if another process has its lock.
-fn compact(
-    args: &Args,
-    tree: &Tree,
-    name: &Name,
-    model: &'static Model,
+/// What holds for all streams of a run.
+struct Run<'r> {
+    args: &'r Args,
+    tree: &'r Tree,
     range: HourRange,
     now: DateTime<Utc>,
-    (listing, failures): (&Listing, &Failures),
-) -> anyhow::Result<Option<Summary>> {
-    let mut summary = Summary::default();
-    if tree.sealed_segments(Area::Raw, name, range)?.is_empty() {
-        return Ok(Some(summary));
+    listing: &'r Listing,
+    failures: &'r Failures,
+}
+
+impl Run<'_> {
+    /// The plans for a stream. An hour that cannot be planned is named and counted as failed.
+    fn plans(&self, name: &Name, summary: &mut Summary) -> anyhow::Result<Vec<HourPlan>> {
+        let mut plans = Vec::new();
+        for found in survey(self.tree, name, self.range)? {
+            let hour = found.hour;
+            match plan(found) {
+                Ok(plan) => plans.push(plan),
+                Err(error) => summary.fail(self.failures, name, hour, &error.into()),
+            }
+        }
+        Ok(plans)
     }
-    let Some(lock) = DatasetLock::try_acquire(tree, name)? else { return Ok(None) };
-    // What was seen before the lock was had may have been compacted since.
-    let plans = plans(tree, name, range, &mut summary, failures)?;
-    let meter = Meter::new(&plans);
-    let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, meter, listing, failures };
-    summary.add(&run(&stream, plans, &args.session)?);
-    Ok(Some(summary))
+
+    /// Compacts a stream; false if another process has its lock.
+    fn compact(&self, name: &Name, model: &'static Model, summary: &mut Summary) -> anyhow::Result<bool> {
+        let Self { args, tree, listing, failures, now, range } = *self;
+        if tree.sealed_segments(Area::Raw, name, range)?.is_empty() {
+            return Ok(true);
+        }
+        let Some(lock) = DatasetLock::try_acquire(tree, name)? else { return Ok(false) };
+        // What was seen before the lock was had may have been compacted since.
+        let plans = self.plans(name, summary)?;
+        let meter = Meter::new(&plans);
+        let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, meter, listing, failures };
+        run(&stream, plans, &args.session, summary)?;
+        Ok(true)
+    }
 }
 
 /// The exit status: 3 when something failed or went to quarantine, 75 when only a lock stood in the way, 1 when nothing

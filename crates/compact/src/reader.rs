@@ -2,8 +2,8 @@
 //!
 //! DuckDB's own JSON reader accepts other lines than the decoder does, and turns what it cannot read into rows of NULLs. So
 //! rows come from [`models::Decoder`], on as many threads as there are pieces to read, and every line is counted: accepted
-//! and in the rows, or damaged and left out. A line whose time is in another hour than its segment is damaged: somebody has
-//! moved or copied the segment, and its rows would be counted where nobody looks for them.
+//! and in the rows, or damaged and left out. A line whose time is in another hour than its segment is damaged: it would be counted where nobody
+//! looks for it.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -157,8 +157,7 @@ impl Cursor {
                         let Some(mut row) = columns.row(rows) else { break };
                         used += line.len();
                         let line = line.strip_suffix(b"\n").unwrap_or(line);
-                        if self.decoder.record_into(line, &mut row).is_ok() && row.is_in(placed_by, hour) {
-                            row.finish()?;
+                        if self.decoder.record_into(line, &mut row).is_ok() && row.finish(placed_by, hour)? {
                             rows += 1;
                         } else {
                             damaged += 1;

@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::{Format, Table, count};
-use layout::{Name, Tree};
+use layout::{Hour, Name, Tree};
 use serde_json::Value;
 
+use crate::failures::Failures;
 use crate::hour::Ready;
 use crate::listing::Listing;
 use crate::plan::{Action, HourPlan};
@@ -51,6 +52,12 @@ impl Summary {
         self.damaged += other.damaged;
         self.duplicates += other.duplicates;
         self.failed += other.failed;
+    }
+
+    /// Tells of an hour that failed, and counts it.
+    pub(crate) fn fail(&mut self, failures: &Failures, stream: &Name, hour: Hour, error: &anyhow::Error) {
+        failures.tell(stream, hour, error);
+        self.failed += 1;
     }
 
     /// One line for `-v`, with what went to quarantine as a warning.

@@ -40,8 +40,12 @@ impl Session {
 }
 
 /// Does the work on the hours of a stream. Hours fail by themselves; an error is one of the stream.
-pub(crate) fn run(stream: &Stream<'_>, plans: Vec<HourPlan>, args: &SessionArgs) -> anyhow::Result<Summary> {
-    let mut summary = Summary::default();
+pub(crate) fn run(
+    stream: &Stream<'_>,
+    plans: Vec<HourPlan>,
+    args: &SessionArgs,
+    summary: &mut Summary,
+) -> anyhow::Result<()> {
     let (listed, fresh): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.action() == Action::DeleteListed);
     for plans in listed.chunks(BATCH) {
         summary.add(&batch(stream, plans, &|plan| Ok(Ready::listed(plan))));
@@ -54,14 +58,20 @@ pub(crate) fn run(stream: &Stream<'_>, plans: Vec<HourPlan>, args: &SessionArgs)
             let prepare = |plan: &_| prepare(stream, &session.connection, &session.sources, plan, args.threads());
             summary.add(&batch(stream, std::slice::from_ref(plan), &prepare));
         }
-        summary.add(&side_by_side(stream, &session, &small, args.threads())?);
+        side_by_side(stream, &session, &small, args.threads(), summary)?;
     }
     stream.meter.finish();
-    Ok(summary)
+    Ok(())
 }
 
 /// Compacts small hours on up to `threads` threads, a batch at a time.
-fn side_by_side(stream: &Stream<'_>, session: &Session, plans: &[HourPlan], threads: usize) -> anyhow::Result<Summary> {
+fn side_by_side(
+    stream: &Stream<'_>,
+    session: &Session,
+    plans: &[HourPlan],
+    threads: usize,
+    summary: &mut Summary,
+) -> anyhow::Result<()> {
     let batches: Vec<_> = plans.chunks(BATCH).collect();
     let untaken = AtomicUsize::new(0);
     let work = |session: Session| {
@@ -74,14 +84,14 @@ fn side_by_side(stream: &Stream<'_>, session: &Session, plans: &[HourPlan], thre
     };
     let sessions = (0..threads.min(batches.len())).map(|_| session.for_thread());
     let sessions = sessions.collect::<anyhow::Result<Vec<_>>>()?;
-    let mut summary = Summary::default();
     std::thread::scope(|scope| {
         let workers: Vec<_> = sessions.into_iter().map(|session| scope.spawn(|| work(session))).collect();
         for worker in workers {
-            summary
-                .add(&worker.join().map_err(|_| anyhow::anyhow!("a thread panicked; nothing is lost: run it again"))?);
+            let done =
+                worker.join().map_err(|_| anyhow::anyhow!("a thread panicked; nothing is lost: run it again"))?;
+            summary.add(&done);
         }
-        Ok(summary)
+        Ok(())
     })
 }
 
@@ -98,7 +108,7 @@ fn batch(stream: &Stream<'_>, plans: &[HourPlan], prepare: &dyn Fn(&HourPlan) ->
                 made.push((plan, Summary::of(plan, &hour)));
                 ready.push(hour);
             }
-            Err(error) => summary.failed += stream.failed(plan.hour, &error),
+            Err(error) => summary.fail(stream.failures, stream.name, plan.hour, &error),
         }
     }
     match finish(stream, &made, ready) {
@@ -107,7 +117,7 @@ fn batch(stream: &Stream<'_>, plans: &[HourPlan], prepare: &dyn Fn(&HourPlan) ->
             summary.add(done);
         }),
         Err(error) => match &*made {
-            [(plan, _)] => summary.failed += stream.failed(plan.hour, &error),
+            [(plan, _)] => summary.fail(stream.failures, stream.name, plan.hour, &error),
             made => made.iter().for_each(|(plan, done)| summary.add(&alone(stream, plan.hour, done, prepare))),
         },
     }
@@ -123,9 +133,9 @@ fn alone(
 ) -> Summary {
     let mut summary = Summary::default();
     let found = survey(stream.tree, stream.name, HourRange::only(hour));
-    let plans = found.and_then(|found| found.into_iter().map(plan).collect::<anyhow::Result<Vec<_>>>());
+    let plans = found.and_then(|found| Ok(found.into_iter().map(plan).collect::<Result<Vec<_>, _>>()?));
     match plans.as_deref() {
-        Err(error) => summary.failed += stream.failed(hour, error),
+        Err(error) => summary.fail(stream.failures, stream.name, hour, error),
         Ok([plan]) if plan.action() != Action::DeleteListed => {
             summary.add(&batch(stream, std::slice::from_ref(plan), prepare));
         }

@@ -140,10 +140,17 @@ pub(crate) struct RowOf<'c, 'l> {
 }
 
 impl RowOf<'_, '_> {
-    /// The row is accepted. Fails if some value did not fit its column.
-    pub(crate) fn finish(self) -> Result<(), Box<dyn Error>> {
-        if self.misfit {
+    /// The decoder has accepted the row. Returns whether it belongs to `hour`, by the time in the column `placed_by`; if
+    /// not, the next row takes its place. Fails if some value did not fit its column.
+    #[inline]
+    pub(crate) fn finish(self, placed_by: usize, hour: Hour) -> Result<bool, Box<dyn Error>> {
+        let time = self.fields.get(placed_by).map(|column| &column.data);
+        let (Some(Data::Int(times)), false) = (time, self.misfit) else {
             return Err("a value of another type than its column".into());
+        };
+        // SAFETY: the row is below the capacity, and has a value for the time by which it is placed.
+        if !hour.contains(unsafe { times.add(self.row).read() }) {
+            return Ok(false);
         }
         for (column, text) in &self.long {
             *self.text += text.len();
@@ -152,16 +159,7 @@ impl RowOf<'_, '_> {
                 unsafe { column.assign(self.row, text) };
             }
         }
-        Ok(())
-    }
-
-    /// Whether the time in `column`, of timestamps, is in `hour`. A row that is not accepted is written over by the next.
-    #[inline]
-    pub(crate) fn is_in(&self, column: Option<usize>, hour: Hour) -> bool {
-        let Some(column) = column.and_then(|column| self.fields.get(column)) else { return true };
-        let Data::Int(data) = column.data else { return false };
-        // SAFETY: the row is below the capacity, and the decoder has given a value to each column.
-        hour.contains(unsafe { data.add(self.row).read() })
+        Ok(true)
     }
 
     /// What an earlier try at this row left for `column` is void.

@@ -10,7 +10,7 @@ pub(crate) struct Reading {
     /// The commit record in its footer.
     pub(crate) commit: Result<Commit, Error>,
     /// What its values are, or why they cannot be read. Not looked at without a commit record.
-    pub(crate) values: Result<Values, String>,
+    pub(crate) values: anyhow::Result<Values>,
 }
 
 /// What the values of a file tell.
@@ -34,10 +34,9 @@ pub(crate) fn judge(dataset: &Name, reading: &Reading) -> Option<Problem> {
     let damaged = |what: String| Some(Problem { what, remedy: cli::remedy(dataset).to_owned() });
     let commit = match &reading.commit {
         Ok(commit) => commit,
-        Err(error) if cli::is_refused(error) => {
-            return Some(Problem { what: error.to_string(), remedy: "make it readable, and verify again".to_owned() });
+        Err(error) => {
+            return Some(Problem { what: error.to_string(), remedy: cli::remedy_for(dataset, error) });
         }
-        Err(error) => return damaged(error.to_string()),
     };
     if !commit.is_genuine() {
         return damaged(format!(
@@ -54,11 +53,12 @@ pub(crate) fn judge(dataset: &Name, reading: &Reading) -> Option<Problem> {
     let values = match &reading.values {
         Ok(values) => values,
         Err(error) => {
-            let remedy = failures::remedy(error).map_or_else(
+            let (why, known) = failures::explain(error);
+            let remedy = known.map_or_else(
                 || format!("if it is damaged, {}; else verify again", cli::remedy(dataset)),
                 |remedy| format!("{remedy}, then verify again"),
             );
-            return Some(Problem { what: format!("cannot be read to its end: {error}"), remedy });
+            return Some(Problem { what: format!("cannot be read to its end: {why}"), remedy });
         }
     };
     if let Some(what) = miscounted(commit, values.rows) {

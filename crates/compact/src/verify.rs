@@ -146,8 +146,8 @@ fn look_at<'t>(connection: &Connection, task: &'t Task) -> Option<Verdict<'t>> {
 fn read(connection: &Connection, task: &Task) -> Reading {
     let commit = Commit::read_at(&task.file.path, &task.dataset, task.file.hour);
     let values = match &commit {
-        Ok(_) => values(connection, task).map_err(|error| engine::explain(&error)),
-        Err(_) => Err("not looked at".to_owned()),
+        Ok(_) => values(connection, task),
+        Err(_) => Err(anyhow::anyhow!("not looked at")),
     };
     Reading { commit, values }
 }
@@ -156,8 +156,8 @@ fn values(connection: &Connection, task: &Task) -> anyhow::Result<Values> {
     let path: &Path = &task.file.path;
     connection.execute_batch(&whole_file(path))?;
     let model = models::model(task.dataset.as_str());
-    let event_time = model.and_then(|model| model.columns.get(model.event_time?));
-    let elsewhere = event_time.map_or("false".to_owned(), |column| {
+    let placed_by = model.and_then(|model| model.columns.get(model.placed_by()));
+    let elsewhere = placed_by.map_or("false".to_owned(), |column| {
         let (time, hour) = (identifier(column.name), task.file.hour);
         let (start, end) = (hour.start_micros(), hour.end_micros());
         format!("{time} IS NULL OR {time} < make_timestamp({start}) OR {time} >= make_timestamp({end})")

@@ -4,6 +4,7 @@
 
 mod common;
 
+use std::collections::HashSet;
 use std::path::Path;
 
 use common::{HOUR, lineage, parquet, quarantine, relative, rows, sensors};
@@ -163,7 +164,7 @@ fn a_line_of_another_hour_than_its_segment_is_damage() {
     let records = [first * 1_000_000 - 1, first * 1_000_000].map(record);
     house.seal("measurement", HOUR, &records);
     let run = house.run("compact", "").expect(3);
-    assert!(run.stderr.contains("`timestamp` is 2025-09-02T09:59:59Z, and the segment's hour is"), "{}", run.stderr);
+    assert!(run.stderr.contains("the line is of 2025-09-02T09, and its segment of 2025-09-02T10"), "{}", run.stderr);
     assert_eq!(sensors(&house), [0, 3599]);
     assert_eq!(rows(&parquet(&house, "measurement", HOUR)).len(), 1);
     let records: Vec<_> = quarantine(&house).iter().map(|record| record["line"].as_str().unwrap().to_owned()).collect();
@@ -173,6 +174,33 @@ fn a_line_of_another_hour_than_its_segment_is_damage() {
     }
     assert!(quarantine(&house).iter().all(|record| record["reason"] == "time_out_of_bounds"));
     house.run("compact", "--verify").expect(0);
+}
+
+#[test]
+fn a_segment_that_was_moved_to_another_hour_is_left_and_named() {
+    let house = House::new();
+    let right = house.seal("telemetry", HOUR, &[line(1), line(2), "damaged".to_owned()]);
+    let wrong = right.with_file_name(right.file_name().unwrap().to_str().unwrap().replace("10.", "11."));
+    std::fs::rename(&right, &wrong).unwrap();
+    let run = house.run("compact", "").expect(3);
+    let advice = format!("move it to {}, or remove it if it is a copy", relative(&house, &right));
+    assert!(run.stderr.contains(&advice) && run.stderr.contains(wrong.to_str().unwrap()), "{}", run.stderr);
+    assert_eq!(house.files(), [relative(&house, &wrong)]);
+    std::fs::rename(&wrong, &right).unwrap();
+    house.run("compact", "").expect(3);
+    assert_eq!((sensors(&house), quarantine(&house).len()), (vec![1, 2], 1));
+}
+
+#[test]
+fn damage_of_two_segments_with_one_name_is_all_kept() {
+    let house = House::new();
+    let one = house.seal("telemetry", HOUR, &[line(1), "one".to_owned()]);
+    let other = one.with_file_name(one.file_name().unwrap().to_str().unwrap().replace("10.", "11."));
+    let good = reading(epoch("2025-09-02T11"), 2, 1.0);
+    std::fs::write(&other, format!("{good}\nother\n")).unwrap();
+    house.run("compact", "").expect(3);
+    let kept: HashSet<_> = quarantine(&house).iter().map(|found| record(found).2.to_owned()).collect();
+    assert_eq!(kept, ["one", "other"].map(str::to_owned).into());
 }
 
 #[test]

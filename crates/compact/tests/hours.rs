@@ -382,6 +382,7 @@ fn a_parquet_file_of_another_hour_or_stream_is_not_added_to() {
     let before = std::fs::read(&wrong).unwrap();
     let run = house.run("compact", "").expect(3);
     assert!(run.stderr.contains("was made for telemetry 2025-09-02T10"), "{}", run.stderr);
+    assert!(run.stderr.contains("move it to parquet/telemetry/2025/09/02/10.parquet"), "{}", run.stderr);
     assert!(late.exists() && std::fs::read(&wrong).unwrap() == before);
     let run = house.run("aggregate", "temperatures").expect(3);
     assert!(run.stderr.contains("was made for telemetry 2025-09-02T10"), "{}", run.stderr);
@@ -429,7 +430,7 @@ fn what_one_cause_does_to_many_hours_is_told_once_with_a_remedy() {
     let run = house.run("compact", "").expect(3);
     let errors: Vec<_> = run.stderr.lines().filter(|line| line.contains("error: ")).collect();
     assert_eq!(errors.len(), 2, "{}", run.stderr);
-    assert!(errors[0].contains("2025-03-01T00: ") && errors[0].contains("give compact access to it"), "{}", errors[0]);
+    assert!(errors[0].contains("2025-03-01T00: ") && errors[0].contains("make it writable"), "{}", errors[0]);
     assert!(errors[1].contains("39 more hours"), "{}", errors[1]);
     let run = house.run("compact", "-v").expect(3);
     assert_eq!(

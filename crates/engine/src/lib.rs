@@ -13,5 +13,5 @@ mod sql;
 pub use error::explain;
 pub use output::{print_query, print_rows};
 pub use parquet::{copy_statement, copy_to_draft, read_parquet, whole_file};
-pub use session::{SessionArgs, open};
+pub use session::{SessionArgs, abandon_spill, open};
 pub use sql::{file_literal, identifier, literal};

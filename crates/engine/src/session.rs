@@ -1,6 +1,7 @@
 //! Opening a session.
 
 use std::path::PathBuf;
+use std::sync::OnceLock;
 
 use anyhow::Context as _;
 use cli::Size;
@@ -29,10 +30,21 @@ impl SessionArgs {
     }
 }
 
+/// Where the sessions of this process spill to.
+static SPILL: OnceLock<PathBuf> = OnceLock::new();
+
+/// Removes what the sessions of this process have spilled, which is about to end in the middle of its work.
+pub fn abandon_spill() {
+    if let Some(spill) = SPILL.get() {
+        let _ = std::fs::remove_dir_all(spill);
+    }
+}
+
 /// Opens an in-memory session.
 pub fn open(args: &SessionArgs) -> anyhow::Result<Connection> {
     let spill = args.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
     let spill = spill.join(format!("duckdb-{}", std::process::id()));
+    let _ = SPILL.set(spill.clone());
     let memory = args.memory_limit.map_or_else(half_of_memory, |size| size.0);
     let config = Config::default()
         .with("threads", args.threads().to_string())?

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
+use chrono::{DateTime, Utc};
 use layout::{Area, Commit, Fingerprint, Hour, HourRange, Lineage, Name, Orphan, SealedSegment, SegmentName, Tree};
 
 /// The house.
@@ -35,6 +36,8 @@ pub(crate) struct Open {
 pub(crate) struct Sealed {
     pub(crate) segment: SealedSegment,
     pub(crate) bytes: u64,
+    /// When its file was written.
+    pub(crate) written: DateTime<Utc>,
 }
 
 /// A data set.
@@ -100,6 +103,14 @@ impl House {
     }
 }
 
+impl Sealed {
+    /// The hour in which it came to where it is. What is found wrong with a segment later is filed under the segment's time.
+    pub(crate) fn arrived(&self) -> Hour {
+        let hour = self.segment.hour;
+        if self.segment.name.is_derived() { hour.max(Hour::of(self.written)) } else { hour }
+    }
+}
+
 impl Segments {
     /// Looks at the segments of one stream.
     pub(crate) fn look(tree: &Tree, area: Area, stream: &Name) -> anyhow::Result<Self> {
@@ -111,8 +122,8 @@ impl Segments {
             }
         }
         for segment in tree.sealed_segments(area, stream, HourRange::ALL)? {
-            if let Some(bytes) = layout::size(&segment.path)? {
-                segments.sealed.push(Sealed { segment, bytes });
+            if let (Some(bytes), Some(written)) = (layout::size(&segment.path)?, layout::written(&segment.path)?) {
+                segments.sealed.push(Sealed { segment, bytes, written });
             }
         }
         let sealed: BTreeSet<_> = segments.sealed.iter().map(|sealed| &sealed.segment.name).collect();

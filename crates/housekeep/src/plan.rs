@@ -151,7 +151,7 @@ fn quarantined(house: &House, rules: &Rules, now: DateTime<Utc>) -> Vec<Step> {
     let Some(age) = rules.quarantine else { return Vec::new() };
     let sealed = house.quarantine.iter().flat_map(|(name, segments)| segments.sealed.iter().map(move |s| (name, s)));
     sealed
-        .filter(|(_, sealed)| age.is_past(sealed.segment.hour, now))
+        .filter(|(_, sealed)| age.is_past(sealed.arrived(), now))
         .map(|(name, sealed)| Step {
             area: Area::Quarantine,
             name: name.clone(),

@@ -207,8 +207,19 @@ fn quarantined_input_goes_by_the_hour_of_its_arrival() {
     let old = house.quarantine("telemetry", ago(49), &["not_json"]);
     let young = house.quarantine("telemetry", ago(46), &["not_json"]);
     let open = house.open(Area::Quarantine, "telemetry", ago(49), b"{}\n");
+    // Found just now in a segment from long ago, and found then.
+    let derived = |suffix: &str| {
+        let name = old.path.file_name().unwrap().to_str().unwrap().replace(".json", &format!("-{suffix}.json"));
+        let path = old.path.with_file_name(name);
+        std::fs::copy(&old.path, &path).unwrap();
+        path
+    };
+    let (found_now, found_then) = (derived("damaged2025090210"), derived("torn"));
+    let file = std::fs::File::options().write(true).open(&found_then).unwrap();
+    file.set_modified(std::time::SystemTime::from(ago(49).start())).unwrap();
     house.run("clean --keep-quarantine 48h").expect(0);
     assert!(!old.path.exists() && young.path.exists() && open.path().exists());
+    assert!(found_now.exists() && !found_then.exists());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use parquet::file::metadata::ParquetMetaDataReader;
 use serde::{Deserialize, Serialize};
@@ -18,6 +18,7 @@ use crate::fault;
 use crate::hour::Hour;
 use crate::name::Name;
 use crate::segment::SegmentName;
+use crate::tree::Tree;
 
 /// 128 bits that stand for a lineage: equal lineages have equal fingerprints, others in practice never.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -93,6 +94,19 @@ pub struct Place {
     pub hour: Hour,
 }
 
+impl Place {
+    /// The path of the file, relative to the data directory.
+    pub fn file(&self) -> PathBuf {
+        Tree::new("").parquet(&self.dataset, self.hour)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.dataset, self.hour)
+    }
+}
+
 /// The commit record of one Parquet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
@@ -156,10 +170,9 @@ impl Commit {
     pub fn read_at(path: &Path, dataset: &Name, hour: Hour) -> Result<Self> {
         let commit = Self::read(path)?;
         match &commit.place {
-            Some(place) if (&place.dataset, place.hour) != (dataset, hour) => Err(Error::invalid(
-                path,
-                format!("was made for {} {}, and is not this hour's", place.dataset, place.hour),
-            )),
+            Some(place) if (&place.dataset, place.hour) != (dataset, hour) => {
+                Err(Error::Misplaced { path: path.to_owned(), place: place.clone() })
+            }
             _ => Ok(commit),
         }
     }

@@ -3,6 +3,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use crate::commit::Place;
+
 /// A result whose error names its path.
 pub type Result<T> = std::result::Result<T, Error>;
 
@@ -18,6 +20,14 @@ pub enum Error {
         path: PathBuf,
         /// What the system said. Part of the message and so not its source, which a chain of causes would say again.
         error: io::Error,
+    },
+    /// A Parquet file that was made for another place than the one where it is.
+    #[error("{}: was made for {place}", path.display())]
+    Misplaced {
+        /// Where it is.
+        path: PathBuf,
+        /// Where it belongs.
+        place: Place,
     },
     /// A file of the tree is not what its name says.
     #[error("{}: {detail}", path.display())]
@@ -43,7 +53,7 @@ impl Error {
     pub fn io(&self) -> Option<&io::Error> {
         match self {
             Self::Io { error, .. } => Some(error),
-            Self::Invalid { .. } => None,
+            Self::Misplaced { .. } | Self::Invalid { .. } => None,
         }
     }
 

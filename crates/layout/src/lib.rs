@@ -45,4 +45,4 @@ pub use quarantine::{Rejected, count_rejected};
 pub use recover::{Recovered, recover};
 pub use segment::{OpenSegment, SealError, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
 pub use tree::{Area, Hours, OpenFile, Orphan, ParquetFile, Tree};
-pub use usage::{Identity, identity, size};
+pub use usage::{Identity, identity, size, written};

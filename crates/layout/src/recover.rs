@@ -91,8 +91,9 @@ fn quarantine_tail(tree: &Tree, stream: &Name, segment: &SealedSegment, tail: &[
     publish(vec![draft])
 }
 
-/// The quarantine file for what is found wrong in `segment` later than at its arrival.
+/// The quarantine file for what is found wrong in `segment` later than at its arrival. Its name has the segment's hour in
+/// it: whoever copies a segment to another hour has two of one name.
 pub(crate) fn derived_quarantine(tree: &Tree, stream: &Name, segment: &SealedSegment, what: &str) -> PathBuf {
     let arrival = Hour::of(segment.name.created());
-    tree.segment(Area::Quarantine, stream, arrival, segment.name.derived(what)).path
+    tree.segment(Area::Quarantine, stream, arrival, segment.name.derived(what, segment.hour)).path
 }

@@ -37,9 +37,14 @@ impl SegmentName {
         Self(Ulid::generate().to_string())
     }
 
-    /// The name of what is derived from this segment: the same each time, so that doing it again replaces it.
-    pub(crate) fn derived(&self, suffix: &str) -> Self {
-        Self(format!("{}-{suffix}", self.0))
+    /// The name of what is derived from this segment of `hour`: the same each time, so that doing it again replaces it.
+    pub(crate) fn derived(&self, suffix: &str, hour: Hour) -> Self {
+        Self(format!("{}-{suffix}{}", self.0, hour.start().format("%Y%m%d%H")))
+    }
+
+    /// Whether it names what was derived from another segment, later than that was created.
+    pub fn is_derived(&self) -> bool {
+        self.0.contains('-')
     }
 
     /// The name as text.
@@ -67,7 +72,8 @@ impl FromStr for SegmentName {
 
     fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (ulid, suffix) = text.split_once('-').map_or((text, None), |(ulid, suffix)| (ulid, Some(suffix)));
-        let plain = suffix.is_none_or(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase()));
+        let plain = suffix
+            .is_none_or(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
         match Ulid::from_string(ulid) {
             Ok(parsed) if plain && parsed.to_string() == ulid => Ok(Self(text.to_owned())),
             _ => Err(format!("{text:?} is not a segment's name")),

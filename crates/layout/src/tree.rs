@@ -126,6 +126,11 @@ impl Tree {
         SealedSegment { hour, name, path }
     }
 
+    /// Where a sealed segment is, or would be.
+    pub fn raw_segment(&self, stream: &Name, hour: Hour, name: &SegmentName) -> PathBuf {
+        self.segment(Area::Raw, stream, hour, name.clone()).path
+    }
+
     /// Where an hour of a data set is, or would be.
     pub fn parquet(&self, dataset: &Name, hour: Hour) -> PathBuf {
         let file = format!("{}.parquet", hour.prefix());

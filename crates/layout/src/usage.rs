@@ -5,6 +5,7 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
+use chrono::{DateTime, Utc};
 use rustix::fs::statvfs;
 
 use crate::error::{Error, Result};
@@ -14,6 +15,15 @@ use crate::tree::Tree;
 pub fn size(path: &Path) -> Result<Option<u64>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata.len())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::at("look at", path)(error)),
+    }
+}
+
+/// When a file was last written to; none if it is gone meanwhile.
+pub fn written(path: &Path) -> Result<Option<DateTime<Utc>>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(DateTime::from_timestamp(metadata.mtime(), 0)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(Error::at("look at", path)(error)),
     }

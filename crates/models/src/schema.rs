@@ -19,10 +19,10 @@ pub struct Model {
 
 impl Model {
     /// The column with the time by which a row is placed: the event time, else the time of arrival, which is the first
-    /// timestamp.
-    pub fn placed_by(&self) -> Option<usize> {
+    /// timestamp. Every model has one, and every row a value for it.
+    pub fn placed_by(&self) -> usize {
         let is_timestamp = |column: &Column| column.column_type == ColumnType::Timestamp;
-        self.event_time.or_else(|| self.columns.iter().position(is_timestamp))
+        self.event_time.or_else(|| self.columns.iter().position(is_timestamp)).unwrap_or_default()
     }
 }
 
