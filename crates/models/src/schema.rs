@@ -17,6 +17,18 @@ pub struct Model {
     pub event_time: Option<usize>,
 }
 
+impl Model {
+    /// The column by which its rows are placed: the event time, or the time of arrival where the message has none.
+    pub fn time_column(&self) -> Option<&'static str> {
+        let placed_by = |column: &&Column| column.column_type == ColumnType::Timestamp;
+        let column = match self.event_time {
+            Some(event_time) => self.columns.get(event_time),
+            None => self.columns.iter().find(placed_by),
+        };
+        column.map(|column| column.name)
+    }
+}
+
 /// One column of a row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Column {

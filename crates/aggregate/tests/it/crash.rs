@@ -100,7 +100,8 @@ fn an_hour_names_the_input_that_was_read_although_inputs_are_replaced_meanwhile(
     let check = |files: &[PathBuf]| {
         for path in files {
             let Lineage::Query { inputs, .. } = Commit::read(path).unwrap().lineage else { panic!() };
-            let named = &versions[inputs.values().next().unwrap()];
+            let Some(layout::Input::Hour(read)) = inputs.values().next() else { panic!() };
+            let named = &versions[read];
             assert_eq!(rows(std::slice::from_ref(path), "FROM {}"), [named.as_str()], "{}", path.display());
         }
     };
