@@ -13,9 +13,9 @@ use layout::Name;
 /// are not the ones that they were made of. Queries that read each other's data sets are run in that order.
 ///
 /// A query is one SELECT in a file of its own, over data sets and reference tables by name. It sees the rows of one window
-/// at a time, from getvariable('window_start') to getvariable('window_end'), both TIMESTAMP in UTC;
-/// getvariable('window_date') is the DATE on which it starts in its time zone, getvariable('look_back_start') from when on
-/// it reads. Lines in the comments before the SELECT say what kind of windows they are:
+/// at a time, from `getvariable('window_start')` to `getvariable('window_end')`, both TIMESTAMP in UTC;
+/// `getvariable('window_date')` is the DATE on which it starts in its time zone, `getvariable('look_back_start')` from when
+/// on it reads. Lines in the comments before the SELECT say what kind of windows they are:
 ///
 ///     -- @name: NAME                       the data set's name, if it is not the file's
 ///     -- @window: hour|day|week|month      hours are UTC, weeks begin on Monday [hour]
@@ -61,11 +61,11 @@ pub(crate) struct Args {
     pub(crate) include_current: bool,
 
     /// Say what a file needs and yields, and run nothing; can be given several times
-    #[arg(long, value_name = "FILE", group = "what", conflicts_with_all = ["built_in", "sql"])]
+    #[arg(long, value_name = "FILE", group = "what", conflicts_with_all = ["built_in", "sql", "dry_run", "rebuild"])]
     pub(crate) check: Vec<String>,
 
     /// Print what is read, the windows to make and DuckDB's plan of the query, and do nothing
-    #[arg(long, group = "what")]
+    #[arg(long, group = "what", conflicts_with = "dry_run")]
     pub(crate) explain: bool,
 
     #[command(flatten)]

@@ -1,4 +1,5 @@
-//! What a query's file says of itself: lines `-- @setting: value` among the comments before the SELECT.
+//! What a query's file says of itself: lines `-- @setting: value` among the comments before the SELECT, perhaps with
+//! another ` -- ` and a comment behind them.
 //!
 //! | setting | value | without it |
 //! |---|---|---|
@@ -73,6 +74,7 @@ fn settings(sql: &str) -> impl Iterator<Item = (usize, &str, &str)> {
         let text = line.trim_start().strip_prefix("--")?.trim_start();
         let begins = at + line.len() - text.len();
         let setting = text.strip_prefix('@')?;
+        let setting = setting.split_once(" --").map_or(setting, |(setting, _)| setting);
         let (name, value) = setting.split_once(':').unwrap_or((setting, ""));
         Some((begins, name.trim(), value.trim()))
     })
@@ -89,7 +91,7 @@ mod tests {
     #[test]
     fn settings_stand_among_the_comments_before_the_query() {
         let header = Header::parse(
-            "-- How warm the halls were.\n\n-- @window: week\n--@time_zone: Europe/Berlin\n-- @key: hall,  day \n\
+            "-- How warm the halls were.\n\n-- @window: week\n--@time_zone: Europe/Berlin\n-- @key: hall,  day -- both\n\
              -- @name: halls\n-- @ignore_changes: Sensors\nSELECT 1\n-- @window: none\n",
         )
         .unwrap();

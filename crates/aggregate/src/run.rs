@@ -81,8 +81,7 @@ impl Run<'_> {
     fn all(&self, reads: &[Read], mut errors: Vec<anyhow::Error>) -> anyhow::Result<Outcome> {
         let mut outcome = Outcome::Done;
         let mut done = 0;
-        // What a dry run would have made.
-        let mut planned = BTreeMap::new();
+        let mut planned = Planned::default();
         for read in reads {
             match self.one(read, &mut planned) {
                 Ok(Outcome::Done) => done += 1,
@@ -93,6 +92,9 @@ impl Run<'_> {
                 Err(error) => errors.push(error),
             }
         }
+        if self.args.plan.dry_run {
+            print_plan(self.args, planned.lines)?;
+        }
         // The last error is the program's, when there is nothing but errors.
         let last = if done == 0 { errors.pop() } else { None };
         for error in errors {
@@ -102,7 +104,7 @@ impl Run<'_> {
         last.map_or(Ok(outcome), Err)
     }
 
-    fn one(&self, read: &Read, planned: &mut Overlay) -> anyhow::Result<Outcome> {
+    fn one(&self, read: &Read, planned: &mut Planned) -> anyhow::Result<Outcome> {
         let (args, query) = (self.args, &read.query);
         let sources = Sources::resolve(read, self.known, &args.tables)?;
         if args.output.is_some() {
@@ -113,14 +115,18 @@ impl Run<'_> {
             return Ok(if outcome == Outcome::Done { printed } else { outcome });
         }
         if args.plan.dry_run || args.explain {
-            let (recipe, plan) = self.look(query, &sources, Some(&query.name), planned)?;
+            let (recipe, plan) = self.look(query, &sources, Some(&query.name), &planned.files)?;
             if args.explain {
                 explain::explain(args, self.tree, query, &sources, &plan)?;
             } else {
-                print_plan(args, query, &plan)?;
+                planned.lines.extend(
+                    plan.steps
+                        .iter()
+                        .map(|step| [query.name.to_string(), step.window.hour().to_string(), step.reason.to_string()]),
+                );
             }
             let steps = plan.steps.iter().map(|step| (step.window.hour(), recipe.commit(&step.window, &step.inputs)));
-            planned.insert(query.name.clone(), steps.collect());
+            planned.files.insert(query.name.clone(), steps.collect());
             return Ok(name_left(query, &plan));
         }
         let Some(lock) = DatasetLock::try_acquire(self.tree, &query.name)? else {
@@ -181,7 +187,15 @@ impl Run<'_> {
     }
 }
 
-/// The files that a dry run would have made of each data set.
+/// What a dry run would have made.
+#[derive(Debug, Default)]
+struct Planned {
+    files: Overlay,
+    /// Data set, hour and reason of each window.
+    lines: Vec<[String; 3]>,
+}
+
+/// The files that would have been made of each data set.
 type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, layout::Commit>>;
 
 /// Says what is not made although it is not up to date, for reasons that somebody has to look at.
@@ -212,13 +226,12 @@ fn report(query: &Query, made: &Made, plan: &Plan) {
     );
 }
 
-fn print_plan(args: &Args, query: &Query, plan: &Plan) -> anyhow::Result<()> {
+fn print_plan(args: &Args, lines: Vec<[String; 3]>) -> anyhow::Result<()> {
     let columns = ["dataset", "hour", "reason"].map(String::from).into();
     let print = || -> io::Result<()> {
         let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
-        for step in &plan.steps {
-            let cells = [query.name.to_string(), step.window.hour().to_string(), step.reason.to_string()];
-            table.row(cells.map(Into::into).into())?;
+        for line in lines {
+            table.row(line.map(Into::into).into())?;
         }
         table.finish()
     };

@@ -235,7 +235,7 @@ fn variables(query: &Query, window: &Window) -> anyhow::Result<String> {
 /// The condition by which rows of a stream lie in `window`, if that does not begin and end with an hour.
 fn within(dataset: &Name, window: &Window) -> String {
     let cut = [window.reads_from, window.end].into_iter().any(|time| time != layout::Hour::of(time).start());
-    let column = models::model(dataset.as_str()).and_then(|model| model.time_column());
+    let column = models::model(dataset.as_str()).and_then(models::Model::time_column);
     match column {
         Some(column) if cut => {
             let time =

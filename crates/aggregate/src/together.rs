@@ -147,9 +147,9 @@ impl Rewrite<'_> {
         let is = |node: &Value, kind: &str| text(node, "/type") == kind;
         if is(node, "BASE_TABLE") && text(node, "/table_name").eq_ignore_ascii_case(self.dataset) {
             if text(node, "/alias").is_empty() {
-                node["alias"] = node.get("table_name")?.clone();
+                *node.get_mut("alias")? = node.get("table_name")?.clone();
             }
-            node["table_name"] = ROWS.into();
+            *node.get_mut("table_name")? = ROWS.into();
             return Some(());
         }
         if is(node, "SUBQUERY") {
@@ -189,7 +189,7 @@ impl Rewrite<'_> {
         if class == "FUNCTION" && text(node, "/function_name").eq_ignore_ascii_case("getvariable") {
             let [name] = array(node, "/children") else { return None };
             let mut term = self.terms.variable(text(name, "/value/value"))?.clone();
-            term["alias"] = node.get("alias")?.clone();
+            *term.get_mut("alias")? = node.get("alias")?.clone();
             *node = term;
             return Some(());
         }
