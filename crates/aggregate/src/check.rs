@@ -79,9 +79,7 @@ fn yields(
     let session = Session::open(&args.session, tree, query, &sources, promised, 1)?;
     let mut columns = session.columns().to_vec();
     for column in &mut columns {
-        if column.sql_type.ends_with("HUGEINT") {
-            "BIGINT".clone_into(&mut column.sql_type);
-        }
+        column.sql_type = column.stored_type().to_owned();
     }
     let line = |column: &crate::session::Column| {
         [query.name.to_string(), "column".to_owned(), column.name.clone(), column.sql_type.clone()]

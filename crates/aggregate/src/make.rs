@@ -4,6 +4,8 @@
 //! run, and before its result is published: if they are not those that the result is going to name, it is thrown away
 //! and the window made again. A file that is replaced and put back as it was in between has the same rows.
 
+mod together;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -17,12 +19,6 @@ use crate::session::Session;
 
 /// How many hours are published together at most: to sync files and folders costs more than to make a small hour.
 const BATCH: usize = 32;
-/// From how many hours on it pays to run a query over them at once, and how many it is run over at most: all that is done
-/// is done again by itself if one of them turns out to be damaged.
-const TOGETHER: usize = 8;
-const TOGETHER_MOST: usize = 256;
-/// How many bytes of files a query is run over at once, so that what it yields fits into memory.
-const TOGETHER_BYTES: u64 = 64 << 20;
 /// For how long hours wait to be published.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often an hour whose inputs change meanwhile is begun.
@@ -58,7 +54,12 @@ impl Maker<'_> {
         progress: impl Fn(usize) + Sync,
     ) -> anyhow::Result<Made> {
         let sessions = (0..workers).map(|_| session.fork()).collect::<anyhow::Result<Vec<_>>>()?;
-        let shares = shares(self.tree, steps, workers, session.can_run_together());
+        let shares = if session.can_run_together() {
+            together::shares(self.tree, steps, workers)
+        } else {
+            // Neighbours go to the same thread, which syncs their folder once; but no thread is to be left without work.
+            steps.chunks((steps.len() / (workers * 4)).clamp(1, BATCH)).collect()
+        };
         let next = AtomicUsize::new(0);
         let (next, shares, progress) = (&next, &shares, &progress);
         let mut all = Made::default();
@@ -86,7 +87,7 @@ impl Maker<'_> {
 
     fn make_share(self, session: &Session<'_>, share: &[Step], made: &mut Made) {
         let mut batch = Vec::new();
-        let mut together = self.make_together(session, share);
+        let mut together = self.make_together(session, share).unwrap_or_default();
         let mut since = Instant::now();
         for (number, step) in share.iter().enumerate() {
             let hour = step.window.hour();
@@ -105,32 +106,6 @@ impl Maker<'_> {
             }
         }
         publish(&mut batch, made);
-    }
-
-    /// Makes the hours of a share at once, as far as that can be done; the others are none.
-    fn make_together(self, session: &Session<'_>, share: &[Step]) -> Vec<Option<Draft>> {
-        let is_one_file = |step: &Step| count(&step.inputs) == 1;
-        if share.len() < TOGETHER || !share.iter().all(is_one_file) {
-            return Vec::new();
-        }
-        let windows: Vec<_> = share.iter().map(|step| step.window).collect();
-        // What is wrong with one of them is found and said where it is made by itself.
-        let Ok(Some(rows)) = session.run_together(&windows) else { return Vec::new() };
-        let drafts = share.iter().zip(rows).enumerate();
-        let drafts = drafts.map(|(number, (step, rows))| {
-            let draft = if rows > 0 { self.write_together(session, step, number).ok()? } else { return None };
-            (self.inputs_now(step).ok()? == step.inputs).then_some(draft)
-        });
-        drafts.collect()
-    }
-
-    fn write_together(self, session: &Session<'_>, step: &Step, number: usize) -> anyhow::Result<Draft> {
-        let draft = self.tree.draft_parquet(self.lock, &self.query.name, step.window.hour())?;
-        let commit = self.recipe.commit(&step.window, &step.inputs);
-        let copy = engine::copy_statement(&session.select_together(number), &draft, &commit);
-        session.connection().execute_batch(&copy)?;
-        self.check_key(session, &draft)?;
-        Ok(draft)
     }
 
     /// Makes one window, unpublished; none if an input was removed meanwhile.
@@ -175,7 +150,7 @@ impl Maker<'_> {
     }
 
     /// Refuses a window in which two rows have the same key: something was counted twice.
-    fn check_key(self, session: &Session<'_>, draft: &Draft) -> anyhow::Result<()> {
+    pub(crate) fn check_key(self, session: &Session<'_>, draft: &Draft) -> anyhow::Result<()> {
         if self.query.key.is_empty() {
             return Ok(());
         }
@@ -200,7 +175,7 @@ impl Maker<'_> {
     }
 
     /// The inputs of `step` as they are now.
-    fn inputs_now(self, step: &Step) -> layout::Result<Inputs> {
+    pub(crate) fn inputs_now(self, step: &Step) -> layout::Result<Inputs> {
         let mut inputs = Inputs::new();
         for (dataset, files) in &step.inputs {
             for hour in files.keys() {
@@ -213,38 +188,8 @@ impl Maker<'_> {
     }
 }
 
-/// Cuts steps into what a thread does at a time. Neighbours go to the same thread, which syncs their folder once; but no
-/// thread is to be left without work.
-fn shares<'s>(tree: &Tree, steps: &'s [Step], workers: usize, together: bool) -> Vec<&'s [Step]> {
-    let fair = steps.len() / (workers * 4);
-    if !together {
-        return steps.chunks(fair.clamp(1, BATCH)).collect();
-    }
-    let most = fair.clamp(TOGETHER, TOGETHER_MOST);
-    let mut shares = Vec::new();
-    let mut rest = steps;
-    while !rest.is_empty() {
-        let mut bytes = 0;
-        let fits = rest.iter().take(most).take_while(|step| {
-            bytes += size(tree, step);
-            bytes <= TOGETHER_BYTES
-        });
-        let (share, later) = rest.split_at(fits.count().max(1));
-        shares.push(share);
-        rest = later;
-    }
-    shares
-}
-
-/// How many bytes the files are that are read for a step; one that cannot be looked at counts for nothing.
-fn size(tree: &Tree, step: &Step) -> u64 {
-    let files =
-        step.inputs.iter().flat_map(|(dataset, files)| files.keys().map(move |hour| tree.parquet(dataset, *hour)));
-    files.filter_map(|path| layout::size(&path).ok().flatten()).sum()
-}
-
 /// How many files `inputs` are.
-fn count(inputs: &Inputs) -> usize {
+pub(crate) fn count(inputs: &Inputs) -> usize {
     inputs.values().map(std::collections::BTreeMap::len).sum()
 }
 

@@ -20,8 +20,6 @@ use crate::together;
 
 /// The name of the view of the query: none that a data set or a table can have.
 const QUERY: &str = "\"the query\"";
-/// The table with the rows of many hours.
-const RESULTS: &str = "\"the results\"";
 
 /// A session for one query.
 #[derive(Debug)]
@@ -41,6 +39,13 @@ pub(crate) struct Session<'a> {
 pub(crate) struct Column {
     pub(crate) name: String,
     pub(crate) sql_type: String,
+}
+
+impl Column {
+    /// Its type in a file. Sums of integers are HUGEINT in DuckDB, which neither Parquet nor any warehouse has.
+    pub(crate) fn stored_type(&self) -> &str {
+        if self.sql_type.ends_with("HUGEINT") { "BIGINT" } else { &self.sql_type }
+    }
 }
 
 /// The columns of data sets that are made in the same run and have no file yet.
@@ -97,39 +102,38 @@ impl<'a> Session<'a> {
         self.together.is_some()
     }
 
-    /// Runs the query over many hours at once, if it can be; returns how many rows each of them has. Their files must have
-    /// the columns that are read.
-    pub(crate) fn run_together(&self, windows: &[Window]) -> anyhow::Result<Option<Vec<u64>>> {
+    /// Runs the query over many hours at once and calls `each` with every row, behind the number of its hour: hour after
+    /// hour, and in each in the order of the query. Their files must have the columns that are read.
+    pub(crate) fn run_together(
+        &self,
+        windows: &[Window],
+        mut each: impl FnMut(usize, &duckdb::Row<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let (Some(together), [(dataset, columns)]) = (&self.together, self.datasets.as_slice()) else {
-            return Ok(None);
+            bail!("the query cannot be run over many hours at once");
         };
         let files = windows.iter().map(|window| file_literal(&self.tree.parquet(dataset, window.hour())));
         let columns = columns.iter().map(|column| identifier(&column.name)).collect::<Vec<_>>().join(", ");
-        let sql = format!(
-            "{}CREATE OR REPLACE TEMP VIEW {} AS SELECT {columns}, file_index::BIGINT AS {}
-             FROM read_parquet([{}], hive_partitioning = false, union_by_name = false);
-             CREATE OR REPLACE TEMP TABLE {RESULTS} AS {together};",
+        let hour = identifier(together::HOUR);
+        let view = format!(
+            "{}CREATE OR REPLACE TEMP VIEW {} AS SELECT {columns}, file_index::BIGINT AS {hour}
+             FROM read_parquet([{}], hive_partitioning = false, union_by_name = false);",
             together::set_hours(windows),
             identifier(together::ROWS),
-            identifier(together::HOUR),
             files.collect::<Vec<_>>().join(", "),
         );
-        self.connection.execute_batch(&sql)?;
-        let count = format!("SELECT {0}, count(*) FROM {RESULTS} GROUP BY {0}", identifier(together::HOUR));
-        let mut statement = self.connection.prepare(&count)?;
-        let counts = statement.query_map([], |row| Ok((row.get::<_, usize>(0)?, row.get::<_, u64>(1)?)))?;
-        let mut rows = vec![0; windows.len()];
-        for count in counts {
-            let (hour, count) = count?;
-            *rows.get_mut(hour).context("DuckDB numbers files beyond those that it was given")? = count;
+        self.connection.execute_batch(&view)?;
+        let select = format!("SELECT {}, {hour} FROM ({together})", result_columns(&self.columns));
+        let mut statement = self.connection.prepare(&select)?;
+        let mut rows = statement.query([])?;
+        let mut last = 0;
+        while let Some(row) = rows.next()? {
+            let hour: usize = row.get(self.columns.len())?;
+            anyhow::ensure!(last <= hour && hour < windows.len(), "DuckDB yields hours out of their order");
+            last = hour;
+            each(hour, row)?;
         }
-        Ok(Some(rows))
-    }
-
-    /// The rows of one of the hours of [`run_together`](Self::run_together), in their order.
-    pub(crate) fn select_together(&self, number: usize) -> String {
-        let (columns, hour) = (result_columns(&self.columns), identifier(together::HOUR));
-        format!("SELECT {columns} FROM {RESULTS} WHERE {hour} = {number} ORDER BY rowid")
+        Ok(())
     }
 
     /// The connection, in which [`select`](Self::select) yields the rows of the window of the last run.
@@ -202,12 +206,12 @@ impl<'a> Session<'a> {
     }
 }
 
-/// `columns` as a list of results. Sums of integers are HUGEINT in DuckDB, which neither Parquet nor any warehouse has:
-/// they become BIGINT, and one that does not fit is an error.
+/// `columns` as a list of results: sums of integers become BIGINT, and one that does not fit is an error.
 pub(crate) fn result_columns(columns: &[Column]) -> String {
-    let columns = columns.iter().map(|Column { name, sql_type }| {
-        let name = identifier(name);
-        if sql_type.ends_with("HUGEINT") { format!("CAST({name} AS BIGINT) AS {name}") } else { name }
+    let columns = columns.iter().map(|column| {
+        let name = identifier(&column.name);
+        let stored = column.stored_type();
+        if stored == column.sql_type { name } else { format!("CAST({name} AS {stored}) AS {name}") }
     });
     columns.collect::<Vec<_>>().join(", ")
 }
