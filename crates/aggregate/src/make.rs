@@ -4,6 +4,7 @@
 //! run, and before its result is published: if they are not those that the result is going to name, it is thrown away
 //! and the window made again. A file that is replaced and put back as it was in between has the same rows.
 
+mod publisher;
 mod together;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -13,13 +14,14 @@ use anyhow::bail;
 use engine::{file_literal, identifier};
 use layout::{DatasetLock, Draft, Hour, Tree};
 
+use self::publisher::Publisher;
 use crate::plan::{Inputs, Recipe, Step};
 use crate::query::Query;
 use crate::session::Session;
 
-/// How many hours are published together at most: to sync files and folders costs more than to make a small hour.
+/// How many windows a thread makes at a time, where it makes them one by one.
 const BATCH: usize = 32;
-/// For how long hours wait to be published.
+/// For how long windows wait to be published.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often an hour whose inputs change meanwhile is begun.
 const ATTEMPTS: usize = 5;
@@ -33,6 +35,14 @@ pub(crate) struct Made {
     pub(crate) failed: Vec<(Hour, String)>,
     /// Left alone because an input was removed meanwhile.
     pub(crate) removed: usize,
+}
+
+impl Made {
+    fn add(&mut self, other: Self) {
+        self.windows += other.windows;
+        self.failed.extend(other.failed);
+        self.removed += other.removed;
+    }
 }
 
 /// What it takes to make windows of one data set.
@@ -64,20 +74,19 @@ impl Maker<'_> {
         let (next, shares, progress) = (&next, &shares, &progress);
         let mut all = Made::default();
         std::thread::scope(|scope| {
-            let work = |session: Session<'_>| {
-                let mut made = Made::default();
+            let work = move |session: Session<'_>| {
+                let (mut made, mut publisher) = (Made::default(), Publisher::new(scope));
                 while let Some(share) = shares.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    self.make_share(&session, share, &mut made);
+                    self.make_share(&session, share, &mut made, &mut publisher);
                     progress(share.len());
                 }
+                made.add(publisher.finish());
                 made
             };
             let threads: Vec<_> = sessions.into_iter().map(|session| scope.spawn(move || work(session))).collect();
             for thread in threads {
                 let Ok(made) = thread.join() else { bail!("a thread that made windows of {} died", self.query.name) };
-                all.windows += made.windows;
-                all.failed.extend(made.failed);
-                all.removed += made.removed;
+                all.add(made);
             }
             Ok(())
         })?;
@@ -85,7 +94,7 @@ impl Maker<'_> {
         Ok(all)
     }
 
-    fn make_share(self, session: &Session<'_>, share: &[Step], made: &mut Made) {
+    fn make_share(self, session: &Session<'_>, share: &[Step], made: &mut Made, publisher: &mut Publisher<'_, '_>) {
         let mut batch = Vec::new();
         let mut together = self.make_together(session, share).unwrap_or_default();
         let mut since = Instant::now();
@@ -101,11 +110,11 @@ impl Maker<'_> {
                 Err(error) => made.failed.push((hour, engine::explain(&error))),
             }
             if since.elapsed() > PATIENCE {
-                publish(&mut batch, made);
+                publisher.publish(&mut batch);
                 since = Instant::now();
             }
         }
-        publish(&mut batch, made);
+        publisher.publish(&mut batch);
     }
 
     /// Makes one window, unpublished; none if an input was removed meanwhile.
@@ -191,12 +200,4 @@ impl Maker<'_> {
 /// How many files `inputs` are.
 pub(crate) fn count(inputs: &Inputs) -> usize {
     inputs.values().map(std::collections::BTreeMap::len).sum()
-}
-
-fn publish(batch: &mut Vec<(Hour, Draft)>, made: &mut Made) {
-    let (hours, drafts): (Vec<_>, Vec<_>) = std::mem::take(batch).into_iter().unzip();
-    match layout::publish(drafts) {
-        Ok(()) => made.windows += hours.len(),
-        Err(error) => made.failed.extend(hours.into_iter().map(|hour| (hour, error.to_string()))),
-    }
 }
