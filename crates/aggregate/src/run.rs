@@ -179,7 +179,10 @@ impl Run<'_> {
         let session_args = &self.args.session;
         let workers = session_args.threads().min(plan.steps.len());
         let mut session = Session::open(session_args, maker.tree, maker.query, sources, &Promised::new(), workers)?;
-        session.find_together()?;
+        // One window alone need not be looked at so closely.
+        if plan.steps.len() > 1 {
+            session.find_together()?;
+        }
         let bar = cli::progress("windows", plan.steps.len() as u64);
         let made = maker.make(&session, &plan.steps, workers, |windows| bar.inc(windows as u64))?;
         bar.finish_and_clear();
