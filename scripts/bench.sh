@@ -5,18 +5,19 @@
 #
 # Ingest: until every byte is in a file, beside a bare recv and write of the same bytes by one thread (and beside that a
 # bare peek, write and consume: the price of losing nothing), and beside the same service in Python (asyncio, pydantic, a
-# buffered writer). compact: beside DuckDB's own COPY of the same file. Idle runs and loading: a year of hours, 8,760 of
+# buffered writer). compact: beside DuckDB's own COPY of the same file. aggregate: beside one GROUP BY of DuckDB. Idle runs and loading: a year of hours, 8,760 of
 # them. What is compared runs in turns, and medians count: the ratios say something about other machines too, the
 # absolute figures do not. The table stands in README.md between the lines
 # <!-- bench --> and <!-- /bench -->; with --print it is only printed. Takes some minutes after the build.
 #
 # Settings: BENCH_ROUNDS (5), BENCH_MB of messages for each run of ingest (400; a twentieth of it for Python),
-# BENCH_COMPACT_MB for one of compact (3000), TMPDIR for the files, which need three times as much.
+# BENCH_COMPACT_MB for one of compact (3000), BENCH_YEAR_ROWS for aggregate's year of hours (31536000, one a second), TMPDIR
+# for the files, which need three times as much.
 set -euo pipefail
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit; fi
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
-rounds=${BENCH_ROUNDS:-5} megabytes=${BENCH_MB:-400} hour_megabytes=${BENCH_COMPACT_MB:-3000}
+rounds=${BENCH_ROUNDS:-5} megabytes=${BENCH_MB:-400} hour_megabytes=${BENCH_COMPACT_MB:-3000} year_rows=${BENCH_YEAR_ROWS:-31536000}
 export LC_ALL=C TZ=UTC
 unset RUST_LOG DATA_DIR
 work=$(mktemp -d "${TMPDIR:-/tmp}/bench.XXXXXX")
@@ -130,15 +131,15 @@ other=$(stat -c %s "$work/copy.parquet")
 row "size of its Parquet file" "$(calc "%.2f MB" "$output / 1e6")" "$(calc "%.2f MB" "$other / 1e6"): DuckDB's COPY" "$(calc %.2f "$output / $other")"
 rm -rf "$work/compact" "$work/sealed" "$work/ingest" "$input"
 
-# A year of hours with messages of $1 sensors in a fresh folder $2, each hour in a segment of its own.
+# A year of hours in a fresh folder $3, each hour in a segment of its own, with $2 messages of $1 sensors in turns.
 make_year() {
-    awk -v sensors="$1" 'BEGIN { for (hour = 0; hour < 8760; hour++) for (sensor = 1; sensor <= sensors; sensor++)
+    awk -v sensors="$1" -v messages="$2" 'BEGIN { for (hour = 0; hour < 8760; hour++) for (i = 1; i <= messages; i++)
         printf "{\"timestamp\": %d, \"sensor_id\": %d, \"measurement\": {\"kind\": \"Temperature\", \"value\": %.1f, \"unit\": \"Celsius\"}}\n",
-            1735689600 + hour * 3600 + sensor, sensor, (hour * 7 + sensor * 13) % 400 / 10 }' |
-        tcp-ingest --data-dir "$2" --stdin telemetry
+            1735689600 + hour * 3600 + i % 3600, i % sensors + 1, (hour * 7 + i * 13) % 400 / 10 }' |
+        tcp-ingest --data-dir "$3" --stdin telemetry
 }
 say "a year of hours, 2 sensors"
-make_year 2 "$work/sealed"
+make_year 2 2 "$work/sealed"
 for ((round = 0; round < rounds; round++)); do
     rm -rf "$work/compact"
     cp -rl "$work/sealed" "$work/compact"
@@ -150,7 +151,7 @@ rm -rf "$work/compact" "$work/sealed"
 
 say "a year of hours, 20 sensors"
 year=$work/year
-make_year 20 "$year"
+make_year 20 20 "$year"
 compact --data-dir "$year"
 aggregate --data-dir "$year" temperatures --table sensors=tests/data/sensors.csv
 for ((round = 0; round < rounds; round++)); do
@@ -168,6 +169,29 @@ done
 for program in compact aggregate load-warehouse housekeep; do
     row "$program, nothing to do over 8,760 hours" "$(calc "%.3f s" "$(median <"$work/idle.$program")")" "" ""
 done
+
+# One late message makes one hour anew, each time another.
+say "a year of hours, $year_rows messages of 60 sensors"
+rm -rf "$year"
+make_year 60 $(((year_rows + 8759) / 8760)) "$year"
+compact --data-dir "$year"
+for ((round = 0; round < rounds; round++)); do
+    say "aggregate, round $((round + 1)) of $rounds"
+    rm -rf "$year/parquet/temperatures"
+    sync
+    { seconds aggregate --data-dir "$year" temperatures; echo; } >>"$work/year.aggregate"
+    { seconds group "$year"; echo; } >>"$work/year.group"
+    { seconds aggregate --data-dir "$year" temperatures; echo; } >>"$work/year.idle"
+    echo "{\"timestamp\": $((1740000000 + round * 3600)), \"sensor_id\": 1, \"measurement\": {\"kind\": \"Temperature\", \"value\": 1, \"unit\": \"Celsius\"}}" |
+        tcp-ingest --data-dir "$year" --stdin telemetry
+    compact --data-dir "$year"
+    { seconds aggregate --data-dir "$year" temperatures; echo; } >>"$work/year.late"
+done
+this=$(median <"$work/year.aggregate") other=$(median <"$work/year.group")
+row "aggregate, 8,760 hours with $(calc "%.1f" "$year_rows / 1e6") million rows in all (8,760 synced files included)" "$(calc "%.1f s" "$this")" \
+    "$(calc "%.1f s" "$other"): one GROUP BY of DuckDB, whose rows go nowhere" "$(calc %.2f "$other / $this")"
+row "aggregate again, nothing changed" "$(calc "%.3f s" "$(median <"$work/year.idle")")" "" ""
+row "aggregate again, one late row" "$(calc "%.3f s" "$(median <"$work/year.late")")" "" ""
 
 cat "$table"
 if [[ ${1:-} != --print ]] && grep -q '^<!-- bench -->$' README.md 2>/dev/null; then

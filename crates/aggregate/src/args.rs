@@ -7,17 +7,28 @@ use cli::{CommonArgs, PlanArgs, PrintArgs, RangeArgs};
 use engine::SessionArgs;
 use layout::Name;
 
-/// Runs SQL over each hour of the data sets: as a data set of its own, or to stdout
+/// Runs SQL over each hour, day, week or month of the data sets: as a data set of its own, or to stdout
 ///
-/// Without --from and --to, all hours are made that are out of date: those whose query, reference tables or input hours
-/// are not the ones that they were made of.
+/// Without --from and --to, all windows are made that are out of date: those whose query, reference tables or input files
+/// are not the ones that they were made of. Queries that read each other's data sets are run in that order.
 ///
-/// A query is one SELECT in a file of its own, over data sets and reference tables by name. It sees the rows of one hour
-/// at a time, from `getvariable('window_start')` to `getvariable('window_end')`, both TIMESTAMP. The file's name without
-/// `.sql` is the data set's.
+/// A query is one SELECT in a file of its own, over data sets and reference tables by name. It sees the rows of one window
+/// at a time, from `getvariable('window_start')` to `getvariable('window_end')`, both TIMESTAMP in UTC;
+/// `getvariable('window_date')` is the DATE on which it starts in its time zone, `getvariable('look_back_start')` from when
+/// on it reads. Lines in the comments before the SELECT say what kind of windows they are:
+///
+///     -- @name: NAME                       the data set's name, if it is not the file's
+///     -- @window: hour|day|week|month      hours are UTC, weeks begin on Monday [hour]
+///     -- @time_zone: Europe/Berlin         whose clocks days, weeks and months follow [UTC]
+///     -- @look_back: 7 days                how far before its start a window reads
+///     -- @key: sensor_id, kind             columns that no two rows of a window may have equal
+///     -- @ignore_changes: sensors          reference tables whose change makes nothing out of date
+///
+/// A day, week or month is made when it is over. --from and --to name the windows that begin in between, on the clocks of
+/// their time zone.
 #[derive(Debug, clap::Parser)]
-#[command(name = "aggregate", version = cli::VERSION)]
-#[command(group(clap::ArgGroup::new("queries").required(true).multiple(true).args(["built_in", "sql"])))]
+#[command(name = "aggregate", version = cli::VERSION, verbatim_doc_comment)]
+#[command(group(clap::ArgGroup::new("queries").required(true).multiple(true).args(["built_in", "sql", "check"])))]
 pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
@@ -26,11 +37,11 @@ pub(crate) struct Args {
     #[arg(value_name = "AGGREGATE", value_parser = ["temperatures"])]
     pub(crate) built_in: Vec<String>,
 
-    /// A file with a query, or a quoted pattern of such files: '/etc/pipeline/*.sql'; can be given several times
+    /// A file with a query, a folder of .sql files, or a quoted pattern: '/etc/pipeline/*.sql'; can be given several times
     #[arg(long, value_name = "FILE")]
     pub(crate) sql: Vec<String>,
 
-    /// The data set's name, if it is not the file's
+    /// The data set's name, whatever the file says
     #[arg(long, requires = "sql")]
     pub(crate) name: Option<Name>,
 
@@ -41,15 +52,27 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) range: RangeArgs,
 
-    /// Make the hours anew although they are up to date
+    /// Make the windows anew although they are up to date, or although nothing is there any more of what they were made of
     #[arg(long)]
     pub(crate) rebuild: bool,
+
+    /// Also the day, week or month that is not over
+    #[arg(long)]
+    pub(crate) include_current: bool,
+
+    /// Say what a file needs and yields, and run nothing; can be given several times
+    #[arg(long, value_name = "FILE", group = "what", conflicts_with_all = ["built_in", "sql", "dry_run", "rebuild"])]
+    pub(crate) check: Vec<String>,
+
+    /// Print what is read, the windows to make and DuckDB's plan of the query, and do nothing
+    #[arg(long, group = "what", conflicts_with = "dry_run")]
+    pub(crate) explain: bool,
 
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
 
-    /// Print the rows of the hours, up to date or not, and publish nothing
-    #[arg(long, value_name = "-", value_parser = ["-"], conflicts_with_all = ["dry_run", "rebuild"])]
+    /// Print the rows of the windows, up to date or not, and publish nothing
+    #[arg(long, value_name = "-", value_parser = ["-"], conflicts_with_all = ["dry_run", "rebuild", "what"])]
     pub(crate) output: Option<String>,
 
     #[command(flatten)]

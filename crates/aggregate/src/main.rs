@@ -1,11 +1,18 @@
-//! aggregate: SQL over each hour of the data sets, published as a data set of its own or printed.
+//! aggregate: SQL over each hour, day, week or month of the data sets, published as a data set of its own or printed.
 //!
-//! An hour is made when there is something to make it of and what its commit record says it was made of differs from
-//! what is there now: the query's text, the hours read, the reference tables. Nothing else makes an hour out of date, so a
-//! run may be repeated or killed at any time. The record of an hour names exactly what was read for it.
+//! A window is made when there is something to make it of and what its commit record says it was made of differs from
+//! what is there now: the query's text, the files read, the reference tables. Nothing else makes a window out of date, so a
+//! run may be repeated or killed at any time. The record of a window names exactly what was read for it.
 
 mod args;
+mod calendar;
+mod check;
+mod explain;
+mod header;
+mod holdings;
 mod make;
+mod order;
+mod place;
 mod plan;
 mod print;
 mod query;
@@ -14,6 +21,7 @@ mod run;
 mod session;
 mod sources;
 mod tables;
+mod together;
 
 use std::process::ExitCode;
 

@@ -1,39 +1,51 @@
-//! Making the hours of a plan: side by side, published in batches.
+//! Making the windows of a plan: side by side, published in batches.
 //!
 //! An input may be replaced or removed while it is read. So the records of the inputs are read again after the query has
 //! run, and before its result is published: if they are not those that the result is going to name, it is thrown away
-//! and the hour made again. A file that is replaced and put back as it was in between has the same rows.
+//! and the window made again. A file that is replaced and put back as it was in between has the same rows.
 
-use std::collections::BTreeMap;
+mod publisher;
+mod together;
+
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
-use layout::{Commit, DatasetLock, Draft, Fingerprint, Hour, Lineage, Name, Tree};
+use engine::{file_literal, identifier};
+use layout::{Commit, DatasetLock, Draft, Hour, Tree};
 
-use crate::plan::{Recipe, Window};
+use self::publisher::Publisher;
+use crate::plan::{Inputs, Recipe, Step};
 use crate::query::Query;
 use crate::session::Session;
 
-/// How many hours are published together at most: to sync files and folders costs more than to make a small hour.
+/// How many windows a thread makes at a time, where it makes them one by one.
 const BATCH: usize = 32;
-/// For how long hours wait to be published.
+/// For how long windows wait to be published.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// How often an hour whose inputs change meanwhile is begun.
 const ATTEMPTS: usize = 5;
 
-/// What became of the hours of a plan.
+/// What became of the windows of a plan.
 #[derive(Debug, Default)]
 pub(crate) struct Made {
     /// Published.
-    pub(crate) hours: usize,
+    pub(crate) windows: usize,
     /// Not made, and why.
     pub(crate) failed: Vec<(Hour, String)>,
     /// Left alone because an input was removed meanwhile.
     pub(crate) removed: usize,
 }
 
-/// What it takes to make hours of one data set.
+impl Made {
+    fn add(&mut self, other: Self) {
+        self.windows += other.windows;
+        self.failed.extend(other.failed);
+        self.removed += other.removed;
+    }
+}
+
+/// What it takes to make windows of one data set.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Maker<'a> {
     pub(crate) tree: &'a Tree,
@@ -43,35 +55,38 @@ pub(crate) struct Maker<'a> {
 }
 
 impl Maker<'_> {
-    /// Makes `windows` on `workers` threads; calls `progress` with the number of hours that are done with.
+    /// Makes `steps` on `workers` threads; calls `progress` with the number of windows that are done with.
     pub(crate) fn make(
         self,
         session: &Session<'_>,
-        windows: &[Window],
+        steps: &[Step],
         workers: usize,
         progress: impl Fn(usize) + Sync,
     ) -> anyhow::Result<Made> {
         let sessions = (0..workers).map(|_| session.fork()).collect::<anyhow::Result<Vec<_>>>()?;
-        // Neighbours go to the same thread, which syncs their folder once; but no thread is to be left without work.
-        let shares: Vec<_> = windows.chunks((windows.len() / (workers * 4)).clamp(1, BATCH)).collect();
+        let shares = if session.can_run_together() {
+            together::shares(self.tree, steps, workers)
+        } else {
+            // Neighbours go to the same thread, which syncs their folder once; but no thread is to be left without work.
+            steps.chunks((steps.len() / (workers * 4)).clamp(1, BATCH)).collect()
+        };
         let next = AtomicUsize::new(0);
         let (next, shares, progress) = (&next, &shares, &progress);
         let mut all = Made::default();
         std::thread::scope(|scope| {
-            let work = |session: Session<'_>| {
-                let mut made = Made::default();
+            let work = move |session: Session<'_>| {
+                let (mut made, mut publisher) = (Made::default(), Publisher::new(scope));
                 while let Some(share) = shares.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    self.make_share(&session, share, &mut made);
+                    self.make_share(&session, share, &mut made, &mut publisher);
                     progress(share.len());
                 }
+                made.add(publisher.finish());
                 made
             };
             let threads: Vec<_> = sessions.into_iter().map(|session| scope.spawn(move || work(session))).collect();
             for thread in threads {
-                let Ok(made) = thread.join() else { bail!("a thread that made hours of {} died", self.query.name) };
-                all.hours += made.hours;
-                all.failed.extend(made.failed);
-                all.removed += made.removed;
+                let Ok(made) = thread.join() else { bail!("a thread that made windows of {} died", self.query.name) };
+                all.add(made);
             }
             Ok(())
         })?;
@@ -79,33 +94,39 @@ impl Maker<'_> {
         Ok(all)
     }
 
-    fn make_share(self, session: &Session<'_>, share: &[Window], made: &mut Made) {
+    fn make_share(self, session: &Session<'_>, share: &[Step], made: &mut Made, publisher: &mut Publisher<'_, '_>) {
         let mut batch = Vec::new();
+        let mut together = self.make_together(session, share).unwrap_or_default();
         let mut since = Instant::now();
-        for window in share {
-            match self.make_hour(session, window) {
-                Ok(Some(draft)) => batch.push((window.hour, draft)),
+        for (number, step) in share.iter().enumerate() {
+            let hour = step.window.hour();
+            if let Some(draft) = together.get_mut(number).and_then(Option::take) {
+                batch.push((hour, draft));
+                continue;
+            }
+            match self.make_window(session, step) {
+                Ok(Some(draft)) => batch.push((hour, draft)),
                 Ok(None) => made.removed += 1,
-                Err(error) => made.failed.push((window.hour, engine::explain(&error))),
+                Err(error) => made.failed.push((hour, engine::explain(&error))),
             }
             if since.elapsed() > PATIENCE {
-                publish(&mut batch, made);
+                publisher.publish(&mut batch);
                 since = Instant::now();
             }
         }
-        publish(&mut batch, made);
+        publisher.publish(&mut batch);
     }
 
-    /// Makes one hour, unpublished; none if an input was removed meanwhile.
-    fn make_hour(self, session: &Session<'_>, window: &Window) -> anyhow::Result<Option<Draft>> {
-        let mut inputs = window.inputs.clone();
+    /// Makes one window, unpublished; none if an input was removed meanwhile.
+    fn make_window(self, session: &Session<'_>, step: &Step) -> anyhow::Result<Option<Draft>> {
+        let mut inputs = step.inputs.clone();
         for _ in 0..ATTEMPTS {
-            let result = self.run(session, window.hour, &inputs);
-            let now = self.inputs_now(window)?;
+            let result = self.run(session, step, &inputs);
+            let now = self.inputs_now(step)?;
             if now == inputs {
                 return result.map(Some);
             }
-            if now.len() < window.inputs.len() {
+            if count(&now) < count(&step.inputs) {
                 return Ok(None);
             }
             inputs = now;
@@ -113,37 +134,75 @@ impl Maker<'_> {
         bail!("what it is made of changes again and again: run again later");
     }
 
-    /// Runs the query over one hour; an error names the files that it was about.
-    fn run(self, session: &Session<'_>, hour: Hour, inputs: &BTreeMap<Name, Fingerprint>) -> anyhow::Result<Draft> {
-        let Recipe { query, tables } = self.recipe;
-        let lineage = Lineage::Query { query: query.clone(), inputs: inputs.clone(), tables: tables.clone() };
+    /// The record of the file of `step`, when it is made of `inputs`.
+    fn commit(self, step: &Step, inputs: &Inputs) -> Commit {
+        self.recipe.commit(&step.window, inputs).at(&self.query.name, step.window.hour())
+    }
+
+    /// Runs the query over one window; an error names the files that it was about.
+    fn run(self, session: &Session<'_>, step: &Step, inputs: &Inputs) -> anyhow::Result<Draft> {
+        let hour = step.window.hour();
         let draft = self.tree.draft_parquet(self.lock, &self.query.name, hour)?;
-        let commit = Commit::new(lineage).at(&self.query.name, hour);
-        let copy = engine::copy_statement(&session.select(), &draft, &commit);
-        if let Err(error) = session.run(hour, inputs, &copy) {
-            session.check_inputs(hour, inputs)?;
-            let files = inputs.keys().map(|dataset| self.tree.parquet(dataset, hour).display().to_string());
-            return Err(error.context(format!("made of {}", files.collect::<Vec<_>>().join(", "))));
+        let copy = engine::copy_statement(&session.select(), &draft, &self.commit(step, inputs));
+        if let Err(error) = session.run(&step.window, inputs, &copy) {
+            session.check_inputs(inputs)?;
+            return Err(error.context(self.made_of(inputs)));
         }
+        self.check_key(session, &draft)?;
         Ok(draft)
     }
 
-    /// The inputs of `window` as they are now.
-    fn inputs_now(self, window: &Window) -> layout::Result<BTreeMap<Name, Fingerprint>> {
-        let mut inputs = BTreeMap::new();
-        for dataset in window.inputs.keys() {
-            if let Some(commit) = self.tree.commit(dataset, window.hour)? {
-                inputs.insert(dataset.clone(), commit.fingerprint);
+    fn made_of(self, inputs: &Inputs) -> String {
+        let hours = inputs.iter().flat_map(|(dataset, files)| files.keys().map(move |hour| (dataset, *hour)));
+        let mut files = hours.map(|(dataset, hour)| self.tree.parquet(dataset, hour).display().to_string());
+        match (files.next(), files.next_back(), files.count()) {
+            (None, ..) => "made of nothing".to_owned(),
+            (Some(first), None, _) => format!("made of {first}"),
+            (Some(first), Some(last), 0) => format!("made of {first}, {last}"),
+            (Some(first), Some(last), between) => format!("made of {first}, {between} more, {last}"),
+        }
+    }
+
+    /// Refuses a window in which two rows have the same key: something was counted twice.
+    pub(crate) fn check_key(self, session: &Session<'_>, draft: &Draft) -> anyhow::Result<()> {
+        if self.query.key.is_empty() {
+            return Ok(());
+        }
+        let key = self.query.key.iter().map(|column| identifier(column)).collect::<Vec<_>>().join(", ");
+        let sql = format!(
+            "SELECT CAST(row({key}) AS VARCHAR), count(*) FROM read_parquet({}, hive_partitioning = false)
+             GROUP BY {key} HAVING count(*) > 1 ORDER BY {key} LIMIT 1",
+            file_literal(draft.path())
+        );
+        let mut statement = session.connection().prepare(&sql)?;
+        let mut rows = statement.query([])?;
+        match rows.next()? {
+            None => Ok(()),
+            Some(row) => {
+                let (value, times): (String, i64) = (row.get(0)?, row.get(1)?);
+                bail!(
+                    "@key: {times} rows have the key ({}) {value}: make the query's rows differ in it",
+                    self.query.key.join(", ")
+                )
+            }
+        }
+    }
+
+    /// The inputs of `step` as they are now.
+    pub(crate) fn inputs_now(self, step: &Step) -> layout::Result<Inputs> {
+        let mut inputs = Inputs::new();
+        for (dataset, files) in &step.inputs {
+            for hour in files.keys() {
+                if let Some(commit) = self.tree.commit(dataset, *hour)? {
+                    inputs.entry(dataset.clone()).or_default().insert(*hour, commit.fingerprint);
+                }
             }
         }
         Ok(inputs)
     }
 }
 
-fn publish(batch: &mut Vec<(Hour, Draft)>, made: &mut Made) {
-    let (hours, drafts): (Vec<_>, Vec<_>) = std::mem::take(batch).into_iter().unzip();
-    match layout::publish(drafts) {
-        Ok(()) => made.hours += hours.len(),
-        Err(error) => made.failed.extend(hours.into_iter().map(|hour| (hour, error.to_string()))),
-    }
+/// How many files `inputs` are.
+pub(crate) fn count(inputs: &Inputs) -> usize {
+    inputs.values().map(std::collections::BTreeMap::len).sum()
 }

@@ -1,22 +1,30 @@
-//! Which hours are made: a pure function of what the tree holds.
+//! Which windows are made: a pure function of what the tree holds and the time.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use layout::{Commit, Fingerprint, Hour, HourRange, Lineage, Name, Tree};
+use anyhow::anyhow;
+use chrono::{DateTime, Utc};
+use layout::{Commit, Fingerprint, Hour, HourRange, Input, Lineage, Name, Reads, Window};
 
-/// An hour that is to be made.
+use crate::calendar::{Calendar, Unit};
+use crate::holdings::{Files, Holdings};
+
+/// The files that are read for a window: of each data set that has any, the hours with their fingerprints.
+pub(crate) type Inputs = BTreeMap<Name, BTreeMap<Hour, Fingerprint>>;
+
+/// A window that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Window {
-    /// The hour.
-    pub(crate) hour: Hour,
-    /// The data sets that have it, with the fingerprints of their files.
-    pub(crate) inputs: BTreeMap<Name, Fingerprint>,
+pub(crate) struct Step {
+    /// The window.
+    pub(crate) window: Window,
+    /// What it is made of.
+    pub(crate) inputs: Inputs,
     /// Why it is made.
     pub(crate) reason: Reason,
 }
 
-/// Why an hour is made.
+/// Why a window is made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Reason {
     /// It is not there yet.
@@ -25,7 +33,7 @@ pub(crate) enum Reason {
     Query,
     /// This reference table was given, or not, or had another content.
     Table(String),
-    /// This data set had another file for the hour, or none, or has none any more.
+    /// This data set had other files for the window, or none, or has none any more.
     Input(Name),
     /// It is wanted although it is up to date.
     Asked,
@@ -43,174 +51,231 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a query is made of apart from the hours that it reads.
+/// What a query is made of apart from the files that it reads.
 #[derive(Debug)]
 pub(crate) struct Recipe {
     /// The query.
     pub(crate) query: Fingerprint,
     /// The reference tables.
     pub(crate) tables: BTreeMap<String, Fingerprint>,
+    /// The reference tables whose change makes nothing out of date.
+    pub(crate) ignore_changes: BTreeSet<String>,
 }
 
-/// What the tree holds of the data sets that a query reads and of the one it makes.
-#[derive(Debug, Default)]
-pub(crate) struct Holdings {
-    /// The files of each hour of the data sets that it reads.
-    pub(crate) inputs: BTreeMap<Hour, BTreeMap<Name, layout::Result<Commit>>>,
-    /// The hours it has made.
-    pub(crate) output: BTreeMap<Hour, layout::Result<Commit>>,
-    /// The hours that retention has removed, of what it reads or of what it makes.
-    pub(crate) expired: BTreeSet<Hour>,
+impl Recipe {
+    /// The commit record of `window`, made of `inputs`.
+    pub(crate) fn commit(&self, window: &Window, inputs: &Inputs) -> Commit {
+        let (query, tables) = (self.query.clone(), self.tables.clone());
+        let inputs = inputs.iter().map(|(name, files)| (name.clone(), input(window, files))).collect();
+        Commit::of_window(Lineage::Query { query, inputs, tables }, *window)
+    }
+
+    /// The reference tables of `tables` whose change counts.
+    fn counted<'t>(&self, tables: &'t BTreeMap<String, Fingerprint>) -> BTreeMap<&'t str, &'t Fingerprint> {
+        let counts = |(name, _): &(&'t String, _)| !self.ignore_changes.contains(*name);
+        tables.iter().filter(counts).map(|(name, fingerprint)| (name.as_str(), fingerprint)).collect()
+    }
 }
 
-/// The hours to make, in order, and those that cannot be.
+/// What was read of a data set, as a record of `window` has it.
+fn input(window: &Window, files: &BTreeMap<Hour, Fingerprint>) -> Input {
+    match files.get(&window.hour()) {
+        Some(fingerprint) if window.is_hour() && files.len() == 1 => Input::Hour(fingerprint.clone()),
+        _ => Input::Hours(files.clone()),
+    }
+}
+
+/// The windows that are wanted.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Wanted<'a> {
+    pub(crate) calendar: &'a Calendar,
+    /// Those that begin in it.
+    pub(crate) range: HourRange,
+    /// Also those that are up to date.
+    pub(crate) rebuild: bool,
+    /// Also those that are not over.
+    pub(crate) include_current: bool,
+    pub(crate) now: DateTime<Utc>,
+}
+
+/// The windows to make, in order, and those that cannot be.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
     /// To make.
-    pub(crate) windows: Vec<Window>,
-    /// Hours with a file that cannot be read, and what to do about it.
+    pub(crate) steps: Vec<Step>,
+    /// Windows with a file that cannot be read or used, and what to do about it.
     pub(crate) unreadable: Vec<(Hour, String)>,
-    /// How many hours are up to date.
+    /// How many windows are up to date.
     pub(crate) fresh: usize,
-    /// How many hours are left as they are, because retention removed a part of them.
+    /// How many windows are left as they are, because retention removed a part of them.
     pub(crate) expired: usize,
+    /// How many windows are not over.
+    pub(crate) current: usize,
+    /// Windows that are left as they are, because nothing is there any more of what they were made of.
+    pub(crate) bereft: Vec<Hour>,
 }
 
-impl Holdings {
-    /// Looks at the tree. Without an `output`, only at what is read.
-    pub(crate) fn look(
-        tree: &Tree,
-        datasets: &[Name],
-        output: Option<&Name>,
-        range: HourRange,
-    ) -> layout::Result<Self> {
-        let mut holdings = Self::default();
-        // Side by side: to list the folders of a year takes about as long as to read its footers on two threads.
-        let (made, read) = std::thread::scope(|scope| {
-            let made = output.map(|output| scope.spawn(|| tree.hours(output, range)));
-            let read = datasets.iter().map(|dataset| Ok((dataset, tree.hours(dataset, range)?)));
-            let read = read.collect::<layout::Result<Vec<_>>>();
-            (made.map(|made| made.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))), read)
-        });
-        let mut expired = BTreeSet::new();
-        for (dataset, hours) in read? {
-            for (file, commit) in hours.published {
-                holdings.inputs.entry(file.hour).or_default().insert(dataset.clone(), commit);
-            }
-            expired.extend(hours.expired);
-        }
-        if let Some(hours) = made.transpose()? {
-            holdings.output = hours.published.into_iter().map(|(file, commit)| (file.hour, commit)).collect();
-            expired.extend(hours.expired);
-            holdings.expired = expired;
-        }
-        Ok(holdings)
-    }
-}
-
-/// Plans the hours of the data set `output` by `recipe`: those that are out of date, or all if `rebuild`.
+/// Plans the windows of the data set `output` by `recipe`: those that are out of date, or all if they are to be made anew.
 ///
-/// An hour of which retention has removed anything is left alone: made anew, it would be made of a part.
-pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: Holdings, rebuild: bool) -> Plan {
+/// A window of which retention has removed anything is left alone: made anew, it would be made of a part. So is one of
+/// which all inputs are gone without retention, a mistake or a disk that is not there, unless it is to be made anew.
+pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: Wanted<'_>) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
-    let Holdings { inputs, output: mut made, expired } = holdings;
-    for (hour, files) in inputs {
-        if expired.contains(&hour) {
-            plan.expired += 1;
+    let mut bereft: BTreeMap<Hour, Option<Window>> =
+        holdings.output.iter().map(|(hour, made)| (*hour, made.as_ref().ok().map(|made| made.window(*hour)))).collect();
+    for (hour, window) in &bereft {
+        let Some(window) = window else { continue };
+        let fits = wanted.calendar.window_at(window.start)?;
+        if (fits.start, fits.end) != (window.start, window.end) {
+            return Err(misfit(output, *hour, window, wanted.calendar));
+        }
+    }
+    let mut spans: Vec<_> = holdings.inputs.values().flat_map(spans).collect();
+    spans.sort_unstable();
+    for window in wanted.calendar.windows(spans)? {
+        if !wanted.calendar.begins_in(&window, wanted.range)? {
             continue;
         }
-        let readable =
-            |name: &Name, commit: layout::Result<Commit>| commit.map_err(|error| cli::unreadable(name, &error));
-        let files = files.into_iter().map(|(name, commit)| {
-            let commit = readable(&name, commit)?;
-            Ok((name, commit.fingerprint))
-        });
-        let made = made.remove(&hour).map(|commit| readable(output, commit)).transpose();
-        let (inputs, made) = match files.collect::<Result<BTreeMap<_, _>, _>>().and_then(|files| Ok((files, made?))) {
-            Ok(read) => read,
-            Err(problem) => {
-                plan.unreadable.push((hour, problem));
-                continue;
-            }
+        bereft.remove(&window.hour());
+        plan.add(output, recipe, holdings, wanted, window);
+    }
+    for (hour, window) in bereft {
+        let Some(window) = window else {
+            plan.add_unreadable(output, hour, holdings);
+            continue;
         };
-        match reason(recipe, &inputs, made.as_ref()).or_else(|| rebuild.then_some(Reason::Asked)) {
-            Some(reason) => plan.windows.push(Window { hour, inputs, reason }),
-            None => plan.fresh += 1,
+        if !wanted.calendar.begins_in(&window, wanted.range)? {
+            continue;
+        }
+        if has_expired(holdings, &window) {
+            plan.expired += 1;
+        } else if wanted.rebuild {
+            plan.steps.push(Step { window, inputs: Inputs::new(), reason: Reason::Asked });
+        } else {
+            plan.bereft.push(hour);
         }
     }
-    plan
+    plan.steps.sort_by_key(|step| step.window);
+    Ok(plan)
 }
 
-/// Why an hour that was `made` is out of date, if it is.
-fn reason(recipe: &Recipe, inputs: &BTreeMap<Name, Fingerprint>, made: Option<&Commit>) -> Option<Reason> {
+impl Plan {
+    fn add(&mut self, output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: Wanted<'_>, window: Window) {
+        let hour = window.hour();
+        if has_expired(holdings, &window) || holdings.expired_output.contains(&hour) {
+            self.expired += 1;
+            return;
+        }
+        // Hours are there when they are over, or because that was asked of compact.
+        if wanted.calendar.unit() != Unit::Hour && wanted.now < window.end && !wanted.include_current {
+            self.current += 1;
+            return;
+        }
+        let made = holdings.output.get(&hour);
+        let made = made.map(|made| made.as_ref().map_err(|error| cli::unreadable(output, error))).transpose();
+        match inputs(holdings, &window).and_then(|inputs| Ok((inputs, made?))) {
+            Err(problem) => self.unreadable.push((hour, problem)),
+            Ok((inputs, made)) => {
+                match reason(recipe, &window, &inputs, made).or_else(|| wanted.rebuild.then_some(Reason::Asked)) {
+                    Some(reason) => self.steps.push(Step { window, inputs, reason }),
+                    None => self.fresh += 1,
+                }
+            }
+        }
+    }
+
+    fn add_unreadable(&mut self, output: &Name, hour: Hour, holdings: &Holdings) {
+        if let Some(Err(error)) = holdings.output.get(&hour) {
+            self.unreadable.push((hour, cli::unreadable(output, error)));
+        }
+    }
+}
+
+/// What the files cover; one that cannot be read, the hour of its name.
+fn spans(files: &Files) -> impl Iterator<Item = Window> {
+    files.iter().map(|(hour, commit)| {
+        let window = commit.as_ref().map_or_else(|_| Window::of_hour(*hour), |commit| commit.window(*hour));
+        Window { reads_from: window.start, ..window }
+    })
+}
+
+/// Whether retention has removed anything that is read for `window`.
+fn has_expired(holdings: &Holdings, window: &Window) -> bool {
+    let hours = window.hours_read();
+    let from = hours.from.unwrap_or(Hour::MIN);
+    holdings.expired_inputs.range(from..).next().is_some_and(|hour| hours.contains(*hour))
+}
+
+/// The files that are read for `window`, or why one of them cannot be.
+fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, String> {
+    let mut inputs = Inputs::new();
+    let hours = window.hours_read();
+    for (name, files) in &holdings.inputs {
+        let mut read = BTreeMap::new();
+        for (hour, commit) in files.range(hours.from.unwrap_or(Hour::MIN)..) {
+            if !hours.contains(*hour) {
+                break;
+            }
+            let commit = commit.as_ref().map_err(|error| cli::unreadable(name, error))?;
+            let covers = commit.window(*hour);
+            match window.reads(&covers) {
+                Reads::Nothing => continue,
+                // Rows of a stream have a time, by which they are told apart.
+                Reads::Part if models::model(name.as_str()).is_none() => return Err(straddles(name, &covers)),
+                Reads::Part | Reads::All => {}
+            }
+            read.insert(*hour, commit.fingerprint.clone());
+        }
+        if !read.is_empty() {
+            inputs.insert(name.clone(), read);
+        }
+    }
+    Ok(inputs)
+}
+
+fn straddles(name: &Name, covers: &Window) -> String {
+    format!(
+        "the window of {name} from {} to {} lies in it only in part, and its rows cannot be told apart: read the streams \
+         that {name} is made of, or make windows at whose ends those of {name} end",
+        time(covers.start),
+        time(covers.end)
+    )
+}
+
+fn misfit(output: &Name, hour: Hour, window: &Window, calendar: &Calendar) -> anyhow::Error {
+    anyhow!(
+        "{output} {hour}: the data set has windows of another kind, this one from {} to {}, and the query makes those of \
+         a {} in {}: give it another name, or remove the data set ({output}) from the tree and from the warehouse",
+        time(window.start),
+        time(window.end),
+        calendar.unit().as_str(),
+        calendar.zone(),
+    )
+}
+
+fn time(time: DateTime<Utc>) -> String {
+    time.format("%Y-%m-%dT%H:%M").to_string()
+}
+
+/// Why a window that was `made` is out of date, if it is.
+fn reason(recipe: &Recipe, window: &Window, inputs: &Inputs, made: Option<&Commit>) -> Option<Reason> {
     let Some(commit) = made else { return Some(Reason::Missing) };
-    let Lineage::Query { query, inputs: read, tables } = &commit.lineage else { return Some(Reason::Query) };
-    if *query != recipe.query {
+    let Lineage::Query { query, inputs: was, tables } = &commit.lineage else { return Some(Reason::Query) };
+    if *query != recipe.query || commit.window(window.hour()) != *window {
         return Some(Reason::Query);
     }
-    let table = difference(&recipe.tables, tables).map(|name| Reason::Table(name.clone()));
-    table.or_else(|| difference(inputs, read).map(|name| Reason::Input(name.clone())))
+    let (tables_now, tables_then) = (recipe.counted(&recipe.tables), recipe.counted(tables));
+    if let Some(name) = difference(&tables_now, &tables_then) {
+        return Some(Reason::Table((*name).to_owned()));
+    }
+    let now = inputs.iter().map(|(name, files)| (name.clone(), input(window, files))).collect();
+    difference(&now, was).map(|name| Reason::Input(name.clone()))
 }
 
 /// The first key whose value is not the same in both.
-fn difference<'m, K: Ord>(a: &'m BTreeMap<K, Fingerprint>, b: &'m BTreeMap<K, Fingerprint>) -> Option<&'m K> {
+fn difference<'m, K: Ord, V: PartialEq>(a: &'m BTreeMap<K, V>, b: &'m BTreeMap<K, V>) -> Option<&'m K> {
     a.keys().chain(b.keys()).find(|key| a.get(key) != b.get(key))
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn fingerprint(text: &str) -> Fingerprint {
-        Fingerprint::of(text.as_bytes())
-    }
-
-    fn recipe(query: &str, table: &str) -> Recipe {
-        Recipe { query: fingerprint(query), tables: [("sensors".to_owned(), fingerprint(table))].into() }
-    }
-
-    fn inputs(versions: &[(&str, &str)]) -> BTreeMap<Name, Fingerprint> {
-        versions.iter().map(|(name, version)| (name.parse().unwrap(), fingerprint(version))).collect()
-    }
-
-    fn made(recipe: &Recipe, read: &[(&str, &str)]) -> Commit {
-        let (query, tables) = (recipe.query.clone(), recipe.tables.clone());
-        Commit::new(Lineage::Query { query, inputs: inputs(read), tables })
-    }
-
-    fn reason_of(recipe: &Recipe, now: &[(&str, &str)], made: Option<&Commit>) -> Option<Reason> {
-        reason(recipe, &inputs(now), made)
-    }
-
-    #[test]
-    fn an_hour_is_out_of_date_when_anything_it_was_made_of_differs() {
-        let recipe_a = recipe("a", "1");
-        let commit = made(&recipe_a, &[("x", "1")]);
-        assert_eq!(reason_of(&recipe_a, &[("x", "1")], Some(&commit)), None);
-        assert_eq!(reason_of(&recipe_a, &[("x", "1")], None), Some(Reason::Missing));
-        assert_eq!(reason_of(&recipe("b", "1"), &[("x", "1")], Some(&commit)), Some(Reason::Query));
-        assert_eq!(reason_of(&recipe("a", "2"), &[("x", "1")], Some(&commit)), Some(Reason::Table("sensors".into())));
-        assert_eq!(reason_of(&recipe_a, &[("x", "2")], Some(&commit)), Some(Reason::Input("x".parse().unwrap())));
-        assert_eq!(
-            reason_of(&recipe_a, &[("x", "1"), ("y", "1")], Some(&commit)),
-            Some(Reason::Input("y".parse().unwrap())),
-            "an input that came later"
-        );
-        let of_two = made(&recipe_a, &[("x", "1"), ("y", "1")]);
-        assert_eq!(
-            reason_of(&recipe_a, &[("x", "1")], Some(&of_two)),
-            Some(Reason::Input("y".parse().unwrap())),
-            "an input that is gone"
-        );
-    }
-
-    #[test]
-    fn hours_that_retention_touched_are_left_alone() {
-        let hour: Hour = "2025-09-02T10".parse().unwrap();
-        let file = || Ok(made(&recipe("other", "1"), &[]));
-        let inputs: BTreeMap<_, _> = [(hour, [("x".parse().unwrap(), file())].into())].into();
-        let holdings = Holdings { inputs, expired: [hour].into(), ..Holdings::default() };
-        let plan = plan(&"made".parse().unwrap(), &recipe("a", "1"), holdings, true);
-        assert_eq!((plan.windows.len(), plan.expired), (0, 1));
-    }
-}
+mod tests;

@@ -3,10 +3,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
+use cli::Usage;
 use layout::{Fingerprint, Name};
 
 use crate::args::Args;
+use crate::calendar::Calendar;
+use crate::header::Header;
+use crate::place::error_at;
 
 /// How this program surrounds a query. A change of it that changes rows changes this text, and so makes every hour out
 /// of date.
@@ -21,6 +25,12 @@ pub(crate) struct Query {
     pub(crate) sql: String,
     /// Where it stands, for messages.
     pub(crate) origin: String,
+    /// The windows that it sees one at a time.
+    pub(crate) calendar: Calendar,
+    /// The columns that no two rows of a window have equal; none if that is not looked at.
+    pub(crate) key: Vec<String>,
+    /// The reference tables whose change makes nothing out of date.
+    pub(crate) ignore_changes: BTreeSet<String>,
     /// The reference tables whose columns it fixes.
     pub(crate) declared: &'static [DeclaredTable],
     /// The tables that it reads, where that is known and DuckDB need not be asked, whose start takes as long as to look
@@ -49,11 +59,14 @@ impl Query {
     }
 
     /// The built-in query `temperatures`.
-    fn temperatures() -> anyhow::Result<Self> {
+    pub(crate) fn temperatures() -> anyhow::Result<Self> {
         Ok(Self {
             name: "temperatures".parse().map_err(anyhow::Error::msg)?,
             sql: include_str!("temperatures.sql").to_owned(),
             origin: "temperatures (built in)".to_owned(),
+            calendar: Calendar::hourly(),
+            key: Vec::new(),
+            ignore_changes: BTreeSet::new(),
             declared: &[SENSORS],
             reads: Some(&["sensors", "telemetry"]),
         })
@@ -62,21 +75,35 @@ impl Query {
     fn from_file(path: &Path, name: Option<&Name>) -> anyhow::Result<Self> {
         let origin = path.display().to_string();
         let sql = std::fs::read_to_string(path).with_context(|| format!("{origin}: cannot be read"))?;
-        let name = match name {
-            Some(name) => name.clone(),
+        let header = Header::parse(&sql).map_err(|(at, message)| error_at(&origin, &sql, Some(at), message))?;
+        let name = match name.cloned().or(header.name) {
+            Some(name) => name,
             None => {
                 let stem = path.file_stem().unwrap_or_default().to_string_lossy();
-                stem.parse()
-                    .map_err(|error| anyhow::anyhow!("{origin}: {error}: rename the file, or give a name by --name"))?
+                let remedy = "rename the file, or give a name by -- @name in it or by --name";
+                stem.parse().map_err(|error| Usage(format!("{origin}: {error}: {remedy}")))?
             }
         };
-        if models::model(name.as_str()).is_some() {
-            bail!("{origin}: {name} is a stream, and an aggregate cannot have its name: give it another by --name");
+        let taken = if models::model(name.as_str()).is_some() {
+            Some(format!("{name} is a stream, and an aggregate cannot have its name: give it another by --name"))
+        } else if name.as_str() == "temperatures" {
+            Some(format!("the built-in aggregate has the name {name}: give this one another by --name"))
+        } else {
+            None
+        };
+        match taken {
+            Some(taken) => Err(Usage(format!("{origin}: {taken}")).into()),
+            None => Ok(Self {
+                name,
+                sql,
+                origin,
+                calendar: header.calendar,
+                key: header.key,
+                ignore_changes: header.ignore_changes,
+                declared: &[],
+                reads: None,
+            }),
         }
-        if name.as_str() == "temperatures" {
-            bail!("{origin}: the built-in aggregate has the name {name}: give this one another by --name");
-        }
-        Ok(Self { name, sql, origin, declared: &[], reads: None })
     }
 }
 
@@ -87,33 +114,46 @@ pub(crate) fn queries(args: &Args) -> anyhow::Result<Vec<Query>> {
         queries.push(Query::temperatures()?);
     }
     let mut files = Vec::new();
-    for pattern in &args.sql {
-        files.extend(expand(pattern)?);
+    for given in args.sql.iter().chain(&args.check) {
+        files.extend(expand(given)?);
     }
     if args.name.is_some() && files.len() != 1 {
-        bail!("--name names the data set of one file, and there are {}", files.len());
+        return Err(Usage(format!("--name names the data set of one file, and there are {}", files.len())).into());
     }
     for file in &files {
         queries.push(Query::from_file(file, args.name.as_ref())?);
     }
     let mut names = BTreeSet::new();
     if let Some(query) = queries.iter().find(|query| !names.insert(&query.name)) {
-        bail!("{}: another query makes the data set {} already: rename one of them", query.origin, query.name);
+        let (origin, name) = (&query.origin, &query.name);
+        let taken = format!("{origin}: another query makes the data set {name} already: rename one of them");
+        return Err(Usage(taken).into());
     }
     Ok(queries)
 }
 
-/// The files that a pattern stands for, in order of name. A file whose name looks like a pattern is that file.
-fn expand(pattern: &str) -> anyhow::Result<Vec<PathBuf>> {
-    if Path::new(pattern).exists() {
-        return Ok(vec![pattern.into()]);
+/// The files that a file, a folder or a pattern stands for, in order of name. A file whose name looks like a pattern is
+/// that file.
+fn expand(given: &str) -> anyhow::Result<Vec<PathBuf>> {
+    let path = Path::new(given);
+    if path.is_dir() {
+        return matching(&format!("{}/*.sql", glob::Pattern::escape(given.trim_end_matches('/'))), given);
     }
+    if path.exists() {
+        return Ok(vec![path.to_owned()]);
+    }
+    matching(given, given)
+}
+
+fn matching(pattern: &str, given: &str) -> anyhow::Result<Vec<PathBuf>> {
     let options =
         glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
-    let files = glob::glob_with(pattern, options).with_context(|| format!("--sql {pattern}: not a pattern"))?;
-    let files: Vec<_> = files.collect::<Result<_, _>>().with_context(|| format!("--sql {pattern}"))?;
+    let files =
+        glob::glob_with(pattern, options).map_err(|error| Usage(format!("--sql {given}: not a pattern: {error}")))?;
+    let files: Vec<_> = files.collect::<Result<_, _>>().with_context(|| format!("--sql {given}"))?;
     if files.is_empty() {
-        bail!("--sql {pattern}: there is no such file");
+        let what = if Path::new(given).is_dir() { "there is no .sql file in it" } else { "there is no such file" };
+        return Err(Usage(format!("--sql {given}: {what}")).into());
     }
     Ok(files)
 }
@@ -127,6 +167,6 @@ mod tests {
         let connection = duckdb::Connection::open_in_memory().unwrap();
         let query = Query::temperatures().unwrap();
         let said: BTreeSet<_> = query.reads.unwrap().iter().map(ToString::to_string).collect();
-        assert_eq!(crate::reads::parse(&connection, &query).unwrap(), said);
+        assert_eq!(crate::reads::parse(&connection, &query).unwrap().tables, said);
     }
 }

@@ -31,9 +31,13 @@ impl<'a> Parser<'a> {
 
     /// The names of the tables that `query` reads, in lower case as DuckDB compares them.
     pub(crate) fn tables(&self, query: &Query) -> anyhow::Result<BTreeSet<String>> {
-        if let Some(tables) = query.reads {
-            return Ok(tables.iter().map(ToString::to_string).collect());
+        match query.reads {
+            Some(tables) => Ok(tables.iter().map(ToString::to_string).collect()),
+            None => Ok(self.parse(query)?.tables),
         }
+    }
+
+    fn parse(&self, query: &Query) -> anyhow::Result<Parsed> {
         let connection = match self.connection.get() {
             Some(connection) => connection,
             None => {
@@ -45,49 +49,49 @@ impl<'a> Parser<'a> {
     }
 }
 
-/// The names of the tables that `query` reads, as DuckDB parses it.
-pub(crate) fn parse(connection: &Connection, query: &Query) -> anyhow::Result<BTreeSet<String>> {
+/// A query as DuckDB parses it.
+#[derive(Debug)]
+pub(crate) struct Parsed {
+    /// The names of the tables that it reads.
+    pub(crate) tables: BTreeSet<String>,
+    /// The SELECT, in the form of `json_serialize_sql`.
+    pub(crate) statement: Value,
+}
+
+/// Parses `query` and finds out what it reads.
+pub(crate) fn parse(connection: &Connection, query: &Query) -> anyhow::Result<Parsed> {
     let parsed: String =
         connection.query_row("SELECT json_serialize_sql(?::VARCHAR)", [&query.sql], |row| row.get(0))?;
     let parsed: Value = serde_json::from_str(&parsed).context("DuckDB's parse of a query cannot be read")?;
     if parsed.get("error").and_then(Value::as_bool) == Some(true) {
-        let place = place(query, text(&parsed, "/position").parse().ok());
+        let position = text(&parsed, "/position").parse().ok();
         if text(&parsed, "/error_type") == "not implemented" {
-            bail!("{place}: a query is one SELECT, and this is something else");
+            return Err(query.error_at(position, "a query is one SELECT, and this is something else"));
         }
-        bail!("{place}: {}", text(&parsed, "/error_message"));
+        return Err(query.error_at(position, text(&parsed, "/error_message")));
     }
     let statement = match array(&parsed, "/statements") {
-        [statement] => statement,
+        [statement] => statement.clone(),
         [] => bail!("{}: there is no query in it", query.origin),
         _ => bail!("{}: a query is one SELECT, and there are several", query.origin),
     };
     let mut walk = Walk { query, tables: BTreeSet::new() };
-    walk.visit(statement, &[])?;
-    Ok(walk.tables)
-}
-
-/// The file and, where it is known, the line of a byte of the query.
-fn place(query: &Query, position: Option<u64>) -> String {
-    let before = position.and_then(|position| query.sql.as_bytes().get(..usize::try_from(position).ok()?));
-    match before {
-        Some(before) => format!("{}:{}", query.origin, before.split(|byte| *byte == b'\n').count()),
-        None => query.origin.clone(),
-    }
+    walk.visit(&statement, &[])?;
+    Ok(Parsed { tables: walk.tables, statement })
 }
 
 /// The text at `pointer` in `node`, or none.
-fn text<'v>(node: &'v Value, pointer: &str) -> &'v str {
+pub(crate) fn text<'v>(node: &'v Value, pointer: &str) -> &'v str {
     node.pointer(pointer).and_then(Value::as_str).unwrap_or_default()
 }
 
-fn array<'v>(node: &'v Value, pointer: &str) -> &'v [Value] {
+pub(crate) fn array<'v>(node: &'v Value, pointer: &str) -> &'v [Value] {
     node.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
 /// Where `node` stands in the query.
-fn location(node: &Value) -> Option<u64> {
-    node.get("query_location").and_then(Value::as_u64)
+fn location(node: &Value) -> Option<usize> {
+    node.get("query_location").and_then(Value::as_u64).and_then(|at| at.try_into().ok())
 }
 
 struct Walk<'q> {
@@ -131,8 +135,8 @@ impl Walk<'_> {
         let name = text(node, "/table_name").to_lowercase();
         let qualifier = [text(node, "/catalog_name"), text(node, "/schema_name")].concat();
         if !qualifier.is_empty() {
-            let place = place(self.query, location(node));
-            bail!("{place}: {qualifier}.{name}: data sets and reference tables are named without a schema");
+            let message = format!("{qualifier}.{name}: data sets and reference tables are named without a schema");
+            return Err(self.query.error_at(location(node), message));
         }
         // A name with a point may be a file to DuckDB, where it is no common table expression to it.
         if !scope.contains(&name) || name.contains('.') {
@@ -146,10 +150,10 @@ impl Walk<'_> {
         if FUNCTIONS.contains(&name.to_lowercase().as_str()) {
             return Ok(());
         }
-        bail!(
-            "{}: {name}() is not for queries, which read data sets and reference tables by name alone \
-             (a file can be given by --table NAME=FILE)",
-            place(self.query, location(node))
+        let message = format!(
+            "{name}() is not for queries, which read data sets and reference tables by name alone \
+             (a file can be given by --table NAME=FILE)"
         );
+        Err(self.query.error_at(location(node), message))
     }
 }

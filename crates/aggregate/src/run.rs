@@ -1,24 +1,30 @@
 //! From the command line to the outcome.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use anyhow::{Context as _, anyhow, bail};
-use cli::{Format, Outcome, Table, TryAgain};
-use layout::{DatasetLock, Tree};
+use anyhow::{Context as _, anyhow};
+use chrono::{DateTime, Utc};
+use cli::{Outcome, Table, TryAgain, Usage};
+use layout::{DatasetLock, Name, Tree};
 
 use crate::args::Args;
+use crate::check;
+use crate::explain;
+use crate::holdings::Holdings;
 use crate::make::{Made, Maker};
-use crate::plan::{Holdings, Plan, Recipe, plan};
+use crate::order::{Read, in_order};
+use crate::plan::{Plan, Recipe, Wanted, plan};
 use crate::print;
 use crate::query::{Query, queries};
 use crate::reads::Parser;
-use crate::session::Session;
-use crate::sources::{Sources, check_names, check_used};
+use crate::session::{Promised, Session};
+use crate::sources::{Sources, check_names, check_used, known_datasets};
 
 /// Runs the program.
 #[expect(clippy::needless_pass_by_value, reason = "the arguments are the program's")]
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
-    run_queries(&args).map_err(|error| {
+    run_queries(&args, Utc::now()).map_err(|error| {
         // A run to be tried again keeps its kind; DuckDB's errors are made readable.
         if error.chain().any(<dyn std::error::Error>::is::<duckdb::Error>) {
             anyhow!(engine::explain(&error))
@@ -28,100 +34,207 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     })
 }
 
-fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
-    let tree = args.common.existing_tree()?;
+fn run_queries(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+    let checks = !args.check.is_empty();
+    let tree = if checks { args.common.tree() } else { args.common.existing_tree()? };
     let queries = queries(args)?;
-    check_names(&tree, &args.tables)?;
+    let known = known_datasets(&tree, &queries)?;
+    check_names(&known, &args.tables)?;
     let parser = Parser::new(&args.session);
-    if let [query] = queries.as_slice() {
-        check_used(query, &parser.tables(query)?, &args.tables)?;
-        return run_query(args, &tree, &parser, query);
+    let (reads, errors) = read_all(&parser, queries)?;
+    if errors.is_empty() {
+        check_used(&reads, &args.tables)?;
     }
-    if args.output.is_some() {
-        bail!("--output - prints the rows of one query, and there are {}", queries.len());
+    let run = Run { args, tree: &tree, known: &known, now };
+    if checks {
+        return check::check(args, &tree, &known, &in_order(reads)?);
     }
-    let mut outcome = Outcome::Done;
-    let mut errors = Vec::new();
-    for query in &queries {
-        match run_query(args, &tree, &parser, query) {
-            Ok(Outcome::Done) => {}
-            Ok(less) => outcome = less,
+    if args.output.is_some() && reads.len() != 1 {
+        return Err(Usage(format!("--output - prints the rows of one query, and there are {}", reads.len())).into());
+    }
+    run.all(&in_order(reads)?, errors)
+}
+
+/// Finds out what each query reads. Of several, those that cannot be understood are set apart; one alone is the error.
+fn read_all(parser: &Parser<'_>, queries: Vec<Query>) -> anyhow::Result<(Vec<Read>, Vec<anyhow::Error>)> {
+    let (mut reads, mut errors) = (Vec::new(), Vec::new());
+    let alone = queries.len() == 1;
+    for query in queries {
+        match parser.tables(&query) {
+            Ok(names) => reads.push(Read { query, names }),
+            Err(error) if alone => return Err(error),
             Err(error) => errors.push(error),
         }
     }
-    // The last error is the program's, when there is nothing but errors.
-    let last = if errors.len() == queries.len() { errors.pop() } else { None };
-    for error in errors {
-        log::error!("{}", engine::explain(&error));
-        outcome = Outcome::Partial;
-    }
-    last.map_or(Ok(outcome), Err)
+    Ok((reads, errors))
 }
 
-fn run_query(args: &Args, tree: &Tree, parser: &Parser<'_>, query: &Query) -> anyhow::Result<Outcome> {
-    let sources = Sources::resolve(tree, query, &parser.tables(query)?, &args.tables)?;
-    if args.output.is_some() {
-        return print::print(&args.session, tree, query, &sources, args.range.range()?, args.print.format);
-    }
-    if args.plan.dry_run {
-        let (_, plan) = look(args, tree, query, &sources)?;
-        print_plan(query, &plan, args.print.format)?;
-        return Ok(name_unreadable(query, &plan));
-    }
-    let Some(lock) = DatasetLock::try_acquire(tree, &query.name)? else {
-        return Err(TryAgain(format!("{}: another process works on this data set", query.name)).into());
-    };
-    let (recipe, plan) = look(args, tree, query, &sources)?;
-    let mut outcome = name_unreadable(query, &plan);
-    let mut made = Made::default();
-    if !plan.windows.is_empty() {
-        made = make(args, Maker { tree, lock: &lock, query, recipe: &recipe }, &sources, &plan)?;
-    }
-    for (hour, reason) in &made.failed {
-        log::error!("{} {hour}: {reason}", query.name);
-        outcome = Outcome::Partial;
-    }
-    log::info!(
-        "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part",
-        query.name,
-        cli::count(made.hours, "hour"),
-        made.failed.len() + plan.unreadable.len(),
-        plan.fresh,
-        plan.expired + made.removed
-    );
-    Ok(outcome)
+struct Run<'a> {
+    args: &'a Args,
+    tree: &'a Tree,
+    known: &'a BTreeSet<Name>,
+    now: DateTime<Utc>,
 }
 
-fn look(args: &Args, tree: &Tree, query: &Query, sources: &Sources<'_>) -> anyhow::Result<(Recipe, Plan)> {
-    let recipe = Recipe { query: query.fingerprint(), tables: sources.table_fingerprints() };
-    let holdings = Holdings::look(tree, &sources.datasets, Some(&query.name), args.range.range()?)?;
-    let plan = plan(&query.name, &recipe, holdings, args.rebuild);
-    Ok((recipe, plan))
+impl Run<'_> {
+    /// Runs queries that are in order; `errors` are those of queries that cannot be run at all.
+    fn all(&self, reads: &[Read], mut errors: Vec<anyhow::Error>) -> anyhow::Result<Outcome> {
+        let mut outcome = Outcome::Done;
+        let mut done = 0;
+        let mut planned = Planned::default();
+        for read in reads {
+            match self.one(read, &mut planned) {
+                Ok(Outcome::Done) => done += 1,
+                Ok(less) => {
+                    done += 1;
+                    outcome = less;
+                }
+                Err(error) => errors.push(error),
+            }
+        }
+        if self.args.plan.dry_run {
+            print_plan(self.args, planned.lines)?;
+        }
+        // The last error is the program's, when there is nothing but errors.
+        let last = if done == 0 { errors.pop() } else { None };
+        for error in errors {
+            log::error!("{}", engine::explain(&error));
+            outcome = Outcome::Partial;
+        }
+        last.map_or(Ok(outcome), Err)
+    }
+
+    fn one(&self, read: &Read, planned: &mut Planned) -> anyhow::Result<Outcome> {
+        let (args, query) = (self.args, &read.query);
+        let sources = Sources::resolve(read, self.known, &args.tables)?;
+        if args.output.is_some() {
+            let (_, plan) = self.look(query, &sources, None, &BTreeMap::new())?;
+            let outcome = name_left(query, &plan);
+            let session = Session::open(&args.session, self.tree, query, &sources, &Promised::new(), 1)?;
+            let printed = print::print(args, &session, &plan)?;
+            return Ok(if outcome == Outcome::Done { printed } else { outcome });
+        }
+        if args.plan.dry_run || args.explain {
+            let (recipe, plan) = self.look(query, &sources, Some(&query.name), &planned.files)?;
+            if args.explain {
+                explain::explain(args, self.tree, query, &sources, &plan)?;
+            } else {
+                planned.lines.extend(
+                    plan.steps
+                        .iter()
+                        .map(|step| [query.name.to_string(), step.window.hour().to_string(), step.reason.to_string()]),
+                );
+            }
+            let steps = plan.steps.iter().map(|step| (step.window.hour(), recipe.commit(&step.window, &step.inputs)));
+            planned.files.insert(query.name.clone(), steps.collect());
+            return Ok(name_left(query, &plan));
+        }
+        let Some(lock) = DatasetLock::try_acquire(self.tree, &query.name)? else {
+            return Err(TryAgain(format!("{}: another process works on this data set", query.name)).into());
+        };
+        let (recipe, plan) = self.look(query, &sources, Some(&query.name), &BTreeMap::new())?;
+        let mut outcome = name_left(query, &plan);
+        let mut made = Made::default();
+        if !plan.steps.is_empty() {
+            made = self.make(Maker { tree: self.tree, lock: &lock, query, recipe: &recipe }, &sources, &plan)?;
+        }
+        for (hour, reason) in &made.failed {
+            log::error!("{} {hour}: {reason}", query.name);
+            outcome = Outcome::Partial;
+        }
+        report(query, &made, &plan);
+        Ok(outcome)
+    }
+
+    fn look(
+        &self,
+        query: &Query,
+        sources: &Sources<'_>,
+        output: Option<&Name>,
+        planned: &Overlay,
+    ) -> anyhow::Result<(Recipe, Plan)> {
+        let (args, range) = (self.args, self.args.range.range()?);
+        let recipe = Recipe {
+            query: query.fingerprint(),
+            tables: sources.table_fingerprints(),
+            ignore_changes: query.ignore_changes.clone(),
+        };
+        let mut holdings = Holdings::look(self.tree, &sources.datasets, output, &query.calendar, range)?;
+        for (dataset, files) in &mut holdings.inputs {
+            let files_of = planned.get(dataset).into_iter().flatten();
+            files.extend(files_of.map(|(hour, commit)| (*hour, Ok(commit.clone()))));
+        }
+        let wanted = Wanted {
+            calendar: &query.calendar,
+            range,
+            rebuild: args.rebuild || output.is_none(),
+            include_current: args.include_current,
+            now: self.now,
+        };
+        let plan = plan(&query.name, &recipe, &holdings, wanted)?;
+        Ok((recipe, plan))
+    }
+
+    fn make(&self, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> anyhow::Result<Made> {
+        let session_args = &self.args.session;
+        let workers = session_args.threads().min(plan.steps.len());
+        let mut session = Session::open(session_args, maker.tree, maker.query, sources, &Promised::new(), workers)?;
+        // One window alone need not be looked at so closely.
+        if plan.steps.len() > 1 {
+            session.find_together()?;
+        }
+        let bar = cli::progress("windows", plan.steps.len() as u64);
+        let made = maker.make(&session, &plan.steps, workers, |windows| bar.inc(windows as u64))?;
+        bar.finish_and_clear();
+        Ok(made)
+    }
 }
 
-fn make(args: &Args, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> anyhow::Result<Made> {
-    let workers = args.session.threads().min(plan.windows.len());
-    let session = Session::open(&args.session, maker.tree, maker.query, sources, workers)?;
-    let bar = cli::progress("hours", plan.windows.len() as u64);
-    let made = maker.make(&session, &plan.windows, workers, |hours| bar.inc(hours as u64))?;
-    bar.finish_and_clear();
-    Ok(made)
+/// What a dry run would have made.
+#[derive(Debug, Default)]
+struct Planned {
+    files: Overlay,
+    /// Data set, hour and reason of each window.
+    lines: Vec<[String; 3]>,
 }
 
-fn name_unreadable(query: &Query, plan: &Plan) -> Outcome {
+/// The files that would have been made of each data set.
+type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, layout::Commit>>;
+
+/// Says what is not made although it is not up to date, for reasons that somebody has to look at.
+fn name_left(query: &Query, plan: &Plan) -> Outcome {
     for (hour, problem) in &plan.unreadable {
         log::error!("{} {hour}: {problem}", query.name);
+    }
+    if let (Some(first), Some(last)) = (plan.bereft.first(), plan.bereft.last()) {
+        log::warn!(
+            "{}: {} from {first} to {last} left as they are, because nothing is there any more of what they were made of: \
+             put the input back, or make them anew without it by --rebuild",
+            query.name,
+            cli::count(plan.bereft.len(), query.calendar.unit().as_str()),
+        );
     }
     if plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
 }
 
-fn print_plan(query: &Query, plan: &Plan, format: Format) -> anyhow::Result<()> {
+fn report(query: &Query, made: &Made, plan: &Plan) {
+    let current = if plan.current > 0 { format!(", {} not over", plan.current) } else { String::new() };
+    log::info!(
+        "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part{current}",
+        query.name,
+        cli::count(made.windows, query.calendar.unit().as_str()),
+        made.failed.len() + plan.unreadable.len(),
+        plan.fresh,
+        plan.expired + made.removed
+    );
+}
+
+fn print_plan(args: &Args, lines: Vec<[String; 3]>) -> anyhow::Result<()> {
     let columns = ["dataset", "hour", "reason"].map(String::from).into();
     let print = || -> io::Result<()> {
-        let mut table = Table::new(io::stdout().lock(), format, columns)?;
-        for window in &plan.windows {
-            let cells = [query.name.to_string(), window.hour.to_string(), window.reason.to_string()];
-            table.row(cells.map(Into::into).into())?;
+        let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
+        for line in lines {
+            table.row(line.map(Into::into).into())?;
         }
         table.finish()
     };

@@ -1,19 +1,22 @@
-//! A DuckDB session in which one query sees one hour at a time.
+//! A DuckDB session in which one query sees one window at a time.
 //!
-//! Each data set is a temporary view over the hour's file; reference tables are in memory; the query itself is a
+//! Each data set is a temporary view over the window's files; reference tables are in memory; the query itself is a
 //! temporary view over both.
 
-use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use anyhow::{Context as _, anyhow, bail};
 use duckdb::Connection;
-use engine::{SessionArgs, identifier, read_parquet};
-use layout::{Fingerprint, Hour, HourRange, Name, Tree};
+use engine::{SessionArgs, file_literal, identifier, read_parquet};
+use layout::{HourRange, Name, Tree, Window};
+use serde_json::Value;
 
+use crate::plan::Inputs;
 use crate::query::Query;
+use crate::reads;
 use crate::sources::Sources;
 use crate::tables;
+use crate::together;
 
 /// The name of the view of the query: none that a data set or a table can have.
 const QUERY: &str = "\"the query\"";
@@ -21,20 +24,32 @@ const QUERY: &str = "\"the query\"";
 /// A session for one query.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
-    tree: &'a Tree,
-    query: &'a Query,
-    /// Each data set with a query that has its columns and no rows.
-    datasets: Vec<(Name, String)>,
+    pub(crate) tree: &'a Tree,
+    pub(crate) query: &'a Query,
+    /// Each data set with its columns.
+    datasets: Vec<(Name, Vec<Column>)>,
     connection: Connection,
     columns: Vec<Column>,
+    /// The query over many hours at once, if it can be had.
+    together: Option<String>,
 }
 
-/// A column of the query's result.
-#[derive(Debug, Clone)]
-struct Column {
-    name: String,
-    sql_type: String,
+/// A column with its type in DuckDB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Column {
+    pub(crate) name: String,
+    pub(crate) sql_type: String,
 }
+
+impl Column {
+    /// Its type in a file. Sums of integers are HUGEINT in DuckDB, which neither Parquet nor any warehouse has.
+    pub(crate) fn stored_type(&self) -> &str {
+        if self.sql_type.ends_with("HUGEINT") { "BIGINT" } else { &self.sql_type }
+    }
+}
+
+/// The columns of data sets that are made in the same run and have no file yet.
+pub(crate) type Promised = std::collections::BTreeMap<Name, Vec<Column>>;
 
 impl<'a> Session<'a> {
     /// Opens a session for `query`, in which up to `workers` threads run it side by side.
@@ -43,6 +58,7 @@ impl<'a> Session<'a> {
         tree: &'a Tree,
         query: &'a Query,
         sources: &Sources<'_>,
+        promised: &Promised,
         workers: usize,
     ) -> anyhow::Result<Self> {
         let connection = engine::open(args)?;
@@ -56,47 +72,96 @@ impl<'a> Session<'a> {
             }
         }
         let datasets = sources.datasets.iter();
-        let datasets = datasets.map(|dataset| Ok((dataset.clone(), without_rows(&connection, tree, dataset)?)));
+        let datasets = datasets.map(|dataset| Ok((dataset.clone(), columns(&connection, tree, dataset, promised)?)));
         let datasets = datasets.collect::<anyhow::Result<Vec<_>>>()?;
-        // The threads that run hours side by side count among DuckDB's own: all together are as many as were asked for.
+        // The threads that run windows side by side count among DuckDB's own: all together are as many as were asked for.
         connection.execute_batch(&format!("SET external_threads = {workers}"))?;
-        Self { tree, query, datasets, connection, columns: Vec::new() }.prepare()
+        Self { tree, query, datasets, connection, columns: Vec::new(), together: None }.prepare()
     }
 
     /// A session of another thread over the same tables.
     pub(crate) fn fork(&self) -> anyhow::Result<Self> {
         let (tree, query, datasets) = (self.tree, self.query, self.datasets.clone());
-        Self { tree, query, datasets, connection: self.connection.try_clone()?, columns: Vec::new() }.prepare()
+        let (connection, together) = (self.connection.try_clone()?, self.together.clone());
+        Self { tree, query, datasets, connection, columns: Vec::new(), together }.prepare()
     }
 
-    /// The connection, in which [`select`](Self::select) yields the rows of the hour of the last run.
+    /// Finds out whether the query can be run over many hours at once.
+    pub(crate) fn find_together(&mut self) -> anyhow::Result<()> {
+        if let [(dataset, columns)] = self.datasets.as_slice()
+            && self.query.calendar.is_hourly()
+        {
+            let parsed = reads::parse(&self.connection, self.query)?;
+            self.together = together::over_hours(&self.connection, parsed, dataset, columns, &self.columns);
+        }
+        Ok(())
+    }
+
+    /// Whether the query can be run over many hours at once.
+    pub(crate) fn can_run_together(&self) -> bool {
+        self.together.is_some()
+    }
+
+    /// Runs the query over many hours at once and calls `each` with every row, behind the number of its hour: hour after
+    /// hour, and in each in the order of the query. Their files must have the columns that are read.
+    pub(crate) fn run_together(
+        &self,
+        windows: &[Window],
+        mut each: impl FnMut(usize, &duckdb::Row<'_>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        let (Some(together), [(dataset, columns)]) = (&self.together, self.datasets.as_slice()) else {
+            bail!("the query cannot be run over many hours at once");
+        };
+        let files = windows.iter().map(|window| file_literal(&self.tree.parquet(dataset, window.hour())));
+        let columns = columns.iter().map(|column| identifier(&column.name)).collect::<Vec<_>>().join(", ");
+        let hour = identifier(together::HOUR);
+        let view = format!(
+            "{}CREATE OR REPLACE TEMP VIEW {} AS SELECT {columns}, file_index::BIGINT AS {hour}
+             FROM read_parquet([{}], hive_partitioning = false, union_by_name = false);",
+            together::set_hours(windows),
+            identifier(together::ROWS),
+            files.collect::<Vec<_>>().join(", "),
+        );
+        self.connection.execute_batch(&view)?;
+        let select = format!("SELECT {}, {hour} FROM ({together})", result_columns(&self.columns));
+        let mut statement = self.connection.prepare(&select)?;
+        let mut rows = statement.query([])?;
+        let mut last = 0;
+        while let Some(row) = rows.next()? {
+            let hour: usize = row.get(self.columns.len())?;
+            anyhow::ensure!(last <= hour && hour < windows.len(), "DuckDB yields hours out of their order");
+            last = hour;
+            each(hour, row)?;
+        }
+        Ok(())
+    }
+
+    /// The connection, in which [`select`](Self::select) yields the rows of the window of the last run.
     pub(crate) fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// The names of the result's columns.
-    pub(crate) fn columns(&self) -> Vec<String> {
-        self.columns.iter().map(|column| column.name.clone()).collect()
+    /// The result's columns.
+    pub(crate) fn columns(&self) -> &[Column] {
+        &self.columns
     }
 
-    /// The query to run in each hour. Sums of integers are HUGEINT in DuckDB, which neither Parquet nor any warehouse has:
-    /// they become BIGINT, and one that does not fit is an error.
+    /// The query to run in each window.
     pub(crate) fn select(&self) -> String {
-        let columns = self.columns.iter().map(|Column { name, sql_type }| {
-            let name = identifier(name);
-            if sql_type.ends_with("HUGEINT") { format!("CAST({name} AS BIGINT) AS {name}") } else { name }
-        });
-        format!("SELECT {} FROM {QUERY}", columns.collect::<Vec<_>>().join(", "))
+        format!("SELECT {} FROM {QUERY}", result_columns(&self.columns))
     }
 
-    /// Runs `statements` while the query sees the rows of `hour`. A data set that is not among `inputs` has none.
-    pub(crate) fn run(&self, hour: Hour, inputs: &BTreeMap<Name, Fingerprint>, statements: &str) -> anyhow::Result<()> {
-        let mut sql = window(hour);
-        for (dataset, empty) in &self.datasets {
-            let rows = if inputs.contains_key(dataset) {
-                format!("SELECT * FROM {}", read_parquet([self.tree.parquet(dataset, hour).as_path()]))
-            } else {
-                empty.clone()
+    /// Runs `statements` while the query sees the rows of `window`. A data set that is not among `inputs` has none.
+    pub(crate) fn run(&self, window: &Window, inputs: &Inputs, statements: &str) -> anyhow::Result<()> {
+        let mut sql = variables(self.query, window)?;
+        for (dataset, columns) in &self.datasets {
+            let rows = match inputs.get(dataset) {
+                Some(files) => {
+                    let paths: Vec<_> = files.keys().map(|hour| self.tree.parquet(dataset, *hour)).collect();
+                    let parquet = read_parquet(paths.iter().map(std::path::PathBuf::as_path));
+                    format!("SELECT * FROM {parquet}{}", within(dataset, window))
+                }
+                None => without_rows(columns),
             };
             let _ = write!(sql, "CREATE OR REPLACE TEMP VIEW {} AS {rows};", identifier(dataset.as_str()));
         }
@@ -104,67 +169,125 @@ impl<'a> Session<'a> {
         Ok(self.connection.execute_batch(&sql)?)
     }
 
-    /// Why a run over `hour` failed, if that is because a file of `inputs` is damaged behind its footer. One that has been
-    /// replaced or removed since it was planned is not.
-    pub(crate) fn check_inputs(&self, hour: Hour, inputs: &BTreeMap<Name, Fingerprint>) -> anyhow::Result<()> {
-        inputs.iter().try_for_each(|(dataset, planned)| {
-            if self.tree.commit(dataset, hour)?.is_none_or(|commit| commit.fingerprint != *planned) {
-                return Ok(());
+    /// Why a run over a window failed, if that is because a file of `inputs` is damaged behind its footer. One that has
+    /// been replaced or removed since it was planned is not.
+    pub(crate) fn check_inputs(&self, inputs: &Inputs) -> anyhow::Result<()> {
+        for (dataset, files) in inputs {
+            for (hour, planned) in files {
+                if self.tree.commit(dataset, *hour)?.is_none_or(|commit| commit.fingerprint != *planned) {
+                    continue;
+                }
+                let path = self.tree.parquet(dataset, *hour);
+                let read = self.connection.execute_batch(&engine::whole_file(&path));
+                read.with_context(|| format!("{}: {}", path.display(), cli::damaged(dataset)))?;
             }
-            let path = self.tree.parquet(dataset, hour);
-            let read = self.connection.execute_batch(&engine::whole_file(&path));
-            read.with_context(|| format!("{}: {}", path.display(), cli::damaged(dataset)))
-        })
+        }
+        Ok(())
     }
 
-    /// Makes the views over an hour without rows, and finds what is wrong with the query before it runs.
+    /// Makes the views over a window without rows, and finds what is wrong with the query before it runs.
     fn prepare(mut self) -> anyhow::Result<Self> {
-        self.run(Hour::MIN, &BTreeMap::new(), "")?;
-        let create = format!("CREATE TEMP VIEW {QUERY} AS\n{}", self.query.sql);
-        self.connection.execute_batch(&create).map_err(|error| at_line(self.query, error))?;
-        let mut statement = self.connection.prepare(&format!("DESCRIBE {QUERY}"))?;
-        let columns = statement.query_map([], |row| Ok(Column { name: row.get(0)?, sql_type: row.get(1)? }))?;
-        self.columns = columns.collect::<duckdb::Result<_>>()?;
-        drop(statement);
+        let window = self.query.calendar.window_at(chrono::DateTime::UNIX_EPOCH)?;
+        self.run(&window, &Inputs::new(), "")?;
+        let create = format!("CREATE TEMP VIEW {QUERY} AS\n");
+        // As JSON, errors say at which byte they are.
+        self.connection.execute_batch("SET errors_as_json = true")?;
+        let created = self.connection.execute_batch(&format!("{create}{}", self.query.sql));
+        self.connection.execute_batch("SET errors_as_json = false")?;
+        created.map_err(|error| located(self.query, create.len(), &error))?;
+        self.columns = describe(&self.connection, QUERY)?;
+        for key in &self.query.key {
+            if !self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(key)) {
+                let columns: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
+                bail!("{}: -- @key: {key}: the query has the columns {}", self.query.origin, columns.join(", "));
+            }
+        }
         Ok(self)
     }
 }
 
-fn window(hour: Hour) -> String {
-    let set = |name: &str, micros: i64| format!("SET VARIABLE {name} = make_timestamp({micros}::BIGINT);");
-    set("window_start", hour.start_micros()) + &set("window_end", hour.end_micros())
+/// `columns` as a list of results: sums of integers become BIGINT, and one that does not fit is an error.
+pub(crate) fn result_columns(columns: &[Column]) -> String {
+    let columns = columns.iter().map(|column| {
+        let name = identifier(&column.name);
+        let stored = column.stored_type();
+        if stored == column.sql_type { name } else { format!("CAST({name} AS {stored}) AS {name}") }
+    });
+    columns.collect::<Vec<_>>().join(", ")
 }
 
-/// A query with the columns of `dataset` and no rows. A stream's columns are those of its model, another data set's
-/// those of its newest hour.
-fn without_rows(connection: &Connection, tree: &Tree, dataset: &Name) -> anyhow::Result<String> {
-    let columns: Vec<(String, String)> = if let Some(model) = models::model(dataset.as_str()) {
-        model.columns.iter().map(|column| (column.name.to_owned(), column.column_type.sql().to_owned())).collect()
-    } else {
-        let files = tree.parquet_files(dataset, HourRange::ALL)?;
-        let Some(newest) = files.last() else {
-            bail!("{dataset} has no hour yet, so its columns are not known: make it first");
-        };
-        let sql = format!("DESCRIBE SELECT * FROM {}", read_parquet([newest.path.as_path()]));
-        let describe = || -> duckdb::Result<_> {
-            let mut statement = connection.prepare(&sql)?;
-            statement.query_map([], |row| Ok((row.get(0)?, row.get(1)?)))?.collect()
-        };
-        describe().with_context(|| format!("{}: its columns cannot be read", newest.path.display()))?
-    };
-    let columns = columns.iter().map(|(name, sql_type)| format!("NULL::{sql_type} AS {}", identifier(name)));
-    Ok(format!("SELECT {} WHERE false", columns.collect::<Vec<_>>().join(", ")))
+/// The columns of what stands behind `FROM` in `source`.
+pub(crate) fn describe(connection: &Connection, source: &str) -> anyhow::Result<Vec<Column>> {
+    let mut statement = connection.prepare(&format!("DESCRIBE SELECT * FROM {source}"))?;
+    let columns = statement.query_map([], |row| Ok(Column { name: row.get(0)?, sql_type: row.get(1)? }))?;
+    Ok(columns.collect::<duckdb::Result<_>>()?)
 }
 
-/// An error of DuckDB about the text of the query, with the file and line that it is about.
-fn at_line(query: &Query, error: duckdb::Error) -> anyhow::Error {
-    let text = error.to_string();
-    let place = text.split_once("\n\nLINE ").and_then(|(_, place)| place.split(':').next()?.parse::<u64>().ok());
-    // The query begins on the second line of the statement.
-    let line = place.map(|line| line.saturating_sub(1));
-    let what = engine::explain(&error.into());
-    match line {
-        Some(line) => anyhow!("{}:{line}: {what}", query.origin),
-        None => anyhow!("{}: {what}", query.origin),
+/// Sets what the query may ask of its window.
+fn variables(query: &Query, window: &Window) -> anyhow::Result<String> {
+    let set = |name: &str, value: String| format!("SET VARIABLE {name} = {value};");
+    let time = |time: chrono::DateTime<chrono::Utc>| format!("make_timestamp({}::BIGINT)", time.timestamp_micros());
+    Ok([
+        set("window_start", time(window.start)),
+        set("window_end", time(window.end)),
+        set("look_back_start", time(window.reads_from)),
+        set("window_date", format!("DATE '1970-01-01' + {}::INTEGER", query.calendar.date(window)?)),
+    ]
+    .concat())
+}
+
+/// The condition by which rows of a stream lie in `window`, if that does not begin and end with an hour.
+fn within(dataset: &Name, window: &Window) -> String {
+    let cut = [window.reads_from, window.end].into_iter().any(|time| time != layout::Hour::of(time).start());
+    let column = models::model(dataset.as_str()).and_then(models::Model::time_column);
+    match column {
+        Some(column) if cut => {
+            let time =
+                |time: chrono::DateTime<chrono::Utc>| format!("make_timestamp({}::BIGINT)", time.timestamp_micros());
+            let column = identifier(column);
+            format!(" WHERE {column} >= {} AND {column} < {}", time(window.reads_from), time(window.end))
+        }
+        _ => String::new(),
     }
+}
+
+/// The columns of `dataset`: a stream's are those of its model, another data set's those of its newest file.
+fn columns(connection: &Connection, tree: &Tree, dataset: &Name, promised: &Promised) -> anyhow::Result<Vec<Column>> {
+    if let Some(model) = models::model(dataset.as_str()) {
+        let column = |column: &models::Column| Column {
+            name: column.name.to_owned(),
+            sql_type: column.column_type.sql().to_owned(),
+        };
+        return Ok(model.columns.iter().map(column).collect());
+    }
+    if let Some(columns) = promised.get(dataset) {
+        return Ok(columns.clone());
+    }
+    let files = tree.parquet_files(dataset, HourRange::ALL)?;
+    let Some(newest) = files.last() else {
+        bail!("{dataset} has no hour yet, so its columns are not known: make it first");
+    };
+    describe(connection, &read_parquet([newest.path.as_path()]))
+        .with_context(|| format!("{}: its columns cannot be read", newest.path.display()))
+}
+
+/// A query with `columns` and no rows.
+fn without_rows(columns: &[Column]) -> String {
+    let columns = columns.iter().map(|Column { name, sql_type }| format!("NULL::{sql_type} AS {}", identifier(name)));
+    format!("SELECT {} WHERE false", columns.collect::<Vec<_>>().join(", "))
+}
+
+/// An error of DuckDB about a statement in which the query stands behind `lead` bytes, with the place that it is about.
+fn located(query: &Query, lead: usize, error: &duckdb::Error) -> anyhow::Error {
+    let text = error.to_string();
+    let details = text.find('{').and_then(|at| text.get(at..));
+    let details = details.and_then(|json| serde_json::Deserializer::from_str(json).into_iter::<Value>().next()?.ok());
+    let Some(details) = details else {
+        return anyhow!("{}: {}", query.origin, text.trim());
+    };
+    let detail = |key: &str| details.get(key).and_then(Value::as_str);
+    let position = detail("position").and_then(|at| at.parse::<usize>().ok()?.checked_sub(lead));
+    let kind = detail("exception_type").unwrap_or("DuckDB");
+    let message = detail("exception_message").unwrap_or_default().lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    query.error_at(position, format_args!("{kind} Error: {message}"))
 }

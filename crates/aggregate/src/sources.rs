@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use anyhow::bail;
+use cli::Usage;
 use layout::{Area, Fingerprint, Name, Tree};
 
 use crate::args::TableArg;
+use crate::order::Read;
 use crate::query::Query;
 use crate::tables;
 
@@ -19,14 +21,9 @@ pub(crate) struct Sources<'a> {
 }
 
 impl<'a> Sources<'a> {
-    /// Finds out what the names in `query` stand for.
-    pub(crate) fn resolve(
-        tree: &Tree,
-        query: &Query,
-        names: &BTreeSet<String>,
-        given: &'a [TableArg],
-    ) -> anyhow::Result<Self> {
-        let known = known_datasets(tree)?;
+    /// Finds out what the names that `read` reads stand for; `known` are the data sets.
+    pub(crate) fn resolve(read: &Read, known: &BTreeSet<Name>, given: &'a [TableArg]) -> anyhow::Result<Self> {
+        let Read { query, names } = read;
         let mut sources = Self { datasets: Vec::new(), tables: Vec::new() };
         for name in names {
             if let Some(table) = given.iter().find(|table| table.name.as_str() == name) {
@@ -38,11 +35,14 @@ impl<'a> Sources<'a> {
             } else if let Some(dataset) = known.iter().find(|dataset| dataset.as_str() == name) {
                 sources.datasets.push(dataset.clone());
             } else {
-                bail!("{}: {}", query.origin, unknown(name, &known));
+                bail!("{}: {}", query.origin, unknown(name, known.iter().filter(|known| **known != query.name)));
             }
         }
         if sources.datasets.is_empty() {
             bail!("{}: reads no data set, so there is no hour to make", query.origin);
+        }
+        if let Some(name) = query.ignore_changes.iter().find(|name| !names.contains(*name)) {
+            bail!("{}: -- @ignore_changes: {name}: it does not read such a table", query.origin);
         }
         Ok(sources)
     }
@@ -54,36 +54,48 @@ impl<'a> Sources<'a> {
 }
 
 /// Refuses reference tables that cannot be told from each other or from a data set.
-pub(crate) fn check_names(tree: &Tree, given: &[TableArg]) -> anyhow::Result<()> {
-    let known = known_datasets(tree)?;
+pub(crate) fn check_names(known: &BTreeSet<Name>, given: &[TableArg]) -> Result<(), Usage> {
     let mut names = BTreeSet::new();
     for TableArg { name, file } in given {
+        let file = file.display();
         if known.contains(name) {
-            bail!("--table {name}={}: there is a data set {name}: give the table another name", file.display());
+            return Err(Usage(format!(
+                "--table {name}={file}: there is a data set {name}: give the table another name"
+            )));
         }
         if !names.insert(name) {
-            bail!("--table {name}={}: the table {name} is given twice", file.display());
+            return Err(Usage(format!("--table {name}={file}: the table {name} is given twice")));
         }
     }
     Ok(())
 }
 
-/// Refuses reference tables that the query does not read: a misspelt name would leave its columns empty.
-pub(crate) fn check_used(query: &Query, names: &BTreeSet<String>, given: &[TableArg]) -> anyhow::Result<()> {
-    if let Some(table) = given.iter().find(|table| !names.contains(table.name.as_str())) {
-        let names: Vec<_> = names.iter().map(String::as_str).collect();
-        bail!("{}: does not read the table {}: it reads {}", query.origin, table.name, names.join(", "));
-    }
-    Ok(())
+/// Refuses reference tables that no query reads: a misspelt name would leave its columns empty.
+pub(crate) fn check_used(reads: &[Read], given: &[TableArg]) -> Result<(), Usage> {
+    let is_read = |table: &&TableArg| reads.iter().any(|read| read.names.contains(table.name.as_str()));
+    let Some(table) = given.iter().find(|table| !is_read(table)) else { return Ok(()) };
+    let names: BTreeSet<_> = reads.iter().flat_map(|read| &read.names).map(String::as_str).collect();
+    let names: Vec<_> = names.into_iter().collect();
+    let (who, verb) = match reads {
+        [read] => (read.query.origin.as_str(), "it reads"),
+        _ => ("no query", "they read"),
+    };
+    let does = if reads.len() == 1 { "does not read" } else { "reads" };
+    Err(Usage(format!("{who}: {does} the table {}: {verb} {}", table.name, names.join(", "))))
 }
 
-fn known_datasets(tree: &Tree) -> anyhow::Result<BTreeSet<Name>> {
+/// The streams, the data sets of the tree, and those that `queries` make.
+pub(crate) fn known_datasets<'q>(
+    tree: &Tree,
+    queries: impl IntoIterator<Item = &'q Query>,
+) -> anyhow::Result<BTreeSet<Name>> {
     let streams = models::BUILT_IN.iter().filter_map(|model| model.name.parse().ok());
-    Ok(streams.chain(tree.names(Area::Parquet)?).collect())
+    let made = queries.into_iter().map(|query| query.name.clone());
+    Ok(streams.chain(tree.names(Area::Parquet)?).chain(made).collect())
 }
 
-fn unknown(name: &str, known: &BTreeSet<Name>) -> String {
-    let known: Vec<_> = known.iter().map(Name::as_str).collect();
+fn unknown<'n>(name: &str, known: impl Iterator<Item = &'n Name>) -> String {
+    let known: Vec<_> = known.map(Name::as_str).collect();
     format!(
         "there is no data set or reference table {name:?}: data sets are {}; a reference table is given by --table {}=FILE",
         known.join(", "),

@@ -1,9 +1,11 @@
 //! Reference tables: small files that are not part of the tree, read once into memory at the start of a run.
 
 use std::collections::BTreeSet;
+use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
+use cli::Usage;
 use duckdb::Connection;
 use engine::{file_literal, identifier};
 use layout::Fingerprint;
@@ -13,9 +15,12 @@ use crate::query::DeclaredTable;
 
 /// The fingerprint of the content of a reference table's file.
 pub(crate) fn fingerprint(table: &TableArg) -> anyhow::Result<Fingerprint> {
-    let bytes = std::fs::read(&table.file)
-        .with_context(|| format!("{}: the reference table {} cannot be read", table.file.display(), table.name))?;
-    Ok(Fingerprint::of(&bytes))
+    let problem = || format!("{}: the reference table {} cannot be read", table.file.display(), table.name);
+    match std::fs::read(&table.file) {
+        Ok(bytes) => Ok(Fingerprint::of(&bytes)),
+        Err(error) if error.kind() == ErrorKind::NotFound => Err(Usage(format!("{}: {error}", problem())).into()),
+        Err(error) => Err(error).with_context(problem),
+    }
 }
 
 /// Reads `table` into DuckDB, as it was when its fingerprint was taken.

@@ -8,10 +8,12 @@ mod error;
 mod output;
 mod parquet;
 mod session;
+mod small;
 mod sql;
 
 pub use error::explain;
 pub use output::{print_query, print_rows};
 pub use parquet::{copy_statement, copy_to_draft, read_parquet, whole_file};
 pub use session::{SessionArgs, abandon_spill, open};
+pub use small::SmallFile;
 pub use sql::{file_literal, identifier, literal};

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use layout::{Area, Commit, Fingerprint, Hour, HourRange, Lineage, Name, Orphan, SealedSegment, SegmentName, Tree};
+use layout::{Area, Commit, Fingerprint, Hour, HourRange, Name, Orphan, SealedSegment, SegmentName, Tree};
 
 /// The house.
 #[derive(Debug, Default)]
@@ -171,26 +171,31 @@ impl Dataset {
         Some(&self.hours.get(&hour)?.commit.as_ref().ok()?.fingerprint)
     }
 
+    /// The commit records that can be read, of files and of what retention removed where there is no file.
+    pub(crate) fn records(&self) -> impl Iterator<Item = (Hour, &Commit)> {
+        let published = self.hours.iter().map(|(hour, parquet)| (*hour, parquet.commit.as_ref()));
+        let expired = self.expired.iter().map(|(hour, commit)| (*hour, commit.as_ref()));
+        let expired = expired.filter(|(hour, _)| !self.hours.contains_key(hour));
+        published.chain(expired).filter_map(|(hour, commit)| Some((hour, commit.ok()?)))
+    }
+
+    /// The last hour that it covers, of files and of what retention removed.
+    pub(crate) fn last(&self) -> Option<Hour> {
+        let hour = *self.hours.keys().chain(self.expired.keys()).max()?;
+        Some(self.commit(hour).map_or(hour, |commit| commit.window(hour).last_hour()))
+    }
+
     fn commits(&self) -> impl Iterator<Item = &Commit> {
         self.hours.values().map(|parquet| &parquet.commit).chain(self.expired.values()).flatten()
     }
 
     /// The data sets that it reads; none if it is a stream's.
     pub(crate) fn inputs(&self) -> BTreeSet<&Name> {
-        self.commits().flat_map(|commit| inputs(&commit.lineage)).map(|(name, _)| name).collect()
+        self.commits().flat_map(|commit| commit.lineage.inputs()).map(|(name, _)| name).collect()
     }
 
     /// Whether there are files, but none that says what it was made of.
     fn is_unknown(&self) -> bool {
         !self.hours.is_empty() && self.commits().next().is_none()
     }
-}
-
-/// What a file was made of, if data sets.
-pub(crate) fn inputs(lineage: &Lineage) -> impl Iterator<Item = (&Name, &Fingerprint)> {
-    let inputs = match lineage {
-        Lineage::Query { inputs, .. } => Some(inputs),
-        Lineage::Segments(_) => None,
-    };
-    inputs.into_iter().flatten()
 }

@@ -9,6 +9,7 @@ mod clean;
 mod growth;
 mod house;
 mod plan;
+mod reader;
 mod report;
 mod status;
 

@@ -9,7 +9,8 @@ use warehouse::LoadLog;
 
 use crate::age::Age;
 use crate::args::CleanArgs;
-use crate::house::{Dataset, House, Parquet, Segments, inputs};
+use crate::house::{Dataset, House, Parquet, Segments};
+use crate::reader::Reader;
 
 /// How long each kind of file is kept; none for ever.
 #[derive(Debug)]
@@ -196,18 +197,19 @@ fn due_hours(
     now: DateTime<Utc>,
 ) -> Vec<Step> {
     let raw = house.raw.get(name).map(Segments::hours).unwrap_or_default();
-    let readers: Vec<_> = house.readers(name).collect();
+    let readers: Vec<_> = house.readers(name).map(|(name, dataset)| Reader::new(house, name, dataset)).collect();
     let needed = |hour: Hour, commit: &Commit| {
         if raw.contains(&hour) {
             return Some("raw segments of this hour are not compacted yet: run compact".to_owned());
         }
         let needed = || {
-            needed_by_reader(&readers, name, hour, commit).or_else(|| needed_by_warehouse(loaded, name, hour, commit))
+            let by_reader = readers.iter().find_map(|reader| reader.needs(hour, commit));
+            by_reader.or_else(|| needed_by_warehouse(loaded, name, hour, commit))
         };
         if rules.even_if_needed { None } else { needed() }
     };
     let step = |(hour, parquet): (&Hour, &Parquet)| {
-        let overdue = age.is_past(*hour, now - TimeDelta::days(1));
+        let overdue = age.is_past(ends(*hour, parquet), now - TimeDelta::days(1));
         let (action, reason) = match &parquet.commit {
             Err(problem) => (Action::Keep(Cause::Damaged), problem.clone()),
             Ok(commit) => match needed(*hour, commit) {
@@ -226,24 +228,12 @@ fn due_hours(
             reason,
         }
     };
-    dataset.hours.iter().filter(|(hour, _)| age.is_past(**hour, now)).map(step).collect()
+    dataset.hours.iter().filter(|(hour, parquet)| age.is_past(ends(**hour, parquet), now)).map(step).collect()
 }
 
-/// Which reader still needs `hour` of `input`, and what to do about it.
-fn needed_by_reader(readers: &[(&Name, &Dataset)], input: &Name, hour: Hour, commit: &Commit) -> Option<String> {
-    // What retention has removed is not made again, so it needs nothing any more.
-    let readers = readers.iter().filter(|(_, dataset)| !dataset.expired.contains_key(&hour));
-    readers.into_iter().find_map(|(reader, dataset)| {
-        let known = dataset.commit(hour).map(|commit| inputs(&commit.lineage).find(|(name, _)| *name == input));
-        match known {
-            Some(Some((_, fingerprint))) if *fingerprint == commit.fingerprint => None,
-            Some(_) => Some(format!("the aggregate {reader} is out of date for this hour: run aggregate")),
-            None if dataset.hours.contains_key(&hour) => {
-                Some(format!("the aggregate {reader} has a damaged file for this hour: see housekeep status"))
-            }
-            None => Some(format!("the aggregate {reader} does not have this hour yet: run aggregate")),
-        }
-    })
+/// The last hour that a file covers.
+fn ends(hour: Hour, parquet: &Parquet) -> Hour {
+    parquet.commit.as_ref().map_or(hour, |commit| commit.window(hour).last_hour())
 }
 
 /// Why the warehouse still needs `hour` of `dataset`, and what to do about it.

@@ -2,7 +2,7 @@
 //!
 //! It only looks, and takes no lock: it may run at any time, beside everything else.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use cli::{Outcome, TryAgain};
@@ -12,7 +12,8 @@ use warehouse::LoadLog;
 
 use crate::args::SharedArgs;
 use crate::growth;
-use crate::house::{Dataset, House, Segments, inputs};
+use crate::house::{Dataset, House, Segments};
+use crate::reader::Reader;
 use crate::report::{self, Section};
 
 /// Runs the command.
@@ -81,7 +82,7 @@ fn lists(commit: &Commit, segment: &layout::SealedSegment) -> bool {
 fn datasets(house: &House, log: Option<&LoadLog>) -> Vec<Map<String, Value>> {
     let dataset = |(name, dataset): (&Name, &Dataset)| {
         let sources = dataset.inputs();
-        let (missing, out_of_date) = freshness(house, dataset, &sources);
+        let reader = Reader::new(house, name, dataset);
         let (not_loaded, loaded_stale) = log.and_then(|log| Some(unloaded(dataset, log.get(name)?))).unzip();
         let bytes: u64 = dataset.hours.values().map(|parquet| parquet.bytes).sum();
         let rows: u64 = dataset.hours.values().flat_map(|parquet| &parquet.commit).map(|commit| commit.rows).sum();
@@ -96,34 +97,14 @@ fn datasets(house: &House, log: Option<&LoadLog>) -> Vec<Map<String, Value>> {
             ("first", text(dataset.hours.keys().next().copied())),
             ("last", text(dataset.hours.keys().next_back().copied())),
             ("expired", dataset.expired.len().into()),
-            ("missing", if aggregate { missing.into() } else { Value::Null }),
-            ("out_of_date", if aggregate { out_of_date.into() } else { Value::Null }),
+            ("missing", if aggregate { reader.missing().into() } else { Value::Null }),
+            ("out_of_date", if aggregate { reader.out_of_date().into() } else { Value::Null }),
             ("hours_behind", behind(house, name, dataset).into()),
             ("not_loaded", not_loaded.into()),
             ("loaded_stale", loaded_stale.into()),
         ])
     };
     house.datasets.iter().map(dataset).collect()
-}
-
-/// For how many hours of its inputs an aggregate has nothing, and for how many it was made of something else. An hour of
-/// which anything has expired stays as it is.
-fn freshness(house: &House, dataset: &Dataset, sources: &BTreeSet<&Name>) -> (usize, usize) {
-    let sources: Vec<_> = sources.iter().filter_map(|name| Some((*name, house.datasets.get(*name)?))).collect();
-    let hours: BTreeSet<_> = sources.iter().flat_map(|(_, source)| source.hours.keys().copied()).collect();
-    let (mut missing, mut out_of_date) = (0, 0);
-    for hour in hours {
-        let expired = |dataset: &Dataset| dataset.expired.contains_key(&hour);
-        if expired(dataset) || sources.iter().any(|(_, source)| expired(source)) {
-            continue;
-        }
-        let now = sources.iter().filter_map(|(name, source)| Some((*name, source.fingerprint(hour)?)));
-        match dataset.commit(hour) {
-            Some(commit) => out_of_date += usize::from(now.ne(inputs(&commit.lineage))),
-            None => missing += usize::from(!dataset.hours.contains_key(&hour)),
-        }
-    }
-    (missing, out_of_date)
 }
 
 /// How many hours the warehouse does not hold, and of how many it holds an older state.
@@ -141,10 +122,9 @@ fn unloaded(dataset: &Dataset, log: &BTreeMap<Hour, warehouse::LoggedWindow>) ->
 
 /// How many hours the last hour of a data set is behind the last of what it is made of.
 fn behind(house: &House, name: &Name, dataset: &Dataset) -> Option<i64> {
-    let last = |dataset: &Dataset| dataset.hours.keys().chain(dataset.expired.keys()).max().copied();
     let raw = house.raw.get(name).and_then(|segments| segments.hours().last().copied());
-    let inputs = dataset.inputs().into_iter().filter_map(|input| last(house.datasets.get(input)?)).max();
-    let own = last(dataset)?;
+    let inputs = dataset.inputs().into_iter().filter_map(|input| house.datasets.get(input)?.last()).max();
+    let own = dataset.last()?;
     Some(raw.max(inputs).unwrap_or(own).since(own).max(0))
 }
 

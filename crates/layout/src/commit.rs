@@ -19,6 +19,7 @@ use crate::hour::Hour;
 use crate::name::Name;
 use crate::segment::SegmentName;
 use crate::tree::Tree;
+use crate::window::Window;
 
 /// 128 bits that stand for a lineage: equal lineages have equal fingerprints, others in practice never.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -66,18 +67,54 @@ pub struct SegmentCount {
 pub enum Lineage {
     /// An hour of a stream: the raw segments, in order of name.
     Segments(Vec<SegmentCount>),
-    /// An hour of an aggregate.
+    /// A window of an aggregate.
     Query {
         /// The query's text.
         query: Fingerprint,
-        /// The data sets it read, with the fingerprints of this hour's files.
-        inputs: BTreeMap<Name, Fingerprint>,
+        /// The data sets it read, with the fingerprints of their files.
+        inputs: BTreeMap<Name, Input>,
         /// The reference tables it read, with the fingerprints of their content.
         tables: BTreeMap<String, Fingerprint>,
     },
 }
 
+/// What was read of one data set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Input {
+    /// The file of the very hour.
+    Hour(Fingerprint),
+    /// The files of these hours.
+    Hours(BTreeMap<Hour, Fingerprint>),
+}
+
+impl Input {
+    /// The files that were read for the file of `hour`.
+    pub fn files(&self, hour: Hour) -> impl Iterator<Item = (Hour, &Fingerprint)> {
+        let (one, many) = match self {
+            Self::Hour(fingerprint) => (Some((hour, fingerprint)), None),
+            Self::Hours(files) => (None, Some(files.iter().map(|(hour, fingerprint)| (*hour, fingerprint)))),
+        };
+        one.into_iter().chain(many.into_iter().flatten())
+    }
+}
+
+impl From<Fingerprint> for Input {
+    fn from(fingerprint: Fingerprint) -> Self {
+        Self::Hour(fingerprint)
+    }
+}
+
 impl Lineage {
+    /// The data sets that were read, if it is a query's.
+    pub fn inputs(&self) -> impl Iterator<Item = (&Name, &Input)> {
+        let inputs = match self {
+            Self::Query { inputs, .. } => Some(inputs),
+            Self::Segments(_) => None,
+        };
+        inputs.into_iter().flatten()
+    }
+
     /// The fingerprint of this lineage.
     pub fn fingerprint(&self) -> Fingerprint {
         // Maps with text keys, lists and numbers always have a JSON form.
@@ -117,6 +154,9 @@ pub struct Commit {
     pub fingerprint: Fingerprint,
     /// The lineage.
     pub lineage: Lineage,
+    /// What it covers, if that is not the hour of the file's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
     /// Rows that were left out because an equal one is in the file. A record without this number has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub duplicates: u64,
@@ -136,7 +176,21 @@ impl Commit {
 
     /// The record for a file that is about to be written without `duplicates` of its rows.
     pub fn deduplicated(lineage: Lineage, duplicates: u64) -> Self {
-        Self { place: None, fingerprint: fingerprint(&lineage, duplicates), lineage, duplicates, rows: 0 }
+        Self { place: None, fingerprint: fingerprint(&lineage, duplicates), lineage, window: None, duplicates, rows: 0 }
+    }
+
+    /// The record for a file that is about to be written and covers `window`.
+    pub fn of_window(lineage: Lineage, window: Window) -> Self {
+        if window.is_hour() {
+            return Self::new(lineage);
+        }
+        let fingerprint = Fingerprint::of(&serde_json::to_vec(&(&lineage, window)).unwrap_or_default());
+        Self { place: None, fingerprint, lineage, window: Some(window), duplicates: 0, rows: 0 }
+    }
+
+    /// What the file of `hour` that has this record covers.
+    pub fn window(&self, hour: Hour) -> Window {
+        self.window.unwrap_or_else(|| Window::of_hour(hour))
     }
 
     /// The record of a file that belongs to an hour of a data set.
@@ -147,7 +201,11 @@ impl Commit {
 
     /// Whether the fingerprint is the one that belongs to the rest of the record.
     pub fn is_genuine(&self) -> bool {
-        self.fingerprint == fingerprint(&self.lineage, self.duplicates)
+        let expected = match self.window {
+            Some(window) => Self::of_window(self.lineage.clone(), window).fingerprint,
+            None => fingerprint(&self.lineage, self.duplicates),
+        };
+        self.fingerprint == expected
     }
 
     /// The rows that the counts of a stream's segments add up to: lines less damaged ones and duplicates. None for an

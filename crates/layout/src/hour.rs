@@ -53,6 +53,11 @@ impl Hour {
         DateTime::from_timestamp(self.0 * 3600, 0).unwrap_or_default()
     }
 
+    /// The instant at which it ends.
+    pub fn end(self) -> DateTime<Utc> {
+        DateTime::from_timestamp((self.0 + 1) * 3600, 0).unwrap_or_default()
+    }
+
     /// The hour `hours` later, or the last there is.
     #[must_use]
     pub fn plus(self, hours: i64) -> Self {

@@ -5,7 +5,7 @@
 //! | `raw/<stream>/YYYY/MM/DD/HH.<segment>.json.open` | a segment being written; its writer holds an exclusive lock on it |
 //! | `raw/<stream>/YYYY/MM/DD/HH.<segment>.json` | a sealed segment: complete lines only, immutable |
 //! | `quarantine/<stream>/YYYY/MM/DD/HH.<segment>.json` | rejected input by hour of arrival (`.open` while written) |
-//! | `parquet/<dataset>/YYYY/MM/DD/HH.parquet` | one hour of a data set; its footer is the [commit record](Commit) |
+//! | `parquet/<dataset>/YYYY/MM/DD/HH.parquet` | one hour of a data set, or a [window](Window) that starts in it; its footer is the [commit record](Commit) |
 //! | `parquet/<dataset>/YYYY/MM/DD/HH.expired.json` | the commit record of an hour that retention removed |
 //! | `warehouse.duckdb` | the embedded warehouse |
 //! | `.*.tmp` beside a target | a file not yet published |
@@ -32,9 +32,10 @@ mod recover;
 mod segment;
 mod tree;
 mod usage;
+mod window;
 
 pub use anchor::Anchor;
-pub use commit::{Commit, Fingerprint, Lineage, Place, SegmentCount};
+pub use commit::{Commit, Fingerprint, Input, Lineage, Place, SegmentCount};
 pub use error::{Error, Result};
 pub use hour::{Hour, HourRange};
 pub use inherited::{Inherited, SegmentId};
@@ -46,3 +47,4 @@ pub use recover::{Recovered, recover};
 pub use segment::{OpenSegment, SealError, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
 pub use tree::{Area, Hours, OpenFile, Orphan, ParquetFile, Tree};
 pub use usage::{Identity, identity, size, written};
+pub use window::{Reads, Window};

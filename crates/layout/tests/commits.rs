@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
 use common::{House, hour, name, put};
-use layout::{Commit, DatasetLock, Fingerprint, HourRange, Lineage, SegmentCount};
+use layout::{Commit, DatasetLock, Fingerprint, Hour, HourRange, Input, Lineage, SegmentCount, Window};
 use parquet::data_type::Int64Type;
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::WriterProperties;
@@ -58,7 +58,7 @@ fn read(bytes: &[u8]) -> Result<Commit, String> {
 fn the_record_that_was_written_is_read_back_with_the_number_of_rows() {
     let query = Commit::new(Lineage::Query {
         query: Fingerprint::of(b"SELECT 1"),
-        inputs: BTreeMap::from([(name("telemetry"), commit(2).fingerprint)]),
+        inputs: BTreeMap::from([(name("telemetry"), commit(2).fingerprint.into())]),
         tables: BTreeMap::from([("sensors".to_owned(), Fingerprint::of(b"1,\"attic\""))]),
     });
     for commit in [commit(0), commit(3), query] {
@@ -68,6 +68,28 @@ fn the_record_that_was_written_is_read_back_with_the_number_of_rows() {
         assert_eq!(Commit { rows: 0, ..read }, commit);
         assert_eq!(commit.fingerprint, commit.lineage.fingerprint());
     }
+}
+
+#[test]
+fn the_record_of_a_window_is_read_back_with_what_it_covers_and_the_files_of_its_hours() {
+    let hour: Hour = "2025-09-01T18".parse().unwrap();
+    let files: BTreeMap<_, _> = (0..25).map(|i| (hour.plus(i), commit(2).fingerprint)).collect();
+    let lineage = Lineage::Query {
+        query: Fingerprint::of(b"SELECT 1"),
+        inputs: BTreeMap::from([(name("telemetry"), Input::Hours(files.clone()))]),
+        tables: BTreeMap::new(),
+    };
+    let time = |text: &str| text.parse().unwrap();
+    let start = time("2025-09-01T18:30:00Z");
+    let window = Window { start, end: time("2025-09-02T18:30:00Z"), reads_from: start };
+    let day = Commit::of_window(lineage.clone(), window);
+    let read = read(&parquet(2, &[(Commit::KEY, &day.to_json())])).unwrap();
+    assert_eq!((read.window(hour), read.is_genuine()), (window, true));
+    let listed: BTreeMap<_, _> = read.lineage.inputs().flat_map(|(_, input)| input.files(hour)).collect();
+    assert_eq!(listed, files.iter().map(|(hour, file)| (*hour, file)).collect());
+    let later = Window { end: time("2025-09-02T19:30:00Z"), ..window };
+    assert_ne!(Commit::of_window(lineage.clone(), later).fingerprint, day.fingerprint);
+    assert_eq!(Commit::of_window(lineage.clone(), Window::of_hour(hour)), Commit::new(lineage));
 }
 
 #[test]

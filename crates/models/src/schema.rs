@@ -24,6 +24,11 @@ impl Model {
         let is_timestamp = |column: &Column| column.column_type == ColumnType::Timestamp;
         self.event_time.or_else(|| self.columns.iter().position(is_timestamp)).unwrap_or_default()
     }
+
+    /// The name of that column.
+    pub fn time_column(&self) -> Option<&'static str> {
+        self.columns.get(self.placed_by()).map(|column| column.name)
+    }
 }
 
 /// One column of a row.

@@ -82,7 +82,7 @@ fn a_run_that_dies_at_any_step_of_publishing_is_finished_by_the_next() {
 #[test]
 fn an_hour_names_the_input_that_was_read_although_inputs_are_replaced_meanwhile() {
     let house = House::new();
-    let hours: Vec<String> = (0..6).map(|hour| format!("2025-09-02T{hour:02}")).collect();
+    let hours: Vec<String> = (0..12).map(|hour| format!("2025-09-02T{hour:02}")).collect();
     let publish = |version: i32| {
         for hour in &hours {
             telemetry(&house, hour, &[(1, Some(f64::from(version)), None, "Celsius")], &version.to_string());
@@ -100,7 +100,8 @@ fn an_hour_names_the_input_that_was_read_although_inputs_are_replaced_meanwhile(
     let check = |files: &[PathBuf]| {
         for path in files {
             let Lineage::Query { inputs, .. } = Commit::read(path).unwrap().lineage else { panic!() };
-            let named = &versions[inputs.values().next().unwrap()];
+            let Some(layout::Input::Hour(read)) = inputs.values().next() else { panic!() };
+            let named = &versions[read];
             assert_eq!(rows(std::slice::from_ref(path), "FROM {}"), [named.as_str()], "{}", path.display());
         }
     };
@@ -120,4 +121,81 @@ fn an_hour_names_the_input_that_was_read_although_inputs_are_replaced_meanwhile(
     let files = published(&house, "version");
     check(&files);
     assert_eq!(rows(&files, "SELECT DISTINCT version FROM {}"), [version.to_string()]);
+}
+
+/// Hours, days of hours and months of days.
+fn chained() -> (House, String) {
+    let house = House::new();
+    many_hours(&house, "2025-08-30T12", 60);
+    let days = "-- @window: day\nSELECT sensor_id, sum(samples) AS samples FROM temperatures GROUP BY 1 ORDER BY 1";
+    file(&house, "sql/days.sql", days);
+    file(&house, "sql/months.sql", "-- @window: month\nSELECT sum(samples) AS samples FROM days");
+    let arguments = format!("temperatures --sql {}/sql", house.path().display());
+    (house, arguments)
+}
+
+/// All that a house holds of the three: files with their rows and records.
+fn all_content(house: &House) -> Vec<(String, Vec<String>, Commit)> {
+    let files = ["temperatures", "days", "months"].into_iter().flat_map(|dataset| published(house, dataset));
+    files
+        .map(|path| {
+            let name = path.strip_prefix(house.path()).unwrap().display().to_string();
+            (name, rows(std::slice::from_ref(&path), "FROM {}"), Commit::read(&path).unwrap())
+        })
+        .collect()
+}
+
+#[test]
+fn killed_among_hours_days_and_months_and_run_again_each_is_made_of_the_ones_that_are_there() {
+    let (house, arguments) = chained();
+    let started = Instant::now();
+    run(&house, &arguments).expect(0);
+    let whole = u64::try_from(started.elapsed().as_micros()).unwrap();
+    let expected = all_content(&house);
+    assert_eq!(rows(&published(&house, "months"), "SELECT sum(samples) AS n FROM {}"), ["120"]);
+    let mut random = Random::seeded();
+    for round in 0..rounds(16) {
+        for dataset in ["temperatures", "days", "months"].iter().take(usize::try_from(round % 4).unwrap()) {
+            std::fs::remove_dir_all(house.path().join("parquet").join(dataset)).unwrap();
+        }
+        let mut child = house.program("aggregate").args(arguments.split(' ')).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_micros(random.below(whole)));
+        let _ = child.kill();
+        child.wait().unwrap();
+        run(&house, &arguments).expect(0);
+        assert_eq!(all_content(&house), expected, "round {round}");
+        assert_eq!(planned(&house, &arguments), [""; 0]);
+    }
+}
+
+#[test]
+fn two_at_once_and_hours_that_are_replaced_meanwhile_end_as_one_run_would() {
+    let (house, arguments) = chained();
+    let value = |version: i32| [(1, Some(f64::from(version)), None, "Celsius"); 2];
+    let start = || house.program("aggregate").args(arguments.split(' ')).stderr(Stdio::piped()).spawn().unwrap();
+    for round in 0..4 {
+        let mut children = [start(), start()];
+        let mut version = 0;
+        while children.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
+            version += 1;
+            telemetry(
+                &house,
+                &format!("2025-08-31T{:02}", version % 24),
+                &value(version),
+                &format!("{round} {version}"),
+            );
+        }
+        for child in children {
+            let output = child.wait_with_output().unwrap();
+            let message = String::from_utf8_lossy(&output.stderr);
+            // A data set that the other works on is left to it.
+            let known = ["another process works on", "changes again and again"];
+            assert!(message.lines().all(|line| known.iter().any(|known| line.contains(known))), "{message}");
+        }
+    }
+    run(&house, &arguments).expect(0);
+    assert_eq!(planned(&house, &arguments), [""; 0]);
+    let content = all_content(&house);
+    run(&house, &format!("{arguments} --rebuild")).expect(0);
+    assert_eq!(all_content(&house), content);
 }

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod check;
 mod crash;
 mod freshness;
 mod queries;
 mod refused;
 mod tables;
 mod temperatures;
+mod together;
 mod tree;
+mod windows;

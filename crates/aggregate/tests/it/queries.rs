@@ -68,7 +68,7 @@ fn a_pattern_stands_for_all_its_files_and_a_name_may_be_given_to_one() {
     let one = house.path().join("sql/one.sql");
     run(&house, &format!("--sql {} --name three", one.display())).expect(0);
     assert_eq!(published(&house, "three").len(), 1);
-    let failed = run(&house, &format!("--sql {} --name three", pattern.display())).expect(1);
+    let failed = run(&house, &format!("--sql {} --name three", pattern.display())).expect(2);
     assert!(failed.stderr.contains("--name names the data set of one file, and there are 2"), "{}", failed.stderr);
 }
 
@@ -79,7 +79,7 @@ fn of_many_queries_those_that_are_wrong_are_named_and_the_others_are_done() {
     file(&house, "sql/bad.sql", "SELECT nothing FROM telemetry");
     file(&house, "sql/good.sql", "SELECT 2 AS x FROM telemetry");
     let run = run(&house, &format!("--sql {}", house.path().join("sql/*.sql").display())).expect(3);
-    assert!(run.stderr.contains("bad.sql:1: Binder Error"), "{}", run.stderr);
+    assert!(run.stderr.contains("bad.sql:1:8: Binder Error"), "{}", run.stderr);
     assert_eq!(published(&house, "good").len(), 1);
 }
 

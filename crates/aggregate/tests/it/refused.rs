@@ -21,13 +21,17 @@ fn refused(house: &House, sql: &str, message: &str) {
 fn errors_in_a_query_point_at_its_file_and_line() {
     let house = House::new();
     many_hours(&house, "2025-09-02T00", 1);
-    refused(&house, "SELECT 1\nFROM telemetry\nWHERE WHERE true", "q.sql:3: syntax error at or near \"WHERE\"");
+    refused(
+        &house,
+        "SELECT 1\nFROM telemetry\nWHERE WHERE true",
+        "q.sql:3:7: syntax error at or near \"WHERE\"\n  WHERE WHERE true\n        ^",
+    );
     refused(
         &house,
         "SELECT\n  celsius\nFROM telemetry",
-        "q.sql:2: Binder Error: Referenced column \"celsius\" not found",
+        "q.sql:2:3: Binder Error: Referenced column \"celsius\" not found",
     );
-    refused(&house, "SELECT nope(1) FROM telemetry", "q.sql:1: Catalog Error");
+    refused(&house, "SELECT nope(1) FROM telemetry", "q.sql:1:8: Catalog Error");
     refused(&house, "-- nothing\n", "q.sql: there is no query in it");
     refused(&house, "SELECT $1 FROM telemetry", "q.sql: ");
 }
@@ -64,7 +68,7 @@ fn what_is_not_one_select_over_data_sets_is_refused() {
     );
     refused(&house, "DESCRIBE telemetry", "q.sql: a query is one SELECT, and this describes one");
     refused(&house, "SELECT 1 AS x", "q.sql: reads no data set");
-    refused(&house, "SELECT *\nFROM telemetry, read_csv('secret.csv')", "q.sql:2: read_csv() is not for queries");
+    refused(&house, "SELECT *\nFROM telemetry, read_csv('secret.csv')", "q.sql:2:17: read_csv() is not for queries");
     refused(
         &house,
         &format!("FROM telemetry, read_parquet('{}')", parquet.display()),
@@ -89,28 +93,29 @@ fn what_is_not_one_select_over_data_sets_is_refused() {
 fn a_name_that_is_taken_or_not_a_name_is_refused() {
     let house = House::new();
     many_hours(&house, "2025-09-02T00", 1);
-    let fails = |path: &str, arguments: &str, message: &str| {
-        let failed = run(&house, &format!("--sql {path} {arguments}")).expect(1);
+    let fails = |path: &str, arguments: &str, status: i32, message: &str| {
+        let failed = run(&house, &format!("--sql {path} {arguments}")).expect(status);
         assert!(failed.stderr.contains(message), "{}", failed.stderr);
     };
     let sql = "SELECT 1 AS x FROM telemetry";
-    fails(&file(&house, "telemetry.sql", sql), "", "telemetry is a stream, and an aggregate cannot have its name");
-    fails(&file(&house, "x.sql", sql), "--name measurement", "measurement is a stream");
-    fails(&file(&house, "Hot-Days.sql", sql), "", "\"Hot-Days\" is not a name");
-    fails(&file(&house, "loop.sql", "FROM loop, telemetry"), "", "reads loop, the data set that it makes");
-    fails(&file(&house, "temperatures.sql", sql), "", "the built-in aggregate has the name temperatures");
+    fails(&file(&house, "telemetry.sql", sql), "", 2, "telemetry is a stream, and an aggregate cannot have its name");
+    fails(&file(&house, "x.sql", sql), "--name measurement", 2, "measurement is a stream");
+    fails(&file(&house, "Hot-Days.sql", sql), "", 2, "\"Hot-Days\" is not a name");
+    fails(&file(&house, "loop.sql", "FROM loop, telemetry"), "", 1, "reads loop, the data set that it makes");
+    fails(&file(&house, "temperatures.sql", sql), "", 2, "the built-in aggregate has the name temperatures");
     fails(
         &file(&house, "y.sql", sql),
         &format!("--sql {}", file(&house, "y.sql", sql)),
+        2,
         "another query makes the data set y already",
     );
-    fails("/nowhere/*.sql", "", "--sql /nowhere/*.sql: there is no such file");
+    fails("/nowhere/*.sql", "", 2, "--sql /nowhere/*.sql: there is no such file");
     run(&house, "").expect(2);
     run(&house, "humidity").expect(2);
     run(&house, "temperatures --output - --dry-run").expect(2);
     run(&house, "temperatures --name x").expect(2);
     let x = file(&house, "x.sql", sql);
-    let failed = run(&house, &format!("temperatures --sql {x} --output -")).expect(1);
+    let failed = run(&house, &format!("temperatures --sql {x} --output -")).expect(2);
     assert!(failed.stderr.contains("--output - prints the rows of one query, and there are 2"), "{}", failed.stderr);
 }
 

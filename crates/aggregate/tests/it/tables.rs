@@ -72,7 +72,7 @@ fn a_reference_table_that_cannot_be_used_is_named_with_what_is_wrong() {
         let failed = run(&house, &format!("temperatures --table sensors={table}")).expect(1);
         assert!(failed.stderr.contains(message), "{}", failed.stderr);
     }
-    let failed = run(&house, "temperatures --table sensors=/nowhere/sensors.csv").expect(1);
+    let failed = run(&house, "temperatures --table sensors=/nowhere/sensors.csv").expect(2);
     assert!(
         failed.stderr.contains("/nowhere/sensors.csv: the reference table sensors cannot be read"),
         "{}",
@@ -86,10 +86,10 @@ fn a_reference_table_that_cannot_be_used_is_named_with_what_is_wrong() {
 fn a_reference_table_has_a_name_of_its_own() {
     let house = house();
     let table = file(&house, "x.csv", "a\n1\n");
-    let failed = run(&house, &format!("temperatures --table telemetry={table}")).expect(1);
+    let failed = run(&house, &format!("temperatures --table telemetry={table}")).expect(2);
     assert!(failed.stderr.contains("there is a data set telemetry"), "{}", failed.stderr);
-    let failed = run(&house, &format!("temperatures --table sensors={table} --table sensors={table}")).expect(1);
+    let failed = run(&house, &format!("temperatures --table sensors={table} --table sensors={table}")).expect(2);
     assert!(failed.stderr.contains("the table sensors is given twice"), "{}", failed.stderr);
-    let failed = run(&house, &format!("temperatures --table sensor={table}")).expect(1);
+    let failed = run(&house, &format!("temperatures --table sensor={table}")).expect(2);
     assert!(failed.stderr.contains("does not read the table sensor: it reads sensors, telemetry"), "{}", failed.stderr);
 }

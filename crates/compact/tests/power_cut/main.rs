@@ -214,7 +214,8 @@ fn a_compact_that_left_out_a_sync_would_be_found() {
         Call::Rename { to, .. } if to.contains(&quarantine.name) => Some(to.rsplit_once('/').unwrap().0.to_owned()),
         _ => None,
     });
-    let kinds = [".10.parquet.", "-damaged2025090310.json.", "parquet/telemetry/2025/09/03", &arrival.unwrap(), "2025/09"];
+    let kinds =
+        [".10.parquet.", "-damaged2025090310.json.", "parquet/telemetry/2025/09/03", &arrival.unwrap(), "2025/09"];
     for what in kinds {
         let is_left_out = |call: &&Call| matches!(call, Call::Sync { path } if path.ends_with(what) || what.ends_with('.') && path.contains(what));
         let fewer: Vec<_> = calls.iter().filter(|call| !is_left_out(call)).cloned().collect();

@@ -12,7 +12,10 @@ use std::time::{Duration, SystemTime};
 use chrono::Utc;
 use duckdb::Connection;
 use engine::SessionArgs;
-use layout::{Area, Commit, DatasetLock, Fingerprint, Hour, Lineage, Name, OpenSegment, Rejected, SegmentCount, Tree};
+use layout::{
+    Area, Commit, DatasetLock, Fingerprint, Hour, Input, Lineage, Name, OpenSegment, Rejected, SegmentCount, Tree,
+    Window,
+};
 use serde_json::Value;
 use warehouse::{LogEntry, Target, Warehouse, WarehouseArgs};
 
@@ -53,8 +56,18 @@ impl House {
 
     /// Publishes an hour of a data set.
     pub fn publish(&self, dataset: &str, hour: Hour, rows: u64, lineage: Lineage) -> Fingerprint {
+        self.publish_commit(dataset, hour, rows, Commit::new(lineage))
+    }
+
+    /// A window of an aggregate of hours of another data set.
+    pub fn window(&self, dataset: &str, window: Window, input: &str, files: &[(Hour, Fingerprint)]) -> Fingerprint {
+        let inputs = [(name(input), Input::Hours(files.iter().cloned().collect()))].into();
+        let lineage = Lineage::Query { query: Fingerprint::of(b"SELECT"), inputs, tables: BTreeMap::new() };
+        self.publish_commit(dataset, window.hour(), 1, Commit::of_window(lineage, window))
+    }
+
+    fn publish_commit(&self, dataset: &str, hour: Hour, rows: u64, commit: Commit) -> Fingerprint {
         let dataset = name(dataset);
-        let commit = Commit::new(lineage);
         let lock = DatasetLock::try_acquire(&self.tree, &dataset).unwrap().unwrap();
         let draft = self.tree.draft_parquet(&lock, &dataset, hour).unwrap();
         let select = format!("SELECT range AS n FROM range({rows})");
@@ -73,7 +86,7 @@ impl House {
 
     /// An hour of an aggregate of other data sets.
     pub fn aggregate(&self, dataset: &str, hour: Hour, inputs: &[(&str, &Fingerprint)]) -> Fingerprint {
-        let inputs = inputs.iter().map(|(input, fingerprint)| (name(input), (*fingerprint).clone())).collect();
+        let inputs = inputs.iter().map(|(input, fingerprint)| (name(input), (*fingerprint).clone().into())).collect();
         let lineage = Lineage::Query { query: Fingerprint::of(b"SELECT"), inputs, tables: BTreeMap::new() };
         self.publish(dataset, hour, 1, lineage)
     }

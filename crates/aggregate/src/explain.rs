@@ -1,0 +1,63 @@
+//! `--explain`: what is read, what is to be made, and how DuckDB would run the query over the first window of it.
+
+use std::fmt::Write as _;
+use std::io::{self, Write as _};
+
+use anyhow::Context as _;
+use layout::Tree;
+
+use crate::args::Args;
+use crate::plan::{Plan, Step};
+use crate::query::Query;
+use crate::session::{Promised, Session};
+use crate::sources::Sources;
+
+/// Prints the plan of `query`.
+pub(crate) fn explain(
+    args: &Args,
+    tree: &Tree,
+    query: &Query,
+    sources: &Sources<'_>,
+    plan: &Plan,
+) -> anyhow::Result<()> {
+    let mut text = format!("{}: {}\n", query.name, query.origin);
+    let reads: Vec<_> = sources.datasets.iter().map(ToString::to_string).collect();
+    writeln!(text, "reads {}", reads.join(", "))?;
+    for (table, _) in &sources.tables {
+        writeln!(text, "reads {} from {}", table.name, table.file.display())?;
+    }
+    let mut session = Session::open(&args.session, tree, query, sources, &Promised::new(), 1)?;
+    session.find_together()?;
+    let how = if session.can_run_together() { "many hours at once where they are small" } else { "window by window" };
+    writeln!(
+        text,
+        "{} to make, {how}, {} up to date, {} not over, {} of which retention removed a part",
+        cli::count(plan.steps.len(), query.calendar.unit().as_str()),
+        plan.fresh,
+        plan.current,
+        plan.expired
+    )?;
+    for step in &plan.steps {
+        let files: usize = step.inputs.values().map(std::collections::BTreeMap::len).sum();
+        let time = |time: chrono::DateTime<chrono::Utc>| time.format("%Y-%m-%dT%H:%M").to_string();
+        let (start, end) = (time(step.window.start), time(step.window.end));
+        writeln!(text, "  {start} to {end}, of {}: {}", cli::count(files, "file"), step.reason)?;
+    }
+    // Of a step that reads what a step before it makes, there is nothing to be seen yet.
+    let shown = plan.steps.first().filter(|step| are_there(tree, step));
+    if let Some(step) = shown {
+        session.run(&step.window, &step.inputs, "")?;
+    }
+    let mut statement = session.connection().prepare(&format!("EXPLAIN {}", session.select()))?;
+    let mut rows = statement.query([])?;
+    while let Some(row) = rows.next()? {
+        text += &row.get::<_, String>(1)?;
+    }
+    io::stdout().lock().write_all(text.as_bytes()).context("cannot print the plan")
+}
+
+fn are_there(tree: &Tree, step: &Step) -> bool {
+    let mut files =
+        step.inputs.iter().flat_map(|(dataset, files)| files.keys().map(move |hour| tree.parquet(dataset, *hour)));
+    files.all(|file| file.exists())
+}

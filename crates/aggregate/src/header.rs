@@ -1,0 +1,122 @@
+//! What a query's file says of itself: lines `-- @setting: value` among the comments before the SELECT, perhaps with
+//! another ` -- ` and a comment behind them.
+//!
+//! | setting | value | without it |
+//! |---|---|---|
+//! | `@name` | the data set's name | the file's, without `.sql` |
+//! | `@window` | `hour`, `day`, `week` (from Monday) or `month` | `hour` |
+//! | `@time_zone` | whose clocks days, weeks and months follow: an IANA name | UTC |
+//! | `@look_back` | how far before its start a window reads: `7 days` | not at all |
+//! | `@key` | columns that no two rows of a window have equal: `sensor_id, kind` | not looked at |
+//! | `@ignore_changes` | reference tables whose change makes nothing out of date: `sensors` | every change does |
+
+use std::collections::BTreeSet;
+
+use layout::Name;
+
+use crate::calendar::{Calendar, LookBack, Unit};
+
+/// The settings of a query.
+#[derive(Debug)]
+pub(crate) struct Header {
+    pub(crate) name: Option<Name>,
+    pub(crate) calendar: Calendar,
+    pub(crate) key: Vec<String>,
+    pub(crate) ignore_changes: BTreeSet<String>,
+}
+
+const SETTINGS: &str = "@name, @window, @time_zone, @look_back, @key, @ignore_changes";
+
+impl Header {
+    /// The header of a query that has none.
+    pub(crate) fn none() -> Self {
+        Self { name: None, calendar: Calendar::hourly(), key: Vec::new(), ignore_changes: BTreeSet::new() }
+    }
+
+    /// Reads the header of `sql`; an error comes with the byte that it is about.
+    pub(crate) fn parse(sql: &str) -> Result<Self, (usize, String)> {
+        let mut header = Self::none();
+        let (mut unit, mut zone, mut look_back) = (Unit::Hour, None, None);
+        let mut seen = BTreeSet::new();
+        for (at, setting, value) in settings(sql) {
+            let error = |message: String| (at, message);
+            if !seen.insert(setting) {
+                return Err(error(format!("@{setting} is given twice")));
+            }
+            if value.is_empty() {
+                return Err(error(format!("@{setting} has no value: write -- @{setting}: VALUE")));
+            }
+            match setting {
+                "name" => header.name = Some(value.parse().map_err(error)?),
+                "window" => unit = value.parse().map_err(error)?,
+                "time_zone" => zone = Some((at, value)),
+                "look_back" => look_back = Some(value.parse::<LookBack>().map_err(error)?),
+                "key" => header.key = list(value).map(str::to_owned).collect(),
+                "ignore_changes" => header.ignore_changes = list(value).map(str::to_lowercase).collect(),
+                _ => return Err(error(format!("there is no setting @{setting}: there are {SETTINGS}"))),
+            }
+        }
+        header.calendar = Calendar::new(unit, zone.map(|(_, zone)| zone), look_back)
+            .map_err(|message| (zone.map_or(0, |(at, _)| at), message))?;
+        Ok(header)
+    }
+}
+
+/// The lines of the header: where each setting stands, its name and its value.
+fn settings(sql: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+    let mut at = 0;
+    let lines = sql.split_inclusive('\n').map(move |line| {
+        at += line.len();
+        (at - line.len(), line)
+    });
+    let comments = lines.take_while(|(_, line)| line.trim().is_empty() || line.trim_start().starts_with("--"));
+    comments.filter_map(|(at, line)| {
+        let text = line.trim_start().strip_prefix("--")?.trim_start();
+        let begins = at + line.len() - text.len();
+        let setting = text.strip_prefix('@')?;
+        let setting = setting.split_once(" --").map_or(setting, |(setting, _)| setting);
+        let (name, value) = setting.split_once(':').unwrap_or((setting, ""));
+        Some((begins, name.trim(), value.trim()))
+    })
+}
+
+fn list(value: &str) -> impl Iterator<Item = &str> {
+    value.split(',').map(str::trim).filter(|item| !item.is_empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn settings_stand_among_the_comments_before_the_query() {
+        let header = Header::parse(
+            "-- How warm the halls were.\n\n-- @window: week\n--@time_zone: Europe/Berlin\n-- @key: hall,  day -- both\n\
+             -- @name: halls\n-- @ignore_changes: Sensors\nSELECT 1\n-- @window: none\n",
+        )
+        .unwrap();
+        assert_eq!(header.name.unwrap().as_str(), "halls");
+        assert_eq!((header.calendar.unit(), header.calendar.zone()), (Unit::Week, "Europe/Berlin"));
+        assert_eq!(header.key, ["hall", "day"]);
+        assert_eq!(header.ignore_changes, ["sensors".to_owned()].into());
+        assert!(Header::parse("SELECT 1").unwrap().calendar.is_hourly());
+    }
+
+    #[test]
+    fn what_is_wrong_is_said_with_its_place() {
+        for (sql, at, message) in [
+            ("-- a\n-- @windw: day\nSELECT 1", 8, "there is no setting @windw: there are @name"),
+            ("-- @window: year", 3, "\"year\" is not a window"),
+            ("-- @window: day\n-- @window: day", 19, "@window is given twice"),
+            ("-- @window", 3, "@window has no value"),
+            ("-- @window: day\n-- @time_zone: Berlin", 19, "\"Berlin\" is not a time zone"),
+            ("-- @time_zone: Europe/Berlin", 3, "hours are those of UTC"),
+            ("-- @look_back: week", 3, "\"week\" is not a span of time"),
+            ("-- @name: Halls", 3, "\"Halls\" is not a name"),
+        ] {
+            let (found, error) = Header::parse(sql).unwrap_err();
+            assert!(error.contains(message), "{sql}: {error}");
+            assert_eq!(found, at, "{sql}");
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! Making many small hours at once: one run of the query, whose rows are written hour by hour.
+//!
+//! What cannot be made so is left to be made by itself, where what is wrong with it is found and said: a large hour, an
+//! hour without rows, one whose input was replaced meanwhile, and all of them if the query fails on one.
+
+use engine::SmallFile;
+use layout::{Draft, Tree};
+
+use super::{Maker, count};
+use crate::plan::Step;
+use crate::session::Session;
+
+/// From how many hours on it pays, and over how many the query is run at most: all of that is done again hour by hour if
+/// one of them turns out to be damaged.
+const LEAST: usize = 8;
+const MOST: usize = 256;
+/// How many bytes of files the query is run over at most, since what it yields is held in memory.
+const MOST_BYTES: u64 = 8 << 20;
+/// How many rows an hour may have at most: more are written better by DuckDB, which compresses them.
+const MOST_ROWS: usize = 2_000;
+
+impl Maker<'_> {
+    /// Makes the hours of a share, unpublished, as far as that can be done at once; the others are none.
+    pub(super) fn make_together(self, session: &Session<'_>, share: &[Step]) -> Option<Vec<Option<Draft>>> {
+        let is_one_file = |step: &Step| count(&step.inputs) == 1;
+        if !session.can_run_together() || share.len() < LEAST || !share.iter().all(is_one_file) {
+            return None;
+        }
+        let columns = session.columns().iter().map(|column| (column.name.as_str(), column.stored_type()));
+        let mut file = SmallFile::new(columns)?;
+        let windows: Vec<_> = share.iter().map(|step| step.window).collect();
+        let mut drafts: Vec<Option<Draft>> = std::iter::repeat_with(|| None).take(share.len()).collect();
+        let mut current = None;
+        let mut finish = |number: Option<usize>, file: &mut SmallFile| -> anyhow::Result<()> {
+            if let Some((step, draft)) = number.and_then(|at| share.get(at).zip(drafts.get_mut(at)))
+                && file.rows() <= MOST_ROWS
+            {
+                *draft = Some(self.write(session, step, file)?);
+            }
+            file.clear();
+            Ok(())
+        };
+        let ran = session.run_together(&windows, |hour, row| {
+            if current != Some(hour) {
+                finish(current.replace(hour), &mut file)?;
+            }
+            // One row too many is enough to tell.
+            if file.rows() <= MOST_ROWS { file.push(row) } else { Ok(()) }
+        });
+        ran.and_then(|()| finish(current, &mut file)).ok()?;
+        for (step, draft) in share.iter().zip(&mut drafts) {
+            if draft.is_some() && !self.inputs_now(step).is_ok_and(|now| now == step.inputs) {
+                *draft = None;
+            }
+        }
+        Some(drafts)
+    }
+
+    fn write(self, session: &Session<'_>, step: &Step, file: &SmallFile) -> anyhow::Result<Draft> {
+        let draft = self.tree.draft_parquet(self.lock, &self.query.name, step.window.hour())?;
+        file.write(&draft, &self.commit(step, &step.inputs))?;
+        self.check_key(session, &draft)?;
+        Ok(draft)
+    }
+}
+
+/// Cuts steps into what a thread does at a time: as many as can be made at once, but no thread is to be left without work.
+pub(super) fn shares<'s>(tree: &Tree, steps: &'s [Step], workers: usize) -> Vec<&'s [Step]> {
+    let most = (steps.len() / (workers * 4)).clamp(LEAST, MOST);
+    let mut shares = Vec::new();
+    let mut rest = steps;
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = rest.iter().take(most).take_while(|step| {
+            bytes += size(tree, step);
+            bytes <= MOST_BYTES
+        });
+        let (share, later) = rest.split_at(fits.count().max(1));
+        shares.push(share);
+        rest = later;
+    }
+    shares
+}
+
+/// How many bytes the files are that are read for a step; one that cannot be looked at counts for nothing.
+fn size(tree: &Tree, step: &Step) -> u64 {
+    let hours = step.inputs.iter().flat_map(|(dataset, files)| files.keys().map(move |hour| (dataset, *hour)));
+    hours.filter_map(|(dataset, hour)| layout::size(&tree.parquet(dataset, hour)).ok().flatten()).sum()
+}

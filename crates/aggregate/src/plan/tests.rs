@@ -1,0 +1,159 @@
+use super::*;
+
+fn fingerprint(text: &str) -> Fingerprint {
+    Fingerprint::of(text.as_bytes())
+}
+
+fn recipe(query: &str, table: &str) -> Recipe {
+    let tables = [("sensors".to_owned(), fingerprint(table))].into();
+    Recipe { query: fingerprint(query), tables, ignore_changes: BTreeSet::new() }
+}
+
+fn hour(text: &str) -> Hour {
+    text.parse().unwrap()
+}
+
+fn name(text: &str) -> Name {
+    text.parse().unwrap()
+}
+
+/// The file of an hour, as some query made it.
+fn file(version: &str) -> Commit {
+    let tables = BTreeMap::new();
+    Commit::new(Lineage::Query { query: fingerprint(version), inputs: [].into(), tables })
+}
+
+fn files(files: &[(&str, &str)]) -> Files {
+    files.iter().map(|(at, version)| (hour(at), Ok(file(version)))).collect()
+}
+
+fn holdings(inputs: &[(&str, &[(&str, &str)])]) -> Holdings {
+    let inputs = inputs.iter().map(|(dataset, of)| (name(dataset), files(of))).collect();
+    Holdings { inputs, ..Holdings::default() }
+}
+
+fn planned(calendar: &Calendar, recipe: &Recipe, holdings: &Holdings, now: &str) -> Plan {
+    let wanted =
+        Wanted { calendar, range: HourRange::ALL, rebuild: false, include_current: false, now: now.parse().unwrap() };
+    plan(&name("made"), recipe, holdings, wanted).unwrap()
+}
+
+/// Does what is planned, and returns why.
+fn carry_out(calendar: &Calendar, recipe: &Recipe, holdings: &mut Holdings) -> Vec<(String, Reason)> {
+    let plan = planned(calendar, recipe, holdings, "2030-01-01T00:00:00Z");
+    for step in &plan.steps {
+        holdings.output.insert(step.window.hour(), Ok(recipe.commit(&step.window, &step.inputs)));
+    }
+    plan.steps.into_iter().map(|step| (step.window.hour().to_string(), step.reason)).collect()
+}
+
+#[test]
+fn an_hour_is_out_of_date_when_anything_it_was_made_of_differs() {
+    let hourly = Calendar::hourly();
+    let at = "2025-09-02T10";
+    let mut house = holdings(&[("x", &[(at, "1")])]);
+    let mut reasons = |recipe: &Recipe, inputs: &[(&str, &str)]| {
+        house.inputs = inputs.iter().map(|(dataset, version)| (name(dataset), files(&[(at, version)]))).collect();
+        carry_out(&hourly, recipe, &mut house).into_iter().map(|(_, reason)| reason).collect::<Vec<_>>()
+    };
+    let first = recipe("a", "1");
+    assert_eq!(reasons(&first, &[("x", "1")]), [Reason::Missing]);
+    assert_eq!(reasons(&first, &[("x", "1")]), []);
+    assert_eq!(reasons(&recipe("b", "1"), &[("x", "1")]), [Reason::Query]);
+    assert_eq!(reasons(&recipe("b", "2"), &[("x", "1")]), [Reason::Table("sensors".into())]);
+    assert_eq!(reasons(&recipe("b", "2"), &[("x", "2")]), [Reason::Input(name("x"))]);
+    assert_eq!(
+        reasons(&recipe("b", "2"), &[("x", "2"), ("y", "1")]),
+        [Reason::Input(name("y"))],
+        "one that came later"
+    );
+    assert_eq!(reasons(&recipe("b", "2"), &[("x", "2")]), [Reason::Input(name("y"))], "one that is gone");
+    let ignoring = Recipe { ignore_changes: ["sensors".to_owned()].into(), ..recipe("b", "3") };
+    assert_eq!(reasons(&ignoring, &[("x", "2")]), []);
+}
+
+#[test]
+fn late_data_touches_the_days_that_read_its_hour_and_no_others() {
+    let zone = Some("Asia/Kolkata");
+    let days = Calendar::new(Unit::Day, zone, None).unwrap();
+    let two_days = Calendar::new(Unit::Day, zone, Some("1 day".parse().unwrap())).unwrap();
+    let recipe = recipe("a", "1");
+    let hours = [("2025-09-01T20", "1"), ("2025-09-02T18", "1"), ("2025-09-03T12", "1"), ("2025-09-04T18", "1")];
+    for (calendar, touched) in [
+        (&days, vec!["2025-09-01T18", "2025-09-02T18"]),
+        (&two_days, vec!["2025-09-01T18", "2025-09-02T18", "2025-09-03T18"]),
+    ] {
+        let mut house = holdings(&[("telemetry", &hours)]);
+        let made = carry_out(calendar, &recipe, &mut house);
+        let starts: Vec<_> = made.iter().map(|(hour, _)| hour.as_str()).collect();
+        assert_eq!(starts, ["2025-09-01T18", "2025-09-02T18", "2025-09-03T18", "2025-09-04T18"]);
+        assert_eq!(carry_out(calendar, &recipe, &mut house), []);
+        // The hour at the border of two days belongs to both.
+        house.inputs.get_mut(&name("telemetry")).unwrap().insert(hour("2025-09-02T18"), Ok(file("2")));
+        let made = carry_out(calendar, &recipe, &mut house);
+        assert_eq!(made.into_iter().map(|(hour, _)| hour).collect::<Vec<_>>(), touched);
+    }
+}
+
+#[test]
+fn a_day_that_is_not_over_waits() {
+    let days = Calendar::new(Unit::Day, Some("Europe/Berlin"), None).unwrap();
+    let recipe = recipe("a", "1");
+    let house = holdings(&[("telemetry", &[("2025-09-02T10", "1")])]);
+    let plan = planned(&days, &recipe, &house, "2025-09-02T21:59:59Z");
+    assert_eq!((plan.steps.len(), plan.current), (0, 1));
+    let plan = planned(&days, &recipe, &house, "2025-09-02T22:00:00Z");
+    assert_eq!((plan.steps.len(), plan.current), (1, 0));
+}
+
+#[test]
+fn windows_that_retention_touched_are_left_alone() {
+    let recipe = recipe("a", "1");
+    let mut house = holdings(&[("x", &[("2025-09-02T10", "1"), ("2025-09-03T10", "1")])]);
+    house.expired_inputs.insert(hour("2025-09-02T07"));
+    let days = Calendar::new(Unit::Day, None, None).unwrap();
+    let plan = planned(&days, &recipe, &house, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.steps.len(), plan.expired), (1, 1));
+    let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.steps.len(), plan.expired), (2, 0));
+    house.expired_output.insert(hour("2025-09-03T10"));
+    let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.steps.len(), plan.expired), (1, 1));
+}
+
+#[test]
+fn a_window_whose_inputs_are_gone_is_left_alone_unless_it_is_asked_for() {
+    let recipe = recipe("a", "1");
+    let hourly = Calendar::hourly();
+    let mut house = holdings(&[("x", &[("2025-09-02T10", "1")])]);
+    carry_out(&hourly, &recipe, &mut house);
+    house.inputs.clear();
+    let left = planned(&hourly, &recipe, &house, "2030-01-01T00:00:00Z");
+    assert_eq!((left.steps.len(), left.bereft.len()), (0, 1));
+    let now = "2030-01-01T00:00:00Z".parse().unwrap();
+    let wanted = Wanted { calendar: &hourly, range: HourRange::ALL, rebuild: true, include_current: false, now };
+    let plan = plan(&name("made"), &recipe, &house, wanted).unwrap();
+    assert_eq!((plan.steps.len(), plan.steps[0].inputs.len()), (1, 0));
+}
+
+#[test]
+fn windows_of_another_kind_are_not_mixed_with_those_that_are_there() {
+    let recipe = recipe("a", "1");
+    let mut house = holdings(&[("x", &[("2025-09-02T00", "1")])]);
+    carry_out(&Calendar::hourly(), &recipe, &mut house);
+    let days = Calendar::new(Unit::Day, None, None).unwrap();
+    let now = "2030-01-01T00:00:00Z".parse().unwrap();
+    let wanted = Wanted { calendar: &days, range: HourRange::ALL, rebuild: false, include_current: false, now };
+    let error = plan(&name("made"), &recipe, &house, wanted).unwrap_err().to_string();
+    assert!(error.contains("made 2025-09-02T00: the data set has windows of another kind"), "{error}");
+}
+
+#[test]
+fn a_file_that_lies_in_a_window_in_part_is_refused_unless_its_rows_have_a_time() {
+    let recipe = recipe("a", "1");
+    let days = Calendar::new(Unit::Day, Some("Asia/Kolkata"), None).unwrap();
+    let house = holdings(&[("x", &[("2025-09-02T18", "1"), ("2025-09-03T10", "1")])]);
+    let plan = planned(&days, &recipe, &house, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.steps.len(), plan.unreadable.len()), (0, 2));
+    assert!(plan.unreadable[0].1.contains("the window of x from 2025-09-02T18:00 to 2025-09-02T19:00"));
+}

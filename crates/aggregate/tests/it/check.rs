@@ -1,0 +1,67 @@
+//! What a file needs and yields, and how it would be run.
+
+use harness::House;
+
+use crate::tree::{file, many_hours, published, run};
+
+#[test]
+fn a_check_says_what_is_needed_and_yielded_and_runs_nothing() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 1);
+    let days = file(
+        &house,
+        "days.sql",
+        "-- @window: day\n-- @time_zone: Europe/Berlin\n-- @look_back: 2 days\n-- @key: sensor_id\n\
+         SELECT sensor_id, sum(sensor_id) AS total, any_value(name) AS name FROM telemetry LEFT JOIN names USING (sensor_id) \
+         GROUP BY sensor_id",
+    );
+    let months = file(&house, "months.sql", "-- @window: month\nSELECT max(total) AS most FROM days");
+    let names = file(&house, "names.csv", "sensor_id,name\n1,a\n");
+    let before = house.files();
+    let check = format!("--check {months} --check {days} --format csv");
+    let said = run(&house, &format!("{check} --table names={names}")).expect(0);
+    let expected = format!(
+        "dataset,item,name,what\n\
+         days,window,day,\"Europe/Berlin, reads 2 days before it\"\n\
+         days,reference table,names,{names}\n\
+         days,data set,telemetry,stream\n\
+         days,key,sensor_id,\n\
+         days,column,sensor_id,BIGINT\ndays,column,total,BIGINT\ndays,column,name,VARCHAR\n\
+         months,window,month,UTC\nmonths,data set,days,aggregate\nmonths,column,most,BIGINT\n"
+    );
+    assert_eq!(said.stdout, expected);
+    let failed = run(&house, &check).expect(1);
+    assert!(
+        failed.stdout.contains("days,unknown,names,not a data set; a reference table is given by --table"),
+        "{}",
+        failed.stdout
+    );
+    assert!(failed.stderr.contains("there is no data set or reference table \"names\""), "{}", failed.stderr);
+    assert_eq!(house.files(), before);
+    run(&house, "--check /nowhere.sql").expect(2);
+    run(&house, &format!("--check {days} --dry-run")).expect(2);
+}
+
+#[test]
+fn an_explanation_shows_the_windows_and_duckdbs_plan_and_makes_nothing() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 2);
+    let sql = file(&house, "days.sql", "-- @window: day\nSELECT max(sensor_id) AS m FROM telemetry");
+    let said = run(&house, &format!("--sql {sql} --explain")).expect(0);
+    for part in
+        ["1 day to make, window by window", "2025-09-02T00:00 to 2025-09-03T00:00, of 2 files: not made yet", "PARQUET"]
+    {
+        assert!(said.stdout.contains(part), "{}", said.stdout);
+    }
+    assert_eq!(published(&house, "days").len(), 0);
+}
+
+#[test]
+fn a_wrong_header_is_shown_with_its_line() {
+    let house = House::new();
+    let sql = file(&house, "days.sql", "-- days\n-- @window: daily\nSELECT 1 AS x FROM telemetry");
+    let failed = run(&house, &format!("--sql {sql}")).expect(1);
+    let expected =
+        "days.sql:2:4: \"daily\" is not a window: write hour, day, week or month\n  -- @window: daily\n     ^";
+    assert!(failed.stderr.contains(expected), "{}", failed.stderr);
+}

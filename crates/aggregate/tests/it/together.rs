@@ -1,0 +1,93 @@
+//! Many hours at once, and each by itself: the same files.
+
+use harness::House;
+use layout::Commit;
+
+use crate::tree::{columns, file, many_hours, published, rows, run, telemetry};
+
+const HOURS: i64 = 18;
+
+/// The rows of each hour in their order, and the records.
+fn content(house: &House, dataset: &str) -> Vec<(Vec<String>, Vec<String>, layout::Fingerprint)> {
+    let files = published(house, dataset).into_iter();
+    files
+        .map(|file| {
+            let one = std::slice::from_ref(&file);
+            (columns(&file), rows(one, "FROM {}"), Commit::read(&file).unwrap().fingerprint)
+        })
+        .collect()
+}
+
+fn house() -> House {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", HOURS);
+    telemetry(&house, "2025-09-02T03", &[(7, Some(1.0), None, "Kelvin"), (5, None, Some("x"), "Celsius")], "1");
+    let hour = published(&house, "telemetry")[4].display().to_string();
+    crate::tree::put(&house, "telemetry", "2025-09-02T05", &format!("FROM read_parquet('{hour}') WHERE false"), "1");
+    house
+}
+
+/// Ranges of so few hours that each is made by itself.
+fn few_at_a_time() -> impl Iterator<Item = String> {
+    let first: layout::Hour = "2025-09-02T00".parse().unwrap();
+    (0..HOURS).step_by(6).map(move |at| format!("--from {} --to {}", first.plus(at), first.plus(at + 6)))
+}
+
+#[test]
+fn hours_made_at_once_are_those_that_are_made_one_by_one() {
+    let queries = [
+        (
+            "sums",
+            "SELECT sensor_id, sum(sensor_id) AS total, getvariable('window_end') AS until FROM telemetry GROUP BY 1 ORDER BY total DESC",
+        ),
+        ("hot", "SELECT timestamp, measurement_value AS v FROM telemetry WHERE measurement_value > 0 ORDER BY v"),
+        (
+            "all_kinds",
+            "SELECT measurement_unit, max(timestamp) AS last, count(*) AS n FROM telemetry GROUP BY ALL ORDER BY n, last",
+        ),
+        ("totals", "SELECT count(*) AS n FROM telemetry"),
+        (
+            "dates",
+            "SELECT getvariable('window_date') AS day, sensor_id FROM (SELECT sensor_id FROM telemetry) AS t ORDER BY sensor_id",
+        ),
+    ];
+    let (at_once, by_itself) = (house(), house());
+    let sensors = "sensor_id,name,location\n1,a,b\n";
+    for (name, sql) in queries {
+        let explain =
+            run(&at_once, &format!("--sql {} --explain", file(&at_once, &format!("{name}.sql"), sql))).expect(0);
+        let how = if name == "totals" { "window by window" } else { "many hours at once" };
+        assert!(explain.stdout.contains(how), "{name}: {}", explain.stdout);
+        run(&at_once, &format!("--sql {}", file(&at_once, &format!("{name}.sql"), sql))).expect(0);
+        let sql = file(&by_itself, &format!("{name}.sql"), sql);
+        for range in few_at_a_time() {
+            run(&by_itself, &format!("--sql {sql} {range}")).expect(0);
+        }
+        assert_eq!(content(&at_once, name), content(&by_itself, name), "{name}");
+        assert_eq!(content(&at_once, name).len(), usize::try_from(HOURS).unwrap());
+    }
+    for house in [&at_once, &by_itself] {
+        file(house, "sensors.csv", sensors);
+    }
+    let temperatures = |house: &House, range: &str| {
+        run(house, &format!("temperatures --table sensors={}/sensors.csv {range}", house.path().display())).expect(0)
+    };
+    temperatures(&at_once, "");
+    for range in few_at_a_time() {
+        temperatures(&by_itself, &range);
+    }
+    assert_eq!(content(&at_once, "temperatures"), content(&by_itself, "temperatures"));
+}
+
+#[test]
+fn a_damaged_hour_among_many_is_named_and_the_others_are_done() {
+    let house = house();
+    let path = published(&house, "telemetry")[10].clone();
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4..80].fill(0xff);
+    std::fs::write(&path, bytes).unwrap();
+    let partial = run(&house, "temperatures").expect(3);
+    assert!(partial.stderr.contains("temperatures 2025-09-02T10"), "{}", partial.stderr);
+    assert_eq!(partial.stderr.lines().count(), 1, "{}", partial.stderr);
+    assert_eq!(published(&house, "temperatures").len(), usize::try_from(HOURS).unwrap() - 1);
+}

@@ -1,0 +1,141 @@
+//! What an aggregate still needs of the data sets that it reads, as its commit records tell.
+//!
+//! A window that is made and up to date needs nothing any more. One that is not needs all that it reads, since retention of
+//! a part would leave it as it is for ever. Of windows that are not made yet the records of others tell how long they
+//! may be and how far they look back.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use layout::{Commit, Fingerprint, Hour, Lineage, Name, Reads, Window};
+
+use crate::house::{Dataset, House};
+
+/// An aggregate that reads data sets.
+#[derive(Debug)]
+pub(crate) struct Reader<'h> {
+    name: &'h Name,
+    dataset: &'h Dataset,
+    /// The windows that it has made, also those that retention removed, by their starts.
+    windows: BTreeMap<DateTime<Utc>, Made>,
+    /// Its longest window.
+    longest: TimeDelta,
+    /// How far its windows look back, or a little farther: months and days differ in length.
+    look_back: TimeDelta,
+    /// The hours of its inputs for which it has no window, or not for all of it.
+    missing: BTreeSet<Hour>,
+}
+
+#[derive(Debug)]
+struct Made {
+    window: Window,
+    is_stale: bool,
+}
+
+impl<'h> Reader<'h> {
+    /// Looks at what the data set `name` has made and what is there of its inputs now.
+    pub(crate) fn new(house: &'h House, name: &'h Name, dataset: &'h Dataset) -> Self {
+        let inputs: Vec<_> =
+            dataset.inputs().into_iter().filter_map(|input| Some((input, house.datasets.get(input)?))).collect();
+        let made = |(hour, commit): (Hour, &Commit)| {
+            let window = commit.window(hour);
+            let is_stale = dataset.hours.contains_key(&hour) && is_stale(&inputs, window, hour, commit);
+            (window.start, Made { window, is_stale })
+        };
+        let windows: BTreeMap<_, _> = dataset.records().map(made).collect();
+        let longest = windows.values().map(|made| made.window.end - made.window.start).max().unwrap_or_default();
+        let look_back =
+            windows.values().map(|made| made.window.start - made.window.reads_from).max().unwrap_or_default();
+        let look_back = look_back + look_back / 8;
+        let mut reader = Self { name, dataset, windows, longest, look_back, missing: BTreeSet::new() };
+        let files = inputs.iter().flat_map(|(_, input)| input.hours.iter());
+        let missing = files.filter(|(hour, parquet)| {
+            let span = parquet.commit.as_ref().map_or_else(|_| Window::of_hour(**hour), |commit| commit.window(**hour));
+            !reader.covers(&span) && !dataset.expired.contains_key(hour)
+        });
+        let missing: BTreeSet<_> = missing.map(|(hour, _)| *hour).collect();
+        // Where retention has removed a part of an input, nothing is made.
+        let expired = |hour: &Hour| inputs.iter().any(|(_, input)| input.expired.contains_key(hour));
+        reader.missing = missing.into_iter().filter(|hour| !expired(hour)).collect();
+        reader
+    }
+
+    /// For how many hours of its inputs it has no window.
+    pub(crate) fn missing(&self) -> usize {
+        self.missing.iter().filter(|hour| !self.dataset.hours.contains_key(hour)).count()
+    }
+
+    /// How many of its windows were made of something else than what is there now.
+    pub(crate) fn out_of_date(&self) -> usize {
+        self.windows.values().filter(|made| made.is_stale).count()
+    }
+
+    /// Why it still needs `hour` of a data set that it reads, and what to do about it.
+    pub(crate) fn needs(&self, hour: Hour, commit: &Commit) -> Option<String> {
+        let (name, span) = (self.name, commit.window(hour));
+        if self.reading(&span).any(|made| made.is_stale) {
+            return Some(format!("the aggregate {name} is out of date for this hour: run aggregate"));
+        }
+        // What retention has removed is not made again, so it needs nothing any more.
+        if !self.covers(&span) && !self.dataset.expired.contains_key(&hour) {
+            let damaged = self.dataset.hours.contains_key(&hour);
+            return Some(if damaged {
+                format!("the aggregate {name} has a damaged file for this hour: see housekeep status")
+            } else {
+                format!("the aggregate {name} does not have this hour yet: run aggregate")
+            });
+        }
+        if self.look_back > TimeDelta::zero() {
+            let next = self.windows.values().next_back().map(|made| made.window.end);
+            if next.is_some_and(|next| next - self.look_back < span.end) {
+                return Some(format!("the next window of the aggregate {name} reads back to this hour"));
+            }
+            let far = span.end + self.look_back + self.longest;
+            if let Some(later) = self.missing.range(hour..).next().filter(|later| later.start() < far) {
+                return Some(format!(
+                    "the aggregate {name} does not have {later} yet, which reads back to this hour: run aggregate"
+                ));
+            }
+        }
+        None
+    }
+
+    /// The windows for which any of `span` is read.
+    fn reading(&self, span: &Window) -> impl Iterator<Item = &Made> {
+        let span = *span;
+        let after = self.windows.range(span.start - self.longest..).map(|(_, made)| made);
+        after.take_while(move |made| made.window.reads_from < span.end).filter(move |made| made.window.end > span.start)
+    }
+
+    /// Whether all of `span` lies in windows that it has made.
+    fn covers(&self, span: &Window) -> bool {
+        let mut time = span.start;
+        for made in self.reading(span) {
+            if made.window.start <= time && time < made.window.end {
+                time = made.window.end;
+            }
+        }
+        time >= span.end
+    }
+}
+
+/// Whether a window was made of something else than what is there now, and nothing that it reads is removed.
+fn is_stale(inputs: &[(&Name, &Dataset)], window: Window, hour: Hour, commit: &Commit) -> bool {
+    let hours = window.hours_read();
+    let mut now: BTreeMap<(&Name, Hour), &Fingerprint> = BTreeMap::new();
+    let from = hours.from.unwrap_or(Hour::MIN);
+    for (name, input) in inputs {
+        if input.expired.range(from..).next().is_some_and(|(hour, _)| hours.contains(*hour)) {
+            return false;
+        }
+        for (at, parquet) in input.hours.range(from..).take_while(|(at, _)| hours.contains(**at)) {
+            let Ok(file) = &parquet.commit else { continue };
+            if window.reads(&file.window(*at)) != Reads::Nothing {
+                now.insert((name, *at), &file.fingerprint);
+            }
+        }
+    }
+    let Lineage::Query { inputs: read, .. } = &commit.lineage else { return false };
+    let then = read.iter().flat_map(|(name, input)| input.files(hour).map(move |(at, file)| ((name, at), file)));
+    now != then.collect()
+}

@@ -1,0 +1,98 @@
+//! What aggregates of days still need of the hours that they read.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+
+mod common;
+
+use chrono::TimeDelta;
+use common::{House, ago};
+use layout::{Fingerprint, Hour, Window};
+
+/// The window of `hours` hours from `first` on, which reads `back` hours before it.
+fn window(first: Hour, hours: i64, back: i64) -> Window {
+    let start = first.start();
+    Window { start, end: start + TimeDelta::hours(hours), reads_from: start - TimeDelta::hours(back) }
+}
+
+/// Hours of a stream from `first` on.
+fn stream(house: &House, first: Hour, hours: i64) -> Vec<(Hour, Fingerprint)> {
+    (0..hours).map(|i| (first.plus(i), house.stream("telemetry", first.plus(i), 3))).collect()
+}
+
+#[test]
+fn the_hours_of_a_day_stay_until_the_day_is_made_of_all_of_them() {
+    let house = House::new();
+    let first = ago(200);
+    let hours = stream(&house, first, 48);
+    house.window("days", window(first, 24, 0), "telemetry", &hours[..24]);
+    let run = house.run("clean --keep-parquet telemetry=1d -v").expect(0);
+    let there: Vec<_> = hours.iter().map(|(hour, _)| house.has("telemetry", *hour)).collect();
+    assert_eq!(there, [[false; 24], [true; 24]].concat(), "the second day is not made");
+    assert!(run.stderr.contains("days does not have this hour yet: run aggregate"), "{}", run.stderr);
+
+    house.window("days", window(first.plus(24), 24, 0), "telemetry", &hours[24..]);
+    house.run("clean --keep-parquet telemetry=1d").expect(0);
+    assert!(!house.has("telemetry", hours[30].0));
+}
+
+#[test]
+fn late_data_of_one_hour_keeps_all_the_hours_of_its_day() {
+    let house = House::new();
+    let first = ago(200);
+    let hours = stream(&house, first, 24);
+    house.window("days", window(first, 24, 0), "telemetry", &hours);
+    house.stream("telemetry", first.plus(5), 4);
+    let run = house.run("clean --keep-parquet telemetry=1d -v").expect(0);
+    assert!(hours.iter().all(|(hour, _)| house.has("telemetry", *hour)));
+    assert!(run.stderr.contains("days is out of date for this hour: run aggregate"), "{}", run.stderr);
+    let status = house.run("status --format ndjson").expect(0);
+    let days = status.stdout.lines().find(|line| line.contains("\"name\":\"days\"")).unwrap();
+    assert!(days.contains("\"missing\":0,\"out_of_date\":1"), "{days}");
+}
+
+#[test]
+fn an_hour_in_which_one_day_ends_and_the_next_begins_stays_until_both_are_made() {
+    let house = House::new();
+    let first = ago(200);
+    let hours = stream(&house, first, 49);
+    let half = TimeDelta::minutes(30);
+    let day = |at: i64| {
+        let day = window(first.plus(at), 24, 0);
+        Window { start: day.start + half, end: day.end + half, reads_from: day.start + half }
+    };
+    // The first half hour belongs to no day that is made: its hour stays.
+    house.window("days", day(0), "telemetry", &hours[..25]);
+    house.run("clean --keep-parquet telemetry=1d").expect(0);
+    let has = |at: usize| house.has("telemetry", hours[at].0);
+    assert!(has(0) && !has(1) && !has(23) && has(24) && has(48));
+    house.window("days", day(24), "telemetry", &hours[24..]);
+    house.run("clean --keep-parquet telemetry=1d").expect(0);
+    assert!(!has(24) && !has(47) && has(48));
+}
+
+#[test]
+fn what_the_next_windows_look_back_to_stays() {
+    let house = House::new();
+    let first = ago(200);
+    let hours = stream(&house, first, 72);
+    for day in 0..3 {
+        let from = usize::try_from(day * 24 - 24).unwrap_or(0);
+        let to = usize::try_from(day * 24 + 24).unwrap();
+        house.window("rolling", window(first.plus(day * 24), 24, 24), "telemetry", &hours[from..to]);
+    }
+    let run = house.run("clean --keep-parquet telemetry=1d -v").expect(0);
+    let there = hours.iter().filter(|(hour, _)| house.has("telemetry", *hour)).count();
+    assert!((24..36).contains(&there), "{there}");
+    assert!(hours[48..].iter().all(|(hour, _)| house.has("telemetry", *hour)));
+    assert!(run.stderr.contains("the next window of the aggregate rolling reads back to this hour"), "{}", run.stderr);
+}
+
+#[test]
+fn a_day_ages_from_its_end() {
+    let house = House::new();
+    house.window("days", window(ago(60), 24, 0), "telemetry", &[]);
+    house.run("clean --keep-parquet 2d").expect(0);
+    assert!(house.has("days", ago(60)), "it ended 36 hours ago");
+    house.run("clean --keep-parquet 1d").expect(0);
+    assert!(!house.has("days", ago(60)));
+}
