@@ -1,53 +1,33 @@
-//! MariaDB and MySQL, through DuckDB's `mysql` extension.
+//! MariaDB and MySQL, through a connection of our own: DuckDB reads the files, the driver does all that the server is
+//! asked for.
 //!
 //! What is particular here:
 //! - DDL commits whatever is open, so it is done before a transaction begins.
-//! - `mysql_execute` runs on the transaction's own connection; `mysql_query` runs on another one and sees what is
-//!   committed. That is why it may read only under the lock, and before the transaction's own changes.
 //! - The lock of a load is a row of the table `load_lock`, held by the transaction: the server gives it free after it
 //!   has rolled a dead client's work back, not before.
-//! - Strict mode is set for each transaction, because a server that is not strict cuts values off silently.
+//! - Strict mode is set for each session, because a server that is not strict cuts values off silently; `LOAD DATA`
+//!   only warns even then, and is not believed until it has no warnings.
 
-mod extension;
+mod bulk;
+mod client;
+mod inserts;
 mod server;
 
 use anyhow::Context as _;
-use engine::{SessionArgs, identifier, literal};
+use engine::{identifier, literal};
 use layout::Name;
 
-use crate::args::WarehouseArgs;
 use crate::column::{Column, ColumnType};
-use crate::session::Session;
-use crate::warehouse::{Access, Layout};
+use crate::warehouse::Layout;
 
+pub(crate) use bulk::insert;
+pub(crate) use client::Client;
 use server::Server;
 
 /// Connects to the server.
-pub(crate) fn attach(args: &WarehouseArgs, session: &SessionArgs, access: Access) -> anyhow::Result<Session> {
+pub(crate) fn connect() -> anyhow::Result<Client> {
     let server = Server::from_environment(|name| std::env::var(name).ok())?;
-    let session = Session { connection: engine::open(session)?, secrets: server.secrets() };
-    extension::load(&session, "mysql", "mysql_scanner", args.extension_folder().as_deref())?;
-    // The secret lives in this session's memory: DuckDB is not to look for stored ones on disk.
-    session.run("SET allow_persistent_secrets = false")?;
-    session.run(&server.create_secret("warehouse_server"))?;
-    let mode = match access {
-        Access::Read => ", READ_ONLY",
-        Access::Write => "",
-    };
-    session
-        .run(&format!("ATTACH '' AS warehouse (TYPE mysql, SECRET warehouse_server{mode})"))
-        .with_context(|| format!("{server}: cannot connect"))?;
-    Ok(session)
-}
-
-/// A query that the server itself runs, as a table expression.
-pub(crate) fn query(sql: &str) -> String {
-    format!("mysql_query('warehouse', {})", literal(sql))
-}
-
-/// Runs a statement on the server, inside the transaction if there is one.
-pub(crate) fn execute(session: &Session, sql: &str) -> anyhow::Result<()> {
-    session.run(&format!("CALL mysql_execute('warehouse', {})", literal(sql)))
+    Client::connect(&server).with_context(|| format!("{server}: cannot connect"))
 }
 
 /// `name` as an identifier of the server.
@@ -55,13 +35,13 @@ pub(crate) fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
-pub(crate) fn columns(session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-    // Text that mixes collations comes out of information_schema as bytes unless it is cast.
-    let sql = format!(
-        "SELECT CAST(column_name AS CHAR) AS name, CAST(column_type AS CHAR) AS type FROM information_schema.columns \
+/// The columns of a table and their types as the server writes them; empty if there is no table.
+pub(crate) fn columns(client: &Client, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+    let rows = client.rows(&format!(
+        "SELECT column_name, column_type FROM information_schema.columns \
          WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
-    );
-    session.rows(&format!("SELECT name, type FROM {}", query(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+    ))?;
+    Ok(rows.into_iter().map(|[name, kind]| (name.unwrap_or_default(), kind.unwrap_or_default())).collect())
 }
 
 pub(crate) fn column_type(name: &str) -> Option<ColumnType> {
@@ -95,10 +75,9 @@ fn type_name(kind: ColumnType) -> String {
 
 /// Creates the load log and the lock if they are missing: whoever only loads needs no right to create, and does not
 /// wait here for another load.
-pub(crate) fn create_log(session: &Session) -> anyhow::Result<()> {
-    if columns(session, "load_log")?.is_empty() {
-        define(
-            session,
+pub(crate) fn create_log(client: &Client) -> anyhow::Result<()> {
+    if columns(client, "load_log")?.is_empty() {
+        client.run(
             "CREATE TABLE IF NOT EXISTS load_log (dataset VARCHAR(63) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
              window_start DATETIME(6) NOT NULL, \
              fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
@@ -106,25 +85,20 @@ pub(crate) fn create_log(session: &Session) -> anyhow::Result<()> {
              PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
         )?;
     }
-    if columns(session, "load_lock")?.is_empty() {
-        define(session, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
+    if columns(client, "load_lock")?.is_empty() {
+        client.run("CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
     }
-    let lock = format!("SELECT id FROM {}", query("SELECT id FROM load_lock WHERE id = 1"));
-    if session.rows(&lock, |row| row.get::<_, i32>(0))?.is_empty() {
-        define(session, "INSERT IGNORE INTO load_lock VALUES (1)")?;
+    if client.rows::<1>("SELECT id FROM load_lock WHERE id = 1")?.is_empty() {
+        client.run("INSERT IGNORE INTO load_lock VALUES (1)")?;
     }
     Ok(())
 }
 
 /// Creates the table or adds the columns it lacks.
-pub(crate) fn lay_out(session: &Session, table: &Name, layout: &Layout<'_>) -> anyhow::Result<()> {
+pub(crate) fn lay_out(client: &Client, table: &Name, layout: &Layout<'_>) -> anyhow::Result<()> {
     let definition = |column: &Column| format!("{} {} NULL", quoted(&column.name), type_name(column.kind));
     let table = quoted(table.as_str());
     let (Layout::Create(columns) | Layout::Add(columns)) = layout;
-    // The extension escapes identifiers in a way that these two characters would break out of.
-    if let Some(column) = columns.iter().find(|column| column.name.contains(['`', '\\'])) {
-        anyhow::bail!("the column {:?} has a ` or \\ in its name: rename it in the query", column.name);
-    }
     let definitions: Vec<_> = columns.iter().map(definition).collect();
     let sql = match layout {
         Layout::Create(_) => {
@@ -140,43 +114,51 @@ pub(crate) fn lay_out(session: &Session, table: &Name, layout: &Layout<'_>) -> a
             format!("ALTER TABLE {table} {}", columns.join(", "))
         }
     };
-    define(session, &sql)
-}
-
-/// Strict, and with an end to waiting: by default DDL waits for a day for somebody's open transaction.
-const SETTINGS: &str =
-    "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10, lock_wait_timeout = 10";
-
-/// Runs DDL, or what goes with it.
-fn define(session: &Session, sql: &str) -> anyhow::Result<()> {
-    // Not for its atomicity, which DDL has none of, but to have the settings on the connection that runs it.
-    session.run("BEGIN")?;
-    let defined = execute(session, SETTINGS).and_then(|()| execute(session, sql));
-    session.run(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)
+    client.run(&sql).map(|_| ())
 }
 
 /// Begins a load's transaction: takes the lock that every load takes first.
-pub(crate) fn begin(session: &Session) -> anyhow::Result<()> {
-    execute(session, SETTINGS)?;
-    execute(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")
+pub(crate) fn begin(client: &Client) -> anyhow::Result<()> {
+    client.run("BEGIN")?;
+    // A reading that locks: the first one that does not decides what the transaction sees.
+    client.rows::<1>("SELECT id FROM load_lock WHERE id = 1 FOR UPDATE").map(|_| ())
 }
 
-/// A column's value as the server can store it: it has no NaN and no infinity.
+/// The first rows of a table as a query of DuckDB's.
+pub(crate) fn head(client: &Client, table: &str, rows: u32) -> anyhow::Result<String> {
+    let columns = columns(client, table)?;
+    let cast = |(name, kind): &(String, String)| {
+        let kind = column_type(kind).unwrap_or(ColumnType::Text);
+        let kind = if name == "window_start" { ColumnType::Timestamp } else { kind };
+        format!("CAST({name} AS {kind}) AS {name}", name = identifier(name))
+    };
+    let casts: Vec<_> = columns.iter().map(cast).collect();
+    let names: Vec<_> = columns.iter().map(|(name, _)| identifier(name)).collect();
+    let found = client.all(&format!("SELECT * FROM {} ORDER BY id LIMIT {rows}", quoted(table)))?;
+    let cell = |cell: Option<String>| cell.map_or_else(|| "NULL".to_owned(), |text| literal(&text));
+    let lines = found.into_iter().map(|row| format!("({})", row.into_iter().map(cell).collect::<Vec<_>>().join(", ")));
+    // Without a row, one of NULLs, which the limit takes away again.
+    let none = format!("({})", vec!["NULL"; columns.len()].join(", "));
+    let lines: Vec<_> = lines.chain([none]).collect();
+    let rows = lines.len() - 1;
+    Ok(format!("SELECT {} FROM (VALUES {}) AS head({}) LIMIT {rows}", casts.join(", "), lines.join(", "), names.join(", ")))
+}
+
+/// A column's value as the server can store it: it has no NaN, no infinity, and the years 1 to 9999.
 pub(crate) fn value(column: &Column) -> String {
     let name = identifier(&column.name);
-    if column.kind != ColumnType::Double {
-        return name;
+    let refuse = |condition: &str, what: &str| {
+        let text = format!("the column {} holds {what}, which the server cannot store: make it NULL in the query", column.name);
+        format!("CASE WHEN {name} IS NOT NULL AND NOT ({condition}) THEN error({}) ELSE {name} END", literal(&text))
+    };
+    match column.kind {
+        ColumnType::Double => refuse(&format!("isfinite({name})"), "NaN or infinity"),
+        ColumnType::Timestamp | ColumnType::Date => {
+            refuse(&format!("year({name}) BETWEEN 1 AND 9999"), "a time before the year 1 or after 9999")
+        }
+        ColumnType::Boolean => format!("{name}::TINYINT"),
+        _ => name,
     }
-    let text = format!(
-        "the column {} holds NaN or infinity, which the server cannot store: make it NULL in the query",
-        column.name
-    );
-    format!("CASE WHEN NOT isfinite({name}) THEN error({}) ELSE {name} END", literal(&text))
-}
-
-/// Forgets what DuckDB has cached of the server's tables.
-pub(crate) fn refresh(session: &Session) -> anyhow::Result<()> {
-    session.run("CALL mysql_clear_cache()")
 }
 
 #[cfg(test)]

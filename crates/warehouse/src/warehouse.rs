@@ -46,31 +46,53 @@ pub struct LogEntry {
 #[derive(Debug)]
 pub struct Warehouse {
     session: Session,
-    target: Target,
+    place: Place,
+}
+
+/// Where a warehouse is.
+#[derive(Debug)]
+enum Place {
+    /// A DuckDB file, attached to the session.
+    File,
+    /// A MariaDB or MySQL server, with a connection of its own.
+    Mysql(mysql::Client),
 }
 
 impl Warehouse {
     /// Attaches the warehouse to read from it; there may be none yet.
     pub fn attach_to_read(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<Self>> {
-        let session = match args.target {
-            Target::Duckdb => file::attach(session, tree, Access::Read)?,
-            Target::Mysql => Some(mysql::attach(args, session, Access::Read)?),
-        };
-        Ok(session.map(|session| Self { session, target: args.target }))
+        match args.target {
+            Target::Duckdb => {
+                let session = file::attach(session, tree, Access::Read)?;
+                Ok(session.map(|session| Self { session, place: Place::File }))
+            }
+            Target::Mysql => Self::connect(session).map(Some),
+        }
     }
 
     /// Attaches the warehouse to load into it, with its load log: both are created if they are missing.
     pub fn attach_to_write(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
-        let session = match args.target {
-            Target::Duckdb => file::attach(session, tree, Access::Write)?,
-            Target::Mysql => Some(mysql::attach(args, session, Access::Write)?),
-        };
-        let Some(session) = session else { anyhow::bail!("{}: is gone", tree.warehouse().display()) };
         match args.target {
-            Target::Duckdb => file::create_log(&session)?,
-            Target::Mysql => mysql::create_log(&session)?,
+            Target::Duckdb => {
+                let session = file::attach(session, tree, Access::Write)?;
+                let Some(session) = session else { anyhow::bail!("{}: is gone", tree.warehouse().display()) };
+                file::create_log(&session)?;
+                Ok(Self { session, place: Place::File })
+            }
+            Target::Mysql => {
+                let warehouse = Self::connect(session)?;
+                if let Place::Mysql(client) = &warehouse.place {
+                    mysql::create_log(client)?;
+                }
+                Ok(warehouse)
+            }
         }
-        Ok(Self { session, target: args.target })
+    }
+
+    fn connect(session: &SessionArgs) -> anyhow::Result<Self> {
+        let client = mysql::connect()?;
+        let session = Session { connection: engine::open(session)?, secrets: Vec::new() };
+        Ok(Self { session, place: Place::Mysql(client) })
     }
 
     /// The load log, of one data set or of all; none if the warehouse has none.
@@ -79,16 +101,14 @@ impl Warehouse {
             return Ok(None);
         }
         let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
-        // The cast: text whose collation is binary comes out of `mysql_query` as bytes.
-        let source = self.source(&format!(
-            "SELECT CAST(dataset AS CHAR) AS dataset, window_start, CAST(fingerprint AS CHAR) AS fingerprint, row_count \
-             FROM {}{condition}",
-            self.table("load_log")
-        ));
-        let sql = format!("SELECT dataset, epoch_us(window_start), fingerprint, row_count FROM {source}");
-        let rows = self.session.rows(&sql, |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, u64>(3)?))
-        })?;
+        let select = format!("SELECT dataset, window_start, fingerprint, row_count FROM load_log{condition}");
+        let rows = match &self.place {
+            Place::File => {
+                let sql = format!("SELECT dataset, epoch_us(window_start), fingerprint, row_count FROM warehouse.load_log{condition}");
+                self.session.rows(&sql, |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, u64>(3)?)))?
+            }
+            Place::Mysql(client) => client.rows(&select)?.into_iter().filter_map(logged).collect(),
+        };
         let mut log = LoadLog::new();
         for (dataset, micros, fingerprint, rows) in rows {
             // Lines that no load has written are no business of ours.
@@ -103,9 +123,9 @@ impl Warehouse {
     /// creates; empty if there is no table.
     pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<(String, String, Option<ColumnType>)>> {
         let columns = self.columns_as_written(dataset.as_str())?;
-        let kind = |name: &str| match self.target {
-            Target::Duckdb => file::column_type(name),
-            Target::Mysql => mysql::column_type(name),
+        let kind = |name: &str| match &self.place {
+            Place::File => file::column_type(name),
+            Place::Mysql(_) => mysql::column_type(name),
         };
         Ok(columns
             .into_iter()
@@ -117,9 +137,9 @@ impl Warehouse {
     }
 
     fn columns_as_written(&self, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        match self.target {
-            Target::Duckdb => file::columns(&self.session, table),
-            Target::Mysql => mysql::columns(&self.session, table),
+        match &self.place {
+            Place::File => file::columns(&self.session, table),
+            Place::Mysql(client) => mysql::columns(client, table),
         }
     }
 
@@ -134,37 +154,33 @@ impl Warehouse {
     }
 
     fn lay_out(&self, dataset: &Name, layout: &Layout<'_>) -> anyhow::Result<()> {
-        match self.target {
-            Target::Duckdb => file::lay_out(&self.session, dataset, layout),
-            Target::Mysql => {
-                mysql::lay_out(&self.session, dataset, layout)?;
-                mysql::refresh(&self.session)
-            }
+        match &self.place {
+            Place::File => file::lay_out(&self.session, dataset, layout),
+            Place::Mysql(client) => mysql::lay_out(client, dataset, layout),
         }
     }
 
     /// Runs `work` in a transaction, in which no other load changes the warehouse. It is committed if `work` returns
     /// something, and otherwise leaves no trace.
     pub fn transaction<T>(&self, work: impl FnOnce() -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
-        self.session.run("BEGIN")?;
-        let locked = match self.target {
-            Target::Duckdb => Ok(()),
-            Target::Mysql => mysql::begin(&self.session),
+        let locked = match &self.place {
+            Place::File => self.session.run("BEGIN"),
+            Place::Mysql(client) => mysql::begin(client),
         };
         match locked.and_then(|()| work()) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
-                self.session.run("COMMIT")?;
+                self.change("COMMIT")?;
                 layout::fault::point("load.committed");
                 Ok(Some(result))
             }
             Ok(None) => {
-                self.session.run("ROLLBACK")?;
+                self.change("ROLLBACK")?;
                 Ok(None)
             }
             Err(error) => {
                 // The first error is the one to tell; a transaction that cannot be rolled back is dead anyway.
-                let _ = self.session.run("ROLLBACK");
+                let _ = self.change("ROLLBACK");
                 Err(error)
             }
         }
@@ -178,8 +194,12 @@ impl Warehouse {
             format!("SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}'"),
             format!("SELECT max(id) AS id FROM {table}"),
         ] {
-            let sql = format!("SELECT id FROM {}", self.source(&select));
-            let found = self.session.rows(&sql, |row| row.get::<_, Option<i64>>(0))?;
+            let found = match &self.place {
+                Place::File => self.session.rows(&select, |row| row.get::<_, Option<i64>>(0))?,
+                Place::Mysql(client) => {
+                    client.rows::<1>(&select)?.into_iter().flatten().map(|id| id.and_then(|id| id.parse().ok())).collect()
+                }
+            };
             next = found.into_iter().flatten().map(|id| id.saturating_add(1)).fold(next, i64::max);
         }
         Ok(next)
@@ -193,14 +213,17 @@ impl Warehouse {
 
     /// A column of a data set as an expression that the warehouse can store: what it cannot is an error.
     pub fn value(&self, column: &Column) -> String {
-        match self.target {
-            Target::Duckdb => identifier(&column.name),
-            Target::Mysql => mysql::value(column),
+        match &self.place {
+            Place::File => identifier(&column.name),
+            Place::Mysql(_) => mysql::value(column),
         }
     }
 
     /// Inserts the rows of the query `select` into `columns`; returns how many.
     pub fn insert(&self, dataset: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
+        if let Place::Mysql(client) = &self.place {
+            return mysql::insert(client, &self.session, dataset.as_str(), columns, select);
+        }
         let columns: Vec<_> = columns.iter().map(|name| identifier(name)).collect();
         let table = identifier(dataset.as_str());
         self.session.execute(&format!("INSERT INTO warehouse.{table} ({}) {select}", columns.join(", ")))
@@ -218,10 +241,10 @@ impl Warehouse {
                 format!("('{dataset}', TIMESTAMP '{start}', {fingerprint}, {rows}, {last_id}, TIMESTAMP '{now}')")
             })
             .collect();
-        let insert = match self.target {
+        let insert = match &self.place {
             // DuckDB's primary key still sees a row that the same transaction has deleted.
-            Target::Duckdb => "INSERT OR REPLACE",
-            Target::Mysql => {
+            Place::File => "INSERT OR REPLACE",
+            Place::Mysql(_) => {
                 let hours = starts(&hours);
                 self.change(&format!(
                     "DELETE FROM load_log WHERE dataset = '{dataset}' AND window_start IN ({hours})"
@@ -229,12 +252,15 @@ impl Warehouse {
                 "INSERT"
             }
         };
-        self.session.run(&format!("{insert} INTO warehouse.load_log VALUES {}", values.join(", ")))
+        self.change(&format!("{insert} INTO {} VALUES {}", self.table("load_log"), values.join(", ")))
     }
 
     /// Prints the first rows of a data set's table.
     pub fn print_head(&self, dataset: &Name, rows: u32, out: impl Write, format: cli::Format) -> anyhow::Result<()> {
-        let sql = format!("SELECT * FROM warehouse.{} ORDER BY id LIMIT {rows}", identifier(dataset.as_str()));
+        let sql = match &self.place {
+            Place::File => format!("SELECT * FROM warehouse.{} ORDER BY id LIMIT {rows}", identifier(dataset.as_str())),
+            Place::Mysql(client) => mysql::head(client, dataset.as_str(), rows)?,
+        };
         let printed = engine::print_query(&self.session.connection, &sql, out, format);
         printed.map_err(|error| match error.downcast_ref::<duckdb::Error>() {
             Some(cause) => self.session.explain(&cause.to_string()),
@@ -249,27 +275,26 @@ impl Warehouse {
 
     /// A name in the warehouse's own SQL.
     fn table(&self, name: &str) -> String {
-        match self.target {
-            Target::Duckdb => format!("warehouse.{}", identifier(name)),
-            Target::Mysql => mysql::quoted(name),
-        }
-    }
-
-    /// A SELECT that the warehouse itself runs, as a table expression. It sees what is committed and nothing else.
-    fn source(&self, select: &str) -> String {
-        match self.target {
-            Target::Duckdb => format!("({select})"),
-            Target::Mysql => mysql::query(select),
+        match &self.place {
+            Place::File => format!("warehouse.{}", identifier(name)),
+            Place::Mysql(_) => mysql::quoted(name),
         }
     }
 
     /// A change that the warehouse itself makes, inside the transaction.
     fn change(&self, sql: &str) -> anyhow::Result<()> {
-        match self.target {
-            Target::Duckdb => self.session.run(sql),
-            Target::Mysql => mysql::execute(&self.session, sql),
+        match &self.place {
+            Place::File => self.session.run(sql),
+            Place::Mysql(client) => client.run(sql).map(|_| ()),
         }
     }
+}
+
+/// A line of the load log as text; none if no load has written it.
+fn logged(row: [Option<String>; 4]) -> Option<(String, i64, String, u64)> {
+    let [dataset, start, fingerprint, rows] = row;
+    let start = chrono::NaiveDateTime::parse_from_str(&start?, "%Y-%m-%d %H:%M:%S%.f").ok()?;
+    Some((dataset?, start.and_utc().timestamp_micros(), fingerprint?, rows?.parse().ok()?))
 }
 
 /// The start of an hour as SQL text.

@@ -7,12 +7,12 @@ use engine::{identifier, literal};
 
 /// A database on a server, and who connects to it.
 pub(crate) struct Server {
-    host: String,
-    port: u16,
-    user: String,
-    password: String,
-    database: String,
-    ssl_mode: Option<String>,
+    pub(super) host: String,
+    pub(super) port: u16,
+    pub(super) user: String,
+    pub(super) password: String,
+    pub(super) database: String,
+    pub(super) ssl_mode: Option<String>,
 }
 
 /// Where it is; never with whom or by which password.
