@@ -141,14 +141,22 @@ pub(crate) fn head(client: &Client, table: &str, rows: u32) -> anyhow::Result<St
     let none = format!("({})", vec!["NULL"; columns.len()].join(", "));
     let lines: Vec<_> = lines.chain([none]).collect();
     let rows = lines.len() - 1;
-    Ok(format!("SELECT {} FROM (VALUES {}) AS head({}) LIMIT {rows}", casts.join(", "), lines.join(", "), names.join(", ")))
+    Ok(format!(
+        "SELECT {} FROM (VALUES {}) AS head({}) LIMIT {rows}",
+        casts.join(", "),
+        lines.join(", "),
+        names.join(", ")
+    ))
 }
 
 /// A column's value as the server can store it: it has no NaN, no infinity, and the years 1 to 9999.
 pub(crate) fn value(column: &Column) -> String {
     let name = identifier(&column.name);
     let refuse = |condition: &str, what: &str| {
-        let text = format!("the column {} holds {what}, which the server cannot store: make it NULL in the query", column.name);
+        let text = format!(
+            "the column {} holds {what}, which the server cannot store: make it NULL in the query",
+            column.name
+        );
         format!("CASE WHEN {name} IS NOT NULL AND NOT ({condition}) THEN error({}) ELSE {name} END", literal(&text))
     };
     match column.kind {

@@ -104,8 +104,17 @@ impl Warehouse {
         let select = format!("SELECT dataset, window_start, fingerprint, row_count FROM load_log{condition}");
         let rows = match &self.place {
             Place::File => {
-                let sql = format!("SELECT dataset, epoch_us(window_start), fingerprint, row_count FROM warehouse.load_log{condition}");
-                self.session.rows(&sql, |row| Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, u64>(3)?)))?
+                let sql = format!(
+                    "SELECT dataset, epoch_us(window_start), fingerprint, row_count FROM warehouse.load_log{condition}"
+                );
+                self.session.rows(&sql, |row| {
+                    Ok((
+                        row.get::<_, String>(0)?,
+                        row.get::<_, i64>(1)?,
+                        row.get::<_, String>(2)?,
+                        row.get::<_, u64>(3)?,
+                    ))
+                })?
             }
             Place::Mysql(client) => client.rows(&select)?.into_iter().filter_map(logged).collect(),
         };
@@ -196,9 +205,12 @@ impl Warehouse {
         ] {
             let found = match &self.place {
                 Place::File => self.session.rows(&select, |row| row.get::<_, Option<i64>>(0))?,
-                Place::Mysql(client) => {
-                    client.rows::<1>(&select)?.into_iter().flatten().map(|id| id.and_then(|id| id.parse().ok())).collect()
-                }
+                Place::Mysql(client) => client
+                    .rows::<1>(&select)?
+                    .into_iter()
+                    .flatten()
+                    .map(|id| id.and_then(|id| id.parse().ok()))
+                    .collect(),
             };
             next = found.into_iter().flatten().map(|id| id.saturating_add(1)).fold(next, i64::max);
         }

@@ -2,9 +2,18 @@
 //!
 //! Histories are the same for both; where there is no MariaDB or no extension, its share is left out, loudly.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
+mod cells;
 mod crash;
+mod drawn;
 mod file;
 mod histories;
 mod hours;

@@ -3,8 +3,8 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use harness::tempfile::TempDir;
@@ -18,7 +18,7 @@ pub(crate) struct MariaDb {
     folder: TempDir,
     pub(crate) port: u16,
     /// A shell that ends the server when its standard input closes: also when the tests are killed.
-    guard: Child,
+    guard: Mutex<Child>,
 }
 
 impl MariaDb {
@@ -33,6 +33,11 @@ impl MariaDb {
         missing(test).is_none().then(Self::start)
     }
 
+    /// A server of a test's own that lives as long as the tests do.
+    pub(crate) fn kept(test: &str) -> Option<&'static Self> {
+        Self::own(test).map(|server| &*Box::leak(Box::new(server)))
+    }
+
     fn start() -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
@@ -44,7 +49,7 @@ impl MariaDb {
         assert!(install.status.success(), "{}", String::from_utf8_lossy(&install.stdout));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let guard = Self::launch(folder.path(), port);
-        let server = Self { folder, port, guard };
+        let server = Self { folder, port, guard: Mutex::new(guard) };
         server.wait_until_ready();
         let password = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
         server.sql(&format!("CREATE USER '{USER}'@'%' IDENTIFIED BY '{password}'; GRANT ALL ON *.* TO '{USER}'@'%'"));
@@ -109,16 +114,25 @@ impl MariaDb {
         name
     }
 
-    /// Stops the server dead.
-    pub(crate) fn stop(&mut self) {
-        drop(self.guard.stdin.take());
-        self.guard.wait().unwrap();
+    /// Kills the server with -9.
+    pub(crate) fn stop(&self) {
+        let mut guard = self.guard.lock().unwrap();
+        drop(guard.stdin.take());
+        guard.wait().unwrap();
     }
 
     /// Starts it again, on the same data.
-    pub(crate) fn restart(&mut self) {
-        self.guard = Self::launch(self.folder.path(), self.port);
+    pub(crate) fn restart(&self) {
+        *self.guard.lock().unwrap() = Self::launch(self.folder.path(), self.port);
         self.wait_until_ready();
+    }
+
+    /// Ends all connections of [`USER`], as an administrator can.
+    pub(crate) fn kill_connections(&self) {
+        for id in self.sql(&format!("SELECT id FROM information_schema.processlist WHERE user = '{USER}'")).concat() {
+            // One that has ended by itself cannot be ended.
+            let _ = self.client().args(["-e", &format!("KILL {id}")]).output().unwrap();
+        }
     }
 }
 

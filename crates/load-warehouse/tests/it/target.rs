@@ -84,7 +84,8 @@ fn query_file(house: &House, sql: &str) -> Vec<Vec<String>> {
     cells
 }
 
-fn plain(cell: &str) -> String {
+/// A number or a time without zeros at its end.
+pub(crate) fn plain(cell: &str) -> String {
     let is_number = cell.contains('.') && cell.bytes().all(|byte| b"0123456789.-: ".contains(&byte));
     if is_number { cell.trim_end_matches('0').trim_end_matches('.').to_owned() } else { cell.to_owned() }
 }
