@@ -21,3 +21,4 @@ mod mariadb;
 mod refused;
 mod server;
 mod target;
+mod values;
