@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 mod disk;
+mod network;
 mod random;
 mod server;
 
 pub use disk::{SmallDisk, mount, unmount};
+pub use network::{Network, within};
 pub use random::{Random, rounds, seed};
 pub use server::{Server, is_gone, kill, until};
 pub use tempfile;

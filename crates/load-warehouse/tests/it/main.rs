@@ -13,6 +13,7 @@
 
 mod cells;
 mod crash;
+mod cut;
 mod drawn;
 mod file;
 mod histories;

@@ -8,6 +8,7 @@ use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use harness::tempfile::TempDir;
+use harness::{Network, within};
 
 pub(crate) const USER: &str = "loader";
 /// With every character that some quoting could trip over.
@@ -17,6 +18,8 @@ pub(crate) const PASSWORD: &str = "s3cr\"et'pass\\w ord;=";
 pub(crate) struct MariaDb {
     folder: TempDir,
     pub(crate) port: u16,
+    /// The network namespace that it runs in, if it is not the usual one.
+    space: Option<String>,
     /// A shell that ends the server when its standard input closes: also when the tests are killed.
     guard: Mutex<Child>,
 }
@@ -25,12 +28,17 @@ impl MariaDb {
     /// The server that the tests share, or none, which is said.
     pub(crate) fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<MariaDb> = OnceLock::new();
-        missing(test).is_none().then(|| SHARED.get_or_init(Self::start))
+        missing(test).is_none().then(|| SHARED.get_or_init(|| Self::start(None)))
     }
 
     /// A server of a test's own, or none, which is said.
     pub(crate) fn own(test: &str) -> Option<Self> {
-        missing(test).is_none().then(Self::start)
+        missing(test).is_none().then(|| Self::start(None))
+    }
+
+    /// A server of a test's own in a network of its own, or none, which is said.
+    pub(crate) fn within(test: &str, network: &Network) -> Option<Self> {
+        missing(test).is_none().then(|| Self::start(Some(network.server())))
     }
 
     /// A server of a test's own that lives as long as the tests do.
@@ -38,7 +46,7 @@ impl MariaDb {
         Self::own(test).map(|server| &*Box::leak(Box::new(server)))
     }
 
-    fn start() -> Self {
+    fn start(space: Option<String>) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         let install = Command::new("mariadb-install-db")
@@ -48,26 +56,34 @@ impl MariaDb {
             .unwrap();
         assert!(install.status.success(), "{}", String::from_utf8_lossy(&install.stdout));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let guard = Self::launch(folder.path(), port);
-        let server = Self { folder, port, guard: Mutex::new(guard) };
+        let guard = Self::launch(folder.path(), port, space.as_deref());
+        let server = Self { folder, port, space, guard: Mutex::new(guard) };
         server.wait_until_ready();
         let password = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
         server.sql(&format!("CREATE USER '{USER}'@'%' IDENTIFIED BY '{password}'; GRANT ALL ON *.* TO '{USER}'@'%'"));
         server
     }
 
-    fn launch(folder: &Path, port: u16) -> Child {
+    fn launch(folder: &Path, port: u16, space: Option<&str>) -> Child {
         let user = Command::new("id").arg("-un").output().unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        Command::new("sh")
-            .args(["-c", r#""$@" < /dev/null & server=$!; cat > /dev/null; kill -9 $server; wait $server"#, "guard"])
-            .args([&server_program().unwrap().display().to_string(), "--no-defaults"])
+        let mut server = Command::new(server_program().unwrap());
+        server
+            .arg("--no-defaults")
             .arg(format!("--user={}", String::from_utf8_lossy(&user.stdout).trim()))
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("socket").display()))
             .arg(format!("--pid-file={}", folder.join("pid").display()))
-            .args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--skip-networking=0"])
-            .args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--bind-address={}", space.map_or("127.0.0.1", |_| Network::SERVER)))
+            .args(["--skip-networking=0", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"]);
+        if let Some(space) = space {
+            server = within(space, &server);
+        }
+        Command::new("sh")
+            .args(["-c", r#""$@" < /dev/null & server=$!; cat > /dev/null; kill -9 $server; wait $server"#, "guard"])
+            .arg(server.get_program())
+            .args(server.get_args())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
@@ -123,7 +139,7 @@ impl MariaDb {
 
     /// Starts it again, on the same data.
     pub(crate) fn restart(&self) {
-        *self.guard.lock().unwrap() = Self::launch(self.folder.path(), self.port);
+        *self.guard.lock().unwrap() = Self::launch(self.folder.path(), self.port, self.space.as_deref());
         self.wait_until_ready();
     }
 
