@@ -8,191 +8,280 @@
 //!   has rolled a dead client's work back, not before.
 //! - Strict mode is set for each transaction, because a server that is not strict cuts values off silently.
 
-mod extension;
-mod server;
+mod client_file;
+
+use std::path::PathBuf;
 
 use anyhow::Context as _;
-use engine::{SessionArgs, identifier, literal};
+use engine::{identifier, literal};
 use layout::Name;
 
 use crate::args::WarehouseArgs;
 use crate::column::{Column, ColumnType};
+use crate::extension::{self, Extension};
+use crate::kind::{Access, Definition, Kind, definitions};
+use crate::server::{Defaults, Server};
 use crate::session::Session;
-use crate::warehouse::{Access, Layout};
 
-use server::Server;
+const EXTENSION: Extension = Extension { name: "mysql", file: "mysql_scanner" };
 
-/// Connects to the server.
-pub(crate) fn attach(args: &WarehouseArgs, session: &SessionArgs, access: Access) -> anyhow::Result<Session> {
-    let server = Server::from_environment(|name| std::env::var(name).ok())?;
-    let session = Session { connection: engine::open(session)?, secrets: server.secrets() };
-    extension::load(&session, "mysql", "mysql_scanner", args.extension_folder().as_deref())?;
-    // The secret lives in this session's memory: DuckDB is not to look for stored ones on disk.
-    session.run("SET allow_persistent_secrets = false")?;
-    session.run(&server.create_secret("warehouse_server"))?;
-    let mode = match access {
-        Access::Read => ", READ_ONLY",
-        Access::Write => "",
-    };
-    session
-        .run(&format!("ATTACH '' AS warehouse (TYPE mysql, SECRET warehouse_server{mode})"))
-        .with_context(|| format!("{server}: cannot connect"))?;
-    Ok(session)
+/// The extension knows `verify_ca` and `verify_identity` as well, but was seen to accept any certificate with them.
+const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required"] };
+
+/// A database on a MariaDB or MySQL server.
+#[derive(Debug)]
+pub(crate) struct MySql {
+    server: Server,
+    extensions: Option<PathBuf>,
 }
 
-/// A query that the server itself runs, as a table expression.
-pub(crate) fn query(sql: &str) -> String {
-    format!("mysql_query('warehouse', {})", literal(sql))
-}
+impl MySql {
+    /// The database that the environment names; what it leaves open is looked for in the client's own file.
+    pub(crate) fn new(args: &WarehouseArgs) -> anyhow::Result<Self> {
+        let file = client_file::read()?;
+        let server =
+            Server::from_environment(DEFAULTS, |name| std::env::var(name).ok(), |name| file.get(name).cloned())?;
+        Ok(Self { server, extensions: args.extension_folder() })
+    }
 
-/// Runs a statement on the server, inside the transaction if there is one.
-pub(crate) fn execute(session: &Session, sql: &str) -> anyhow::Result<()> {
-    session.run(&format!("CALL mysql_execute('warehouse', {})", literal(sql)))
-}
+    /// The statement that puts the parameters into the session's memory.
+    fn create_secret(&self) -> String {
+        let Server { host, port, user, password, database, ssl_mode, ssl_ca } = &self.server;
+        let host = if self.server.is_socket() {
+            format!("HOST 'localhost', SOCKET {}", literal(host))
+        } else {
+            format!("HOST {}, PORT {port}", literal(host))
+        };
+        let mut sql = format!(
+            "CREATE TEMPORARY SECRET warehouse_server (TYPE mysql, {host}, USER {}, DATABASE {}",
+            literal(user),
+            literal(database)
+        );
+        for (key, value) in [("PASSWORD", password), ("SSL_MODE", ssl_mode), ("SSL_CA", ssl_ca)] {
+            if let Some(value) = value.as_ref().filter(|value| !value.is_empty()) {
+                sql.extend([", ", key, " ", &literal(value)]);
+            }
+        }
+        sql + ")"
+    }
 
-/// `name` as an identifier of the server.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
+    /// Strict, and with an end to waiting: by default DDL waits for a day for somebody's open transaction, and the server
+    /// for eight hours for a client that is gone without a word.
+    fn settings(session: &Session) -> String {
+        let gone = session.limit().as_secs() + 60;
+        format!(
+            "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10, lock_wait_timeout = 10, \
+             wait_timeout = {gone}"
+        )
+    }
 
-pub(crate) fn columns(session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-    // Text that mixes collations comes out of information_schema as bytes unless it is cast.
-    let sql = format!(
-        "SELECT CAST(column_name AS CHAR) AS name, CAST(column_type AS CHAR) AS type FROM information_schema.columns \
-         WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
-    );
-    session.rows(&format!("SELECT name, type FROM {}", query(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
-}
-
-pub(crate) fn column_type(name: &str) -> Option<ColumnType> {
-    Some(match name {
-        "tinyint(1)" => ColumnType::Boolean,
-        "text" | "mediumtext" | "longtext" => ColumnType::Text,
-        "datetime(6)" => ColumnType::Timestamp,
-        "double" => ColumnType::Double,
-        "date" => ColumnType::Date,
-        // Servers before MySQL 8.0.19 show a width, which means nothing.
-        _ if name == "int" || is_display_width(name, "int") => ColumnType::Integer,
-        _ if name == "bigint" || is_display_width(name, "bigint") => ColumnType::BigInt,
-        _ => return ColumnType::decimal(name.strip_prefix("decimal")?),
-    })
-}
-
-fn is_display_width(name: &str, kind: &str) -> bool {
-    let width = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'));
-    width.is_some_and(|width| width.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn type_name(kind: ColumnType) -> String {
-    match kind {
-        ColumnType::Boolean => "TINYINT(1)".to_owned(),
-        ColumnType::Integer => "INT".to_owned(),
-        ColumnType::Text => "TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
-        ColumnType::Timestamp => "DATETIME(6)".to_owned(),
-        other => other.to_string(),
+    /// Runs DDL, or what goes with it.
+    fn define(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
+        // Not for its atomicity, which DDL has none of, but to have the settings on the connection that runs it.
+        session.begin()?;
+        let defined = self.change(session, &Self::settings(session)).and_then(|()| self.change(session, sql));
+        session.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)?;
+        self.refresh(session)
     }
 }
 
-/// Creates the load log and the lock if they are missing: whoever only loads needs no right to create, and does not
-/// wait here for another load.
-pub(crate) fn create_log(session: &Session) -> anyhow::Result<()> {
-    if columns(session, "load_log")?.is_empty() {
-        define(
+impl Kind for MySql {
+    fn place(&self) -> String {
+        self.server.to_string()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        self.server.secrets()
+    }
+
+    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool> {
+        extension::load(session, EXTENSION, self.extensions.as_deref())?;
+        // The secret lives in this session's memory: DuckDB is not to look for stored ones on disk.
+        session.run("SET allow_persistent_secrets = false")?;
+        session.run(&self.create_secret())?;
+        let mode = match access {
+            Access::Read => ", READ_ONLY",
+            Access::Write => "",
+        };
+        session
+            .run(&format!("ATTACH '' AS warehouse (TYPE mysql, SECRET warehouse_server{mode})"))
+            .with_context(|| format!("{}: cannot connect", self.server))?;
+        Ok(true)
+    }
+
+    fn refresh(&self, session: &Session) -> anyhow::Result<()> {
+        session.run("CALL mysql_clear_cache()")
+    }
+
+    fn table(&self, name: &str) -> String {
+        self.column(name)
+    }
+
+    fn column(&self, name: &str) -> String {
+        format!("`{}`", name.replace('`', "``"))
+    }
+
+    fn text(&self, column: &str) -> String {
+        // Text whose collation is binary comes out of `mysql_query` as bytes.
+        format!("CAST({column} AS CHAR)")
+    }
+
+    fn source(&self, select: &str) -> String {
+        format!("mysql_query('warehouse', {})", literal(select))
+    }
+
+    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
+        session.run(&format!("CALL mysql_execute('warehouse', {})", literal(sql)))
+    }
+
+    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+        // Text that mixes collations comes out of information_schema as bytes unless it is cast.
+        let sql = format!(
+            "SELECT CAST(column_name AS CHAR) AS name, CAST(column_type AS CHAR) AS type FROM information_schema.columns \
+             WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
+        );
+        session.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    fn column_type(&self, written: &str) -> Option<ColumnType> {
+        Some(match written {
+            "tinyint(1)" => ColumnType::Boolean,
+            "text" | "mediumtext" | "longtext" => ColumnType::Text,
+            "datetime(6)" => ColumnType::Timestamp,
+            "double" => ColumnType::Double,
+            "date" => ColumnType::Date,
+            // Servers before MySQL 8.0.19 show a width, which means nothing.
+            _ if written == "int" || has_width(written, "int") => ColumnType::Integer,
+            _ if written == "bigint" || has_width(written, "bigint") => ColumnType::BigInt,
+            // Strict mode refuses what is too long.
+            _ if has_width(written, "varchar") => ColumnType::Text,
+            _ => return ColumnType::decimal(written.strip_prefix("decimal")?),
+        })
+    }
+
+    fn type_name(&self, kind: ColumnType) -> String {
+        match kind {
+            ColumnType::Boolean => "TINYINT(1)".to_owned(),
+            ColumnType::Integer => "INT".to_owned(),
+            ColumnType::Text => "TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
+            ColumnType::Timestamp => "DATETIME(6)".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    fn key_type_name(&self, kind: ColumnType) -> String {
+        match kind {
+            // A key takes no TEXT, and 3,072 bytes in all.
+            ColumnType::Text => "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
+            other => self.type_name(other),
+        }
+    }
+
+    /// Whoever only loads needs no right to create, and does not wait here for another load.
+    fn create_log(&self, session: &Session) -> anyhow::Result<()> {
+        if self.columns(session, "load_log")?.is_empty() {
+            self.define(
+                session,
+                "CREATE TABLE IF NOT EXISTS load_log (dataset VARCHAR(63) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
+                 window_start DATETIME(6) NOT NULL, \
+                 fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
+                 row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL, \
+                 PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
+            )?;
+        }
+        if self.columns(session, "load_lock")?.is_empty() {
+            self.define(session, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
+        }
+        let lock = format!("SELECT id FROM {}", self.source("SELECT id FROM load_lock WHERE id = 1"));
+        if session.rows(&lock, |row| row.get::<_, i32>(0))?.is_empty() {
+            self.define(session, "INSERT IGNORE INTO load_lock VALUES (1)")?;
+        }
+        Ok(())
+    }
+
+    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
+        refuse_names(definition.columns)?;
+        let mut columns = definitions(self, definition, "BIGINT", "DATETIME(6)");
+        columns.push("KEY window_start (window_start)".to_owned());
+        self.define(
             session,
-            "CREATE TABLE IF NOT EXISTS load_log (dataset VARCHAR(63) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
-             window_start DATETIME(6) NOT NULL, \
-             fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
-             row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL, \
-             PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
-        )?;
+            &format!(
+                "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+                self.table(definition.table.as_str()),
+                columns.join(", ")
+            ),
+        )
     }
-    if columns(session, "load_lock")?.is_empty() {
-        define(session, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
+
+    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {
+        refuse_names(columns)?;
+        let added =
+            |column: &Column| format!("ADD COLUMN {} {} NULL", self.column(&column.name), self.type_name(column.kind));
+        let columns: Vec<_> = columns.iter().map(added).collect();
+        self.define(session, &format!("ALTER TABLE {} {}", self.table(table.as_str()), columns.join(", ")))
     }
-    let lock = format!("SELECT id FROM {}", query("SELECT id FROM load_lock WHERE id = 1"));
-    if session.rows(&lock, |row| row.get::<_, i32>(0))?.is_empty() {
-        define(session, "INSERT IGNORE INTO load_lock VALUES (1)")?;
+
+    fn begin(&self, session: &Session) -> anyhow::Result<()> {
+        self.change(session, &Self::settings(session))?;
+        self.change(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")
+    }
+
+    fn value(&self, column: &Column) -> String {
+        let name = identifier(&column.name);
+        if column.kind != ColumnType::Double {
+            return name;
+        }
+        let text = format!(
+            "the column {} holds NaN or infinity, which the server cannot store: make it NULL in the query",
+            column.name
+        );
+        format!("CASE WHEN NOT isfinite({name}) THEN error({}) ELSE {name} END", literal(&text))
+    }
+}
+
+/// The extension escapes identifiers in a way that these two characters would break out of.
+fn refuse_names(columns: &[Column]) -> anyhow::Result<()> {
+    if let Some(column) = columns.iter().find(|column| column.name.contains(['`', '\\'])) {
+        anyhow::bail!("the column {:?} has a ` or \\ in its name: rename it in the query", column.name);
     }
     Ok(())
 }
 
-/// Creates the table or adds the columns it lacks.
-pub(crate) fn lay_out(session: &Session, table: &Name, layout: &Layout<'_>) -> anyhow::Result<()> {
-    let definition = |column: &Column| format!("{} {} NULL", quoted(&column.name), type_name(column.kind));
-    let table = quoted(table.as_str());
-    let (Layout::Create(columns) | Layout::Add(columns)) = layout;
-    // The extension escapes identifiers in a way that these two characters would break out of.
-    if let Some(column) = columns.iter().find(|column| column.name.contains(['`', '\\'])) {
-        anyhow::bail!("the column {:?} has a ` or \\ in its name: rename it in the query", column.name);
-    }
-    let definitions: Vec<_> = columns.iter().map(definition).collect();
-    let sql = match layout {
-        Layout::Create(_) => {
-            let own = ["id BIGINT PRIMARY KEY", "window_start DATETIME(6) NOT NULL", "KEY window_start (window_start)"];
-            let columns: Vec<_> = own.map(str::to_owned).into_iter().chain(definitions).collect();
-            format!(
-                "CREATE TABLE IF NOT EXISTS {table} ({}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-                columns.join(", ")
-            )
-        }
-        Layout::Add(_) => {
-            let columns: Vec<_> = definitions.iter().map(|definition| format!("ADD COLUMN {definition}")).collect();
-            format!("ALTER TABLE {table} {}", columns.join(", "))
-        }
-    };
-    define(session, &sql)
-}
-
-/// Strict, and with an end to waiting: by default DDL waits for a day for somebody's open transaction.
-const SETTINGS: &str =
-    "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10, lock_wait_timeout = 10";
-
-/// Runs DDL, or what goes with it.
-fn define(session: &Session, sql: &str) -> anyhow::Result<()> {
-    // Not for its atomicity, which DDL has none of, but to have the settings on the connection that runs it.
-    session.run("BEGIN")?;
-    let defined = execute(session, SETTINGS).and_then(|()| execute(session, sql));
-    session.run(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)
-}
-
-/// Begins a load's transaction: takes the lock that every load takes first.
-pub(crate) fn begin(session: &Session) -> anyhow::Result<()> {
-    execute(session, SETTINGS)?;
-    execute(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")
-}
-
-/// A column's value as the server can store it: it has no NaN and no infinity.
-pub(crate) fn value(column: &Column) -> String {
-    let name = identifier(&column.name);
-    if column.kind != ColumnType::Double {
-        return name;
-    }
-    let text = format!(
-        "the column {} holds NaN or infinity, which the server cannot store: make it NULL in the query",
-        column.name
-    );
-    format!("CASE WHEN NOT isfinite({name}) THEN error({}) ELSE {name} END", literal(&text))
-}
-
-/// Forgets what DuckDB has cached of the server's tables.
-pub(crate) fn refresh(session: &Session) -> anyhow::Result<()> {
-    session.run("CALL mysql_clear_cache()")
+fn has_width(name: &str, kind: &str) -> bool {
+    let width = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'));
+    width.is_some_and(|width| width.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn mysql(password: &str) -> MySql {
+        let variable = |name: &str| match name {
+            "DB_PASSWORD" => Some(password.to_owned()),
+            "DB_USER" | "DB_NAME" => Some("x".to_owned()),
+            _ => None,
+        };
+        MySql { server: Server::from_environment(DEFAULTS, variable, |_| None).unwrap(), extensions: None }
+    }
+
     #[test]
     fn a_column_is_what_was_created() {
+        let mysql = mysql("");
         for kind in [ColumnType::Boolean, ColumnType::Integer, ColumnType::BigInt, ColumnType::Double, ColumnType::Date]
         {
-            assert_eq!(column_type(&type_name(kind).to_lowercase()), Some(kind));
+            assert_eq!(mysql.column_type(&mysql.type_name(kind).to_lowercase()), Some(kind));
         }
-        assert_eq!(column_type("decimal(10,2)"), Some(ColumnType::Decimal { precision: 10, scale: 2 }));
-        assert_eq!(column_type("int(11)"), Some(ColumnType::Integer));
-        assert_eq!(column_type("bigint(20)"), Some(ColumnType::BigInt));
-        assert_eq!(column_type("bigint(20) unsigned"), None);
-        assert_eq!(column_type("datetime"), None);
+        assert_eq!(mysql.column_type("decimal(10,2)"), Some(ColumnType::Decimal { precision: 10, scale: 2 }));
+        assert_eq!(mysql.column_type("int(11)"), Some(ColumnType::Integer));
+        assert_eq!(mysql.column_type("bigint(20)"), Some(ColumnType::BigInt));
+        assert_eq!(mysql.column_type("varchar(190)"), Some(ColumnType::Text));
+        assert_eq!(mysql.column_type("bigint(20) unsigned"), None);
+        assert_eq!(mysql.column_type("datetime"), None);
+    }
+
+    #[test]
+    fn a_password_stays_a_password_in_sql() {
+        assert!(mysql("it's").create_secret().contains("PASSWORD 'it''s'"));
     }
 }

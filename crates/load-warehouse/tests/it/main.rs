@@ -8,7 +8,6 @@ mod crash;
 mod file;
 mod histories;
 mod hours;
-mod mariadb;
 mod refused;
 mod server;
 mod target;

@@ -7,29 +7,26 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use harness::tempfile::TempDir;
-
-pub(crate) const USER: &str = "loader";
-/// With every character that some quoting could trip over.
-pub(crate) const PASSWORD: &str = "s3cr\"et'pass\\w ord;=";
+use crate::tempfile::TempDir;
+use crate::warehouse::{PASSWORD, USER, extension_is_missing};
 
 /// A running server.
-pub(crate) struct MariaDb {
+pub struct MariaDb {
     folder: TempDir,
-    pub(crate) port: u16,
+    pub port: u16,
     /// A shell that ends the server when its standard input closes: also when the tests are killed.
     guard: Child,
 }
 
 impl MariaDb {
     /// The server that the tests share, or none, which is said.
-    pub(crate) fn shared(test: &str) -> Option<&'static Self> {
+    pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<MariaDb> = OnceLock::new();
         missing(test).is_none().then(|| SHARED.get_or_init(Self::start))
     }
 
     /// A server of a test's own, or none, which is said.
-    pub(crate) fn own(test: &str) -> Option<Self> {
+    pub fn own(test: &str) -> Option<Self> {
         missing(test).is_none().then(Self::start)
     }
 
@@ -89,7 +86,7 @@ impl MariaDb {
 
     /// What the server's own client prints: the cells of each row.
     #[track_caller]
-    pub(crate) fn sql(&self, sql: &str) -> Vec<Vec<String>> {
+    pub fn sql(&self, sql: &str) -> Vec<Vec<String>> {
         let output = self.client().args(["-e", sql]).output().unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
@@ -97,12 +94,12 @@ impl MariaDb {
     }
 
     /// Has the server's own client run `sql` on the side.
-    pub(crate) fn start_sql(&self, sql: &str) -> Child {
+    pub fn start_sql(&self, sql: &str) -> Child {
         self.client().args(["-e", sql]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// A database that no other test uses.
-    pub(crate) fn database(&self) -> String {
+    pub fn database(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("warehouse_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.sql(&format!("CREATE DATABASE {name}"));
@@ -110,13 +107,13 @@ impl MariaDb {
     }
 
     /// Stops the server dead.
-    pub(crate) fn stop(&mut self) {
+    pub fn stop(&mut self) {
         drop(self.guard.stdin.take());
         self.guard.wait().unwrap();
     }
 
     /// Starts it again, on the same data.
-    pub(crate) fn restart(&mut self) {
+    pub fn restart(&mut self) {
         self.guard = Self::launch(self.folder.path(), self.port);
         self.wait_until_ready();
     }
@@ -138,12 +135,10 @@ fn server_program() -> Option<PathBuf> {
 /// Says that a test is left out, and why, if something is missing that it needs.
 fn missing(test: &str) -> Option<()> {
     let why = if server_program().is_none() {
-        "mariadbd is not installed (apt-get install mariadb-server)"
-    } else if std::env::var_os("DUCKDB_EXTENSION_DIR").is_none() {
-        "DUCKDB_EXTENSION_DIR does not name the folder of mysql_scanner.duckdb_extension"
+        "mariadbd is not installed (apt-get install mariadb-server)".to_owned()
     } else {
-        return None;
+        extension_is_missing("mysql_scanner")?
     };
-    harness::left_out(&format!("{test} on MariaDB, because {why}"));
+    crate::left_out(&format!("{test} on MariaDB, because {why}"));
     Some(())
 }
