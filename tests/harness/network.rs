@@ -38,7 +38,7 @@ impl Network {
                     && ip(&format!("-n {space} link set cable up"))
                     && succeeds(
                         Command::new("ip").args(["netns", "exec", space, "nft"]).arg(
-                            "table inet cut { chain arriving { type filter hook input priority 0; policy accept; } }",
+                            "add table inet cut; add chain inet cut arriving { type filter hook input priority 0; policy accept; }",
                         ),
                     )
             })

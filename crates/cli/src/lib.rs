@@ -15,7 +15,7 @@ mod table;
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
 pub use count::count;
 pub use datasets::{check_names, damaged, is_refused, remedy, unreadable};
-pub use exit::{Outcome, Reported, TryAgain, Usage, run};
+pub use exit::{Outcome, Reported, TryAgain, Usage, give_up, run};
 pub use progress::{beside_progress, progress, progress_of_bytes};
 pub use table::{Format, Table};
 

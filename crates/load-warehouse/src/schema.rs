@@ -72,7 +72,7 @@ fn cast(kind: &str) -> &'static str {
 pub(crate) fn lay_out(warehouse: &Warehouse, dataset: &Name, schema: &Schema) -> anyhow::Result<()> {
     let table = warehouse.columns(dataset)?;
     if table.is_empty() {
-        return warehouse.create_table(dataset, schema);
+        return warehouse.create_table(dataset, schema, &[]);
     }
     for own in ["id", "window_start"] {
         if !table.iter().any(|(name, _, _)| name.to_lowercase() == own) {

@@ -137,6 +137,8 @@ fn columns(target: &Target, house: &House) -> Vec<String> {
     let schema = match target {
         Target::File => "'main'",
         Target::MariaDb { .. } => "DATABASE()",
+        Target::Postgres { .. } => "'public'",
+        Target::Sqlite => return target.query(house, "SELECT name FROM pragma_table_info('samples')").concat(),
     };
     let sql = format!(
         "SELECT column_name FROM information_schema.columns WHERE table_schema = {schema} AND table_name = 'samples'"
@@ -147,7 +149,10 @@ fn columns(target: &Target, house: &House) -> Vec<String> {
 /// A text as hexadecimal bytes, in the warehouse's SQL.
 fn hex(target: &Target, column: &str) -> String {
     match target {
+        // SQLite has no text where there is none.
+        Target::Sqlite => format!("CASE WHEN {column} IS NOT NULL THEN hex({column}) END"),
         Target::File | Target::MariaDb { .. } => format!("hex({column})"),
+        Target::Postgres { .. } => format!("upper(encode(convert_to({column}, 'UTF8'), 'hex'))"),
     }
 }
 

@@ -3,12 +3,11 @@
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use harness::{House, Network, Run, within};
+use harness::{House, MariaDb, Network, Postgres, Run, within};
 use layout::Tree;
 
 use crate::cells::{Cells, samples};
 use crate::hours::publish;
-use crate::mariadb::MariaDb;
 use crate::target::Target;
 
 const HOUR: &str = "2025-09-02T10";
@@ -27,6 +26,19 @@ fn a_load_into_mariadb_that_is_cut_off_ends_and_its_lock_is_given_free() {
     };
     let target = Target::MariaDb { server, database };
     cut_off(&network, &target, port);
+    server.stop();
+}
+
+#[test]
+fn a_load_into_postgresql_that_is_cut_off_ends_and_its_lock_is_given_free() {
+    let Some(network) = Network::new("a connection cut on PostgreSQL") else { return };
+    let Some(server) = Postgres::within("a connection cut", &network) else { return };
+    let server: &'static Postgres = Box::leak(Box::new(server));
+    let port = || {
+        let sql = "SELECT client_port FROM pg_stat_activity WHERE query LIKE 'COPY%' AND state = 'active'";
+        server.sql("postgres", sql).concat().first().map(|port| port.parse().unwrap())
+    };
+    cut_off(&network, &Target::Postgres { server, database: server.database() }, port);
     server.stop();
 }
 

@@ -11,9 +11,8 @@ mod world;
 
 use std::time::Instant;
 
-use harness::{rounds, seed};
+use harness::{MariaDb, Postgres, rounds, seed};
 
-use crate::mariadb::MariaDb;
 use crate::target::Target;
 use steps::draw;
 use world::World;
@@ -56,4 +55,18 @@ fn after_any_history_a_duckdb_file_holds_what_the_tree_holds() {
 fn after_any_history_mariadb_holds_what_the_tree_holds() {
     let Some(server) = MariaDb::kept("random histories") else { return };
     live("MariaDB", true, || Target::MariaDb { server, database: server.database() });
+}
+
+#[test]
+fn after_any_history_postgresql_holds_what_the_tree_holds() {
+    let Some(server) = Postgres::kept("random histories") else { return };
+    live("PostgreSQL", true, || Target::Postgres { server, database: server.database() });
+}
+
+#[test]
+fn after_any_history_a_sqlite_file_holds_what_the_tree_holds() {
+    if let Some(why) = harness::extension_is_missing("sqlite_scanner") {
+        return harness::left_out(&format!("random histories on SQLite, because {why}"));
+    }
+    live("a SQLite file", false, || Target::Sqlite);
 }

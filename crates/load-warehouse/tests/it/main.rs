@@ -18,7 +18,6 @@ mod drawn;
 mod file;
 mod histories;
 mod hours;
-mod mariadb;
 mod refused;
 mod server;
 mod target;

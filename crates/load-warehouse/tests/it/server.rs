@@ -2,10 +2,10 @@
 
 use std::process::Stdio;
 
-use harness::{House, Run};
+use harness::{House, MariaDb, PASSWORD, Run};
 
 use crate::hours::{Expected, Seen, check, publish, publish_readings};
-use crate::mariadb::{MariaDb, PASSWORD};
+
 use crate::target::{Target, use_server};
 
 fn expected() -> Expected {
@@ -36,7 +36,7 @@ fn a_wrong_password_is_a_failure_that_does_not_repeat_it() {
         assert!(run.stderr.contains("127.0.0.1"), "{}", run.stderr);
         assert_silent(&run);
     }
-    let run = Run::of(target.program(&house).arg("readings").env_remove("DB_USER")).expect(1);
+    let run = Run::of(target.program(&house).arg("readings").env_remove("DB_USER")).expect(2);
     assert!(run.stderr.contains("DB_USER is not set"), "{}", run.stderr);
 }
 
@@ -63,7 +63,7 @@ fn a_server_that_is_down_is_tried_again_later_and_then_loaded() {
     publish_readings(&house, "2025-09-02T10", "a", 2);
     let run = |server: &MariaDb| {
         let mut program = house.program("load-warehouse");
-        use_server(&mut program, server, &database);
+        use_server(&mut program, "mysql", server.port, &database);
         Run::of(program.arg("readings"))
     };
     server.stop();
@@ -78,7 +78,7 @@ fn a_server_that_is_down_is_tried_again_later_and_then_loaded() {
     let holder = server.start_sql(&format!("BEGIN; SELECT * FROM {database}.readings FOR UPDATE; DO SLEEP(60)"));
     until_one(&server, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'");
     let mut program = house.program("load-warehouse");
-    use_server(&mut program, &server, &database);
+    use_server(&mut program, "mysql", server.port, &database);
     let load = program.arg("readings").stderr(Stdio::piped()).spawn().unwrap();
     until_one(&server, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DELETE FROM%'");
     server.stop();

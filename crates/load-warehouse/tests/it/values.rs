@@ -1,11 +1,10 @@
 //! Every value arrives in MariaDB as it is, by `LOAD DATA` as well as by INSERT.
 
-use harness::{House, Run};
+use harness::{House, MariaDb, Run};
 use layout::Tree;
 
 use crate::cells::Cells;
 use crate::hours::publish;
-use crate::mariadb::MariaDb;
 use crate::target::Target;
 
 /// Rows whose texts are made of what ends, encloses or escapes texts, and whose numbers are any.

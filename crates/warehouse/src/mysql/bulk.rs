@@ -8,22 +8,21 @@ use std::io::{self, BufReader};
 use std::os::fd::AsRawFd as _;
 use std::thread;
 
-use super::client::Client;
+use super::client::{Client, Refused};
 use super::inserts;
-use super::quoted;
 use crate::session::Session;
 
-/// Inserts the rows of the query `select` into `columns` of a table, inside the transaction; returns how many.
-pub(crate) fn insert(
+/// Inserts the rows of the query `select` into `columns` of `table`, both in the server's SQL, inside the transaction;
+/// returns how many.
+pub(super) fn insert(
     client: &Client,
     session: &Session,
     table: &str,
-    columns: &[&str],
+    columns: &[String],
     select: &str,
 ) -> anyhow::Result<u64> {
-    let table = quoted(table);
-    let columns = columns.iter().map(|name| quoted(name)).collect::<Vec<_>>().join(", ");
-    if client.is_on("local_infile")? {
+    let columns = columns.join(", ");
+    if client.is_on("local_infile").map_err(|error| session.explain(&error.to_string()))? {
         let load = format!(
             "LOAD DATA LOCAL INFILE 'rows' INTO TABLE {table} CHARACTER SET utf8mb4 FIELDS TERMINATED BY ',' \
              OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\\n' ({columns})"
@@ -40,7 +39,7 @@ pub(crate) fn insert(
 fn stream(
     session: &Session,
     select: &str,
-    consume: impl FnOnce(io::PipeReader) -> anyhow::Result<u64> + Send,
+    consume: impl FnOnce(io::PipeReader) -> Result<u64, Refused> + Send,
 ) -> anyhow::Result<u64> {
     let (reader, writer) = io::pipe()?;
     let copy = format!(
@@ -56,7 +55,8 @@ fn stream(
         let consumed = consumer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (consumed, written) {
             // Who reads no further makes DuckDB fail, too: the first cause is the one to tell.
-            (Err(error), _) | (Ok(_), Err(error)) => Err(error),
+            (Err(error), _) => Err(session.explain(&error.to_string())),
+            (Ok(_), Err(error)) => Err(error),
             (Ok(rows), Ok(written)) if rows != written => {
                 anyhow::bail!("{} written, {} inserted", cli::count(written, "row"), rows)
             }

@@ -2,6 +2,8 @@
 
 use std::io::BufRead;
 
+use super::client::Refused;
+
 /// How long a statement becomes before the next one begins. Servers take one of 1 MiB at least, the oldest of them; what
 /// a longer row needs is the server's to say.
 const LONG: usize = 512 << 10;
@@ -10,12 +12,12 @@ const LONG: usize = 512 << 10;
 pub(super) fn send(
     mut csv: impl BufRead,
     head: &str,
-    mut run: impl FnMut(&str) -> anyhow::Result<u64>,
-) -> anyhow::Result<u64> {
+    mut run: impl FnMut(&str) -> Result<u64, Refused>,
+) -> Result<u64, Refused> {
     let mut rows = 0;
     let mut statement = Statement::new(head);
     loop {
-        let piece = csv.fill_buf()?;
+        let piece = csv.fill_buf().map_err(|error| Refused::because(&error))?;
         if piece.is_empty() {
             break;
         }
@@ -69,9 +71,11 @@ impl Statement {
         self.place == Place::RowStart && self.text.len() >= LONG
     }
 
-    fn text(&self) -> anyhow::Result<&str> {
-        anyhow::ensure!(self.place == Place::RowStart, "DuckDB's rows end in the middle of one");
-        Ok(std::str::from_utf8(&self.text)?)
+    fn text(&self) -> Result<&str, Refused> {
+        if self.place != Place::RowStart {
+            return Err(Refused::because(&"DuckDB's rows end in the middle of one"));
+        }
+        std::str::from_utf8(&self.text).map_err(|error| Refused::because(&error))
     }
 
     fn push(&mut self, byte: u8) {

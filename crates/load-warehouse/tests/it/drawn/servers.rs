@@ -6,7 +6,8 @@ use crate::target::Target;
 pub(crate) fn kill_server(target: &Target) {
     match target {
         Target::MariaDb { server, .. } => server.stop(),
-        Target::File => {}
+        Target::Postgres { server, .. } => server.stop(),
+        Target::File | Target::Sqlite => {}
     }
 }
 
@@ -14,7 +15,8 @@ pub(crate) fn kill_server(target: &Target) {
 pub(crate) fn restart_server(target: &Target) {
     match target {
         Target::MariaDb { server, .. } => server.restart(),
-        Target::File => {}
+        Target::Postgres { server, .. } => server.restart(),
+        Target::File | Target::Sqlite => {}
     }
 }
 
@@ -22,6 +24,7 @@ pub(crate) fn restart_server(target: &Target) {
 pub(crate) fn kill_connections(target: &Target) {
     match target {
         Target::MariaDb { server, .. } => server.kill_connections(),
-        Target::File => {}
+        Target::Postgres { server, .. } => server.kill_connections(),
+        Target::File | Target::Sqlite => {}
     }
 }

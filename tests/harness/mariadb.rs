@@ -7,17 +7,14 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use harness::tempfile::TempDir;
-use harness::{Network, within};
-
-pub(crate) const USER: &str = "loader";
-/// With every character that some quoting could trip over.
-pub(crate) const PASSWORD: &str = "s3cr\"et'pass\\w ord;=";
+use crate::tempfile::TempDir;
+use crate::warehouse::{PASSWORD, USER};
+use crate::{Network, within};
 
 /// A running server.
-pub(crate) struct MariaDb {
+pub struct MariaDb {
     folder: TempDir,
-    pub(crate) port: u16,
+    pub port: u16,
     /// The network namespace that it runs in, if it is not the usual one.
     space: Option<String>,
     /// A shell that ends the server when its standard input closes: also when the tests are killed.
@@ -26,23 +23,23 @@ pub(crate) struct MariaDb {
 
 impl MariaDb {
     /// The server that the tests share, or none, which is said.
-    pub(crate) fn shared(test: &str) -> Option<&'static Self> {
+    pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<MariaDb> = OnceLock::new();
         missing(test).is_none().then(|| SHARED.get_or_init(|| Self::start(None)))
     }
 
     /// A server of a test's own, or none, which is said.
-    pub(crate) fn own(test: &str) -> Option<Self> {
+    pub fn own(test: &str) -> Option<Self> {
         missing(test).is_none().then(|| Self::start(None))
     }
 
     /// A server of a test's own in a network of its own, or none, which is said.
-    pub(crate) fn within(test: &str, network: &Network) -> Option<Self> {
+    pub fn within(test: &str, network: &Network) -> Option<Self> {
         missing(test).is_none().then(|| Self::start(Some(network.server())))
     }
 
     /// A server of a test's own that lives as long as the tests do.
-    pub(crate) fn kept(test: &str) -> Option<&'static Self> {
+    pub fn kept(test: &str) -> Option<&'static Self> {
         Self::own(test).map(|server| &*Box::leak(Box::new(server)))
     }
 
@@ -110,7 +107,7 @@ impl MariaDb {
 
     /// What the server's own client prints: the cells of each row.
     #[track_caller]
-    pub(crate) fn sql(&self, sql: &str) -> Vec<Vec<String>> {
+    pub fn sql(&self, sql: &str) -> Vec<Vec<String>> {
         let output = self.client().args(["-e", sql]).output().unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
@@ -118,12 +115,12 @@ impl MariaDb {
     }
 
     /// Has the server's own client run `sql` on the side.
-    pub(crate) fn start_sql(&self, sql: &str) -> Child {
+    pub fn start_sql(&self, sql: &str) -> Child {
         self.client().args(["-e", sql]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// A database that no other test uses.
-    pub(crate) fn database(&self) -> String {
+    pub fn database(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("warehouse_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.sql(&format!("CREATE DATABASE {name}"));
@@ -131,20 +128,20 @@ impl MariaDb {
     }
 
     /// Kills the server with -9.
-    pub(crate) fn stop(&self) {
+    pub fn stop(&self) {
         let mut guard = self.guard.lock().unwrap();
         drop(guard.stdin.take());
         guard.wait().unwrap();
     }
 
     /// Starts it again, on the same data.
-    pub(crate) fn restart(&self) {
+    pub fn restart(&self) {
         *self.guard.lock().unwrap() = Self::launch(self.folder.path(), self.port, self.space.as_deref());
         self.wait_until_ready();
     }
 
     /// Ends all connections of [`USER`], as an administrator can.
-    pub(crate) fn kill_connections(&self) {
+    pub fn kill_connections(&self) {
         for id in self.sql(&format!("SELECT id FROM information_schema.processlist WHERE user = '{USER}'")).concat() {
             // One that has ended by itself cannot be ended.
             let _ = self.client().args(["-e", &format!("KILL {id}")]).output().unwrap();
@@ -167,13 +164,11 @@ fn server_program() -> Option<PathBuf> {
 
 /// Says that a test is left out, and why, if something is missing that it needs.
 fn missing(test: &str) -> Option<()> {
-    let why = if server_program().is_none() {
-        "mariadbd is not installed (apt-get install mariadb-server)"
-    } else if std::env::var_os("DUCKDB_EXTENSION_DIR").is_none() {
-        "DUCKDB_EXTENSION_DIR does not name the folder of mysql_scanner.duckdb_extension"
-    } else {
-        return None;
-    };
-    harness::left_out(&format!("{test} on MariaDB, because {why}"));
-    Some(())
+    let is_missing = server_program().is_none();
+    if is_missing {
+        crate::left_out(&format!(
+            "{test} on MariaDB, because mariadbd is not installed (apt-get install mariadb-server)"
+        ));
+    }
+    is_missing.then_some(())
 }
