@@ -75,10 +75,11 @@ impl Postgres {
         let mut all = vec![
             ("application_name", "load-warehouse".to_owned()),
             ("connect_timeout", connect.to_string()),
-            ("tcp_user_timeout", session.limit().as_millis().to_string()),
-            ("keepalives_idle", "30".to_owned()),
-            ("keepalives_interval", "10".to_owned()),
-            ("keepalives_count", "6".to_owned()),
+            // A server that is cut off is given up after half a minute.
+            ("tcp_user_timeout", "30000".to_owned()),
+            ("keepalives_idle", "15".to_owned()),
+            ("keepalives_interval", "5".to_owned()),
+            ("keepalives_count", "3".to_owned()),
         ];
         if let Some(mode) = &self.server.ssl_mode {
             let mode = match mode.as_str() {
@@ -97,12 +98,15 @@ impl Postgres {
         all.join(" ")
     }
 
-    /// An end to waiting: for a statement, for a lock, and of the server for a client that is gone without a word.
+    /// An end to waiting: for a statement, for a lock, and of the server for a client that is gone without a word, which
+    /// holds its locks until the server notices.
     fn settings(session: &Session) -> String {
         let limit = session.limit().as_millis();
         format!(
             "SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = '10s'; \
-             SET LOCAL idle_in_transaction_session_timeout = {limit}"
+             SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL tcp_user_timeout = '30s'; \
+             SET LOCAL tcp_keepalives_idle = 15; SET LOCAL tcp_keepalives_interval = 5; \
+             SET LOCAL tcp_keepalives_count = 3"
         )
     }
 
