@@ -221,6 +221,10 @@ impl Kind for MySql {
         self.define(session, &format!("ALTER TABLE {} {}", self.table(table.as_str()), columns.join(", ")))
     }
 
+    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
+        format!("ALTER TABLE {} MODIFY COLUMN {} {}", self.table(table), self.column(column), self.type_name(kind))
+    }
+
     fn begin(&self, session: &Session) -> anyhow::Result<()> {
         self.change(session, &Self::settings(session))?;
         self.change(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")
