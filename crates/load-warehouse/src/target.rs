@@ -44,7 +44,9 @@ pub(crate) fn lay_out(
         anyhow::bail!("the table {dataset} has no column {lacks}: it is not one of ours; rename it");
     }
     if has_id && !key.is_empty() {
-        anyhow::bail!("the table {dataset} has an id, so it was made without --key: leave --key out, or rename the table");
+        anyhow::bail!(
+            "the table {dataset} has an id, so it was made without --key: leave --key out, or rename the table"
+        );
     }
     let mut missing = Vec::new();
     for column in schema {

@@ -139,26 +139,22 @@ fn differences(
     Ok(different)
 }
 
-fn comparison(
-    warehouse: &Warehouse,
-    dataset: &Name,
-    target: &Target,
-    schema: &Schema,
-    windows: &[Window],
-) -> String {
+fn comparison(warehouse: &Warehouse, dataset: &Name, target: &Target, schema: &Schema, windows: &[Window]) -> String {
     let start = Column { name: "window_start".to_owned(), kind: ColumnType::Timestamp };
     let columns: Vec<_> = [start].into_iter().chain(target.columns.iter().cloned()).collect();
     let stored = warehouse.stored(dataset, &columns, &hours(windows));
     let read = format!("SELECT window_start{} FROM {}", as_stored(target, schema), rows(schema, windows));
     let names: Vec<_> = target.columns.iter().map(|column| identifier(&column.name)).collect();
     let sums: String = names.iter().map(|name| format!(", sum(hash({name})) AS {name}")).collect();
-    let whole = format!(", sum(hash(ROW(0{}))) AS id", names.iter().map(|name| format!(", {name}")).collect::<String>());
+    let whole =
+        format!(", sum(hash(ROW(0{}))) AS id", names.iter().map(|name| format!(", {name}")).collect::<String>());
     let sums = format!("SELECT window_start, count(*) AS file_index{sums}{whole}");
     let differs = |name: &String, says: &str| {
         format!("CASE WHEN held.{name} IS DISTINCT FROM made.{name} THEN {} END", engine::literal(says))
     };
     let one_by_one = target.columns.iter().zip(&names).map(|(column, name)| differs(name, &column.name));
-    let says: Vec<_> = [differs(&"file_index".to_owned(), "its number of rows")].into_iter().chain(one_by_one).collect();
+    let says: Vec<_> =
+        [differs(&"file_index".to_owned(), "its number of rows")].into_iter().chain(one_by_one).collect();
     format!(
         "WITH made AS ({sums} FROM ({read}) GROUP BY window_start), held AS ({sums} FROM ({stored}) GROUP BY window_start) \
          SELECT epoch_us(window_start), coalesce(nullif(concat_ws(', ', {}), ''), 'which values belong to one row') \

@@ -99,12 +99,7 @@ pub(crate) trait Kind: fmt::Debug {
 
     /// The statement by which whoever owns a table gives a column another type.
     fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
-        format!(
-            "ALTER TABLE {} ALTER COLUMN {} TYPE {}",
-            self.table(table),
-            self.column(column),
-            self.type_name(kind)
-        )
+        format!("ALTER TABLE {} ALTER COLUMN {} TYPE {}", self.table(table), self.column(column), self.type_name(kind))
     }
 
     /// The rows of a table that `condition` picks, as a query of DuckDB that yields each value of `columns` exactly as it is.

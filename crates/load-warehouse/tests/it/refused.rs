@@ -117,7 +117,11 @@ fn a_table_of_somebody_else_is_left_alone() {
     on_each("a foreign table", |house, target| {
         publish(house, "load_log", "2025-09-02T10", "a", "SELECT 1 AS n");
         let run = target.run(house, "load_log").expect(3);
-        assert!(run.stderr.contains("the warehouse has a table load_log for itself: give the data set another name"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("the warehouse has a table load_log for itself: give the data set another name"),
+            "{}",
+            run.stderr
+        );
     });
 }
 
@@ -143,7 +147,7 @@ fn what_the_environment_names_is_not_asked_for() {
     let mut program = harness::program("load-warehouse");
     program.env("DATA_DIR", "/nowhere").env("DUCKDB_EXTENSION_DIR", "/nowhere");
     let run = harness::Run::of(&mut program).expect(2);
-    assert!(run.stderr.contains("Usage: load-warehouse <DATASET|--all>\n"), "{}", run.stderr);
+    assert!(run.stderr.contains("Usage: load-warehouse <DATASET>...\n"), "{}", run.stderr);
     let run = harness::Run::of(program.arg("readings")).expect(1);
     assert!(run.stderr.contains("/nowhere: there is no such data directory"), "{}", run.stderr);
 }
