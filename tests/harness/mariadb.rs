@@ -14,6 +14,7 @@ use crate::warehouse::{PASSWORD, USER, extension_is_missing};
 pub struct MariaDb {
     folder: TempDir,
     pub port: u16,
+    options: Vec<String>,
     /// A shell that ends the server when its standard input closes: also when the tests are killed.
     guard: Child,
 }
@@ -22,15 +23,20 @@ impl MariaDb {
     /// The server that the tests share, or none, which is said.
     pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<MariaDb> = OnceLock::new();
-        missing(test).is_none().then(|| SHARED.get_or_init(Self::start))
+        missing(test).is_none().then(|| SHARED.get_or_init(|| Self::start(&[])))
     }
 
     /// A server of a test's own, or none, which is said.
     pub fn own(test: &str) -> Option<Self> {
-        missing(test).is_none().then(Self::start)
+        Self::own_with(test, &[])
     }
 
-    fn start() -> Self {
+    /// A server of a test's own, with options of its own, or none, which is said.
+    pub fn own_with(test: &str, options: &[&str]) -> Option<Self> {
+        missing(test).is_none().then(|| Self::start(options))
+    }
+
+    fn start(options: &[&str]) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         let install = Command::new("mariadb-install-db")
@@ -40,15 +46,16 @@ impl MariaDb {
             .unwrap();
         assert!(install.status.success(), "{}", String::from_utf8_lossy(&install.stdout));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let guard = Self::launch(folder.path(), port);
-        let server = Self { folder, port, guard };
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let guard = Self::launch(folder.path(), port, &options);
+        let server = Self { folder, port, options, guard };
         server.wait_until_ready();
         let password = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
         server.sql(&format!("CREATE USER '{USER}'@'%' IDENTIFIED BY '{password}'; GRANT ALL ON *.* TO '{USER}'@'%'"));
         server
     }
 
-    fn launch(folder: &Path, port: u16) -> Child {
+    fn launch(folder: &Path, port: u16, options: &[String]) -> Child {
         let user = Command::new("id").arg("-un").output().unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
         Command::new("sh")
@@ -60,6 +67,7 @@ impl MariaDb {
             .arg(format!("--pid-file={}", folder.join("pid").display()))
             .args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--skip-networking=0"])
             .args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"])
+            .args(options)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
@@ -106,6 +114,11 @@ impl MariaDb {
         name
     }
 
+    /// The folder of its socket, and of its data in `data`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Stops the server dead.
     pub fn stop(&mut self) {
         drop(self.guard.stdin.take());
@@ -114,7 +127,7 @@ impl MariaDb {
 
     /// Starts it again, on the same data.
     pub fn restart(&mut self) {
-        self.guard = Self::launch(self.folder.path(), self.port);
+        self.guard = Self::launch(self.folder.path(), self.port, &self.options);
         self.wait_until_ready();
     }
 }

@@ -67,6 +67,7 @@ impl ColumnType {
     }
 
     /// A type for a column that is to hold values of both types.
+    #[must_use]
     pub fn with(self, other: Self) -> Self {
         let is_number = |kind| matches!(kind, Self::Integer | Self::BigInt | Self::Double | Self::Decimal { .. });
         match () {

@@ -68,7 +68,7 @@ impl MySql {
     /// Strict, and with an end to waiting: by default DDL waits for a day for somebody's open transaction, and the server
     /// for eight hours for a client that is gone without a word.
     fn settings(session: &Session) -> String {
-        let gone = session.limit().as_secs() + 60;
+        let gone = session.limit().as_secs().max(10);
         format!(
             "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10, lock_wait_timeout = 10, \
              wait_timeout = {gone}"

@@ -42,7 +42,7 @@ impl Sqlite {
         Self { path, extensions: args.extension_folder() }
     }
 
-    /// Never READ_ONLY: what a load that was killed has left half done is undone by the next who opens the file, who must
+    /// Never read-only: what a load that was killed has left half done is undone by the next who opens the file, who must
     /// be able to write.
     fn open(&self, session: &Session) -> anyhow::Result<()> {
         let (path, patience) = (literal(&self.path.to_string_lossy()), PATIENCE.as_millis());

@@ -141,8 +141,7 @@ impl Warehouse {
     /// something, and otherwise leaves no trace.
     pub fn transaction<T>(&self, work: impl FnOnce() -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
         self.kind.refresh(&self.session)?;
-        self.session.begin()?;
-        match self.kind.begin(&self.session).and_then(|()| work()) {
+        match self.begin().and_then(|()| work()) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
                 self.session.end("COMMIT").map_err(|error| error.context(Unanswered))?;
@@ -159,6 +158,16 @@ impl Warehouse {
                 Err(error)
             }
         }
+    }
+
+    /// Begins a transaction with the lock that every load takes first.
+    fn begin(&self) -> anyhow::Result<()> {
+        patiently(*self.args.wait, || {
+            self.session.begin()?;
+            self.kind.begin(&self.session).inspect_err(|_| {
+                let _ = self.session.end("ROLLBACK");
+            })
+        })
     }
 
     /// The first id that no row of the data set has, or ever had as far as the load log knows.
@@ -275,25 +284,28 @@ fn attach(
     session: &SessionArgs,
     access: Access,
 ) -> anyhow::Result<Option<Session>> {
-    let end = Instant::now() + *args.wait;
+    patiently(*args.wait, || {
+        let session = Session::open(session, *args.timeout, kind.place(), kind.secrets())?;
+        Ok(kind.attach(&session, access)?.then_some(session))
+    })
+}
+
+/// Does `work`, again and again for as long as `wait` while it fails for a reason that passes.
+fn patiently<T>(wait: Duration, work: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let end = Instant::now() + wait;
+    let is_passing = |error: &anyhow::Error| error.chain().any(<dyn std::error::Error>::is::<TryAgain>);
     let mut is_first = true;
     loop {
-        let attached = Session::open(session, *args.timeout, kind.place(), kind.secrets())
-            .and_then(|session| Ok(kind.attach(&session, access)?.then_some(session)));
-        match attached {
+        match work() {
             Err(error) if is_passing(&error) && Instant::now() + PAUSE <= end => {
                 if std::mem::take(&mut is_first) {
-                    log::info!("{error:#}; trying again for {}", args.wait);
+                    log::info!("{error:#}; trying again for {}", humantime::format_duration(wait));
                 }
                 thread::sleep(PAUSE);
             }
             done => return done,
         }
     }
-}
-
-fn is_passing(error: &anyhow::Error) -> bool {
-    error.chain().any(<dyn std::error::Error>::is::<TryAgain>)
 }
 
 fn attach_with_log(kind: &dyn Kind, args: &WarehouseArgs, session: &SessionArgs) -> anyhow::Result<Session> {
