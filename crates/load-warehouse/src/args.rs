@@ -24,7 +24,7 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with_all = ["dry_run", "head"])]
     pub(crate) verify: bool,
 
-    /// Give tables that are made now no id of their own, but these columns as primary key; they may include window_start
+    /// Give tables that are made now no id of their own, but these columns as primary key; they may include `window_start`
     #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
     pub(crate) key: Vec<String>,
 

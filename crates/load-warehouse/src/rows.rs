@@ -12,7 +12,7 @@ use crate::target::Target;
 /// told apart.
 pub(crate) fn rows(schema: &Schema, windows: &[Window]) -> String {
     let starts = list(windows.iter().map(|window| window.hour.start_micros().to_string()));
-    let columns: String = schema.iter().map(|column| format!(", {}", identifier(&column.name))).collect();
+    let columns = each(schema, |column| format!(", {}", identifier(&column.name)));
     let files = read_parquet(windows.iter().map(|window| window.path.as_path()));
     format!(
         "(SELECT make_timestamp(([{starts}]::BIGINT[])[file_index::BIGINT + 1]) AS window_start, file_index, \
@@ -54,11 +54,16 @@ pub(crate) fn as_stored(target: &Target, schema: &Schema) -> String {
         let value = if is_there { &name } else { "NULL" };
         format!(", CAST({value} AS {kind}) AS {name}")
     };
-    target.columns.iter().map(as_stored).collect()
+    each(&target.columns, as_stored)
 }
 
 fn values(warehouse: &Warehouse, schema: &Schema) -> String {
-    schema.iter().map(|column| format!(", {}", warehouse.value(column))).collect()
+    each(schema, |column| format!(", {}", warehouse.value(column)))
+}
+
+/// The pieces of SQL for each of some items, one behind the other.
+pub(crate) fn each<'i, T: 'i>(items: impl IntoIterator<Item = &'i T>, piece: impl Fn(&'i T) -> String) -> String {
+    items.into_iter().map(piece).collect::<Vec<_>>().concat()
 }
 
 fn list(values: impl Iterator<Item = String>) -> String {

@@ -10,7 +10,7 @@ use layout::{Hour, Name};
 use warehouse::{Column, ColumnType, Warehouse};
 
 use crate::plan::Window;
-use crate::rows::{as_stored, hours, rows};
+use crate::rows::{as_stored, each, hours, rows};
 use crate::schema::Schema;
 use crate::target::Target;
 
@@ -53,8 +53,8 @@ fn own() -> [Column; 2] {
 /// The rows that are in the table and in the files. `file_index`, a name that no column has, numbers those that are alike.
 fn both(target: &Target, schema: &Schema, windows: &[Window]) -> String {
     let names: Vec<_> = target.columns.iter().map(|column| identifier(&column.name)).collect();
-    let alike: String = names.iter().map(|name| format!(", {name}")).collect();
-    let same: String = names.iter().map(|name| format!(" AND old.{name} IS NOT DISTINCT FROM new.{name}")).collect();
+    let alike = each(&names, |name| format!(", {name}"));
+    let same = each(&names, |name| format!(" AND old.{name} IS NOT DISTINCT FROM new.{name}"));
     format!(
         "WITH old AS (SELECT *, row_number() OVER (PARTITION BY window_start{alike} ORDER BY id) AS file_index FROM stored), \
          typed AS (SELECT window_start, file_row_number{} FROM {}), \

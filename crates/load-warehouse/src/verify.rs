@@ -16,7 +16,7 @@ use warehouse::{Column, ColumnType, LoggedWindow, Warehouse};
 
 use crate::args::Args;
 use crate::plan::{Window, batches, plan};
-use crate::rows::{as_stored, hours, rows};
+use crate::rows::{as_stored, each, hours, rows};
 use crate::schema::{Schema, schemas};
 use crate::table::is_unchanged;
 use crate::target::{Target, look};
@@ -145,9 +145,8 @@ fn comparison(warehouse: &Warehouse, dataset: &Name, target: &Target, schema: &S
     let stored = warehouse.stored(dataset, &columns, &hours(windows));
     let read = format!("SELECT window_start{} FROM {}", as_stored(target, schema), rows(schema, windows));
     let names: Vec<_> = target.columns.iter().map(|column| identifier(&column.name)).collect();
-    let sums: String = names.iter().map(|name| format!(", sum(hash({name})) AS {name}")).collect();
-    let whole =
-        format!(", sum(hash(ROW(0{}))) AS id", names.iter().map(|name| format!(", {name}")).collect::<String>());
+    let sums = each(&names, |name| format!(", sum(hash({name})) AS {name}"));
+    let whole = format!(", sum(hash(ROW(0{}))) AS id", each(&names, |name| format!(", {name}")));
     let sums = format!("SELECT window_start, count(*) AS file_index{sums}{whole}");
     let differs = |name: &String, says: &str| {
         format!("CASE WHEN held.{name} IS DISTINCT FROM made.{name} THEN {} END", engine::literal(says))

@@ -65,6 +65,12 @@ impl MySql {
         sql + ")"
     }
 
+    /// MariaDB denies access, without saying why, where it wants an encrypted connection and does not get one.
+    fn unencrypted(&self) -> &'static str {
+        let is_disabled = self.server.ssl_mode.as_deref() == Some("disabled");
+        if is_disabled { " without encryption, which it may want: see DB_SSL_MODE" } else { "" }
+    }
+
     /// Strict, and with an end to waiting: by default DDL waits for a day for somebody's open transaction, and the server
     /// for eight hours for a client that is gone without a word.
     fn settings(session: &Session) -> String {
@@ -105,7 +111,7 @@ impl Kind for MySql {
         };
         session
             .run(&format!("ATTACH '' AS warehouse (TYPE mysql, SECRET warehouse_server{mode})"))
-            .with_context(|| format!("{}: cannot connect", self.server))?;
+            .with_context(|| format!("{}: cannot connect{}", self.server, self.unencrypted()))?;
         Ok(true)
     }
 

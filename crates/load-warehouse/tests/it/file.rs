@@ -104,10 +104,6 @@ fn a_file_elsewhere_is_made_and_loaded() {
         program.args(["readings", "--target", kind, "--verify", "--format", "csv"]).env("DB_FILE", &path);
         assert!(Run::of(&mut program).expect(0).stdout.ends_with("readings,2025-09-02T10,2,2,ok\n"));
         assert_eq!(house.files().len(), 1, "{:?}", house.files());
-        let mut program = house.program("housekeep");
-        program.args(["status", "--target", kind, "--format", "ndjson", "--file"]).arg(&path);
-        let status = Run::of(&mut program).expect(0).stdout;
-        assert!(status.contains(r#""unloaded_hours":0"#), "{status}");
     }
 }
 
