@@ -15,6 +15,7 @@ use crate::{Network, within};
 pub struct MariaDb {
     folder: TempDir,
     pub port: u16,
+    options: Vec<String>,
     /// The network namespace that it runs in, if it is not the usual one.
     space: Option<String>,
     /// A shell that ends the server when its standard input closes: also when the tests are killed.
@@ -25,17 +26,22 @@ impl MariaDb {
     /// The server that the tests share, or none, which is said.
     pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<MariaDb> = OnceLock::new();
-        missing(test).is_none().then(|| SHARED.get_or_init(|| Self::start(None)))
+        missing(test).is_none().then(|| SHARED.get_or_init(|| Self::start(&[], None)))
     }
 
     /// A server of a test's own, or none, which is said.
     pub fn own(test: &str) -> Option<Self> {
-        missing(test).is_none().then(|| Self::start(None))
+        Self::own_with(test, &[])
+    }
+
+    /// A server of a test's own, with options of its own, or none, which is said.
+    pub fn own_with(test: &str, options: &[&str]) -> Option<Self> {
+        missing(test).is_none().then(|| Self::start(options, None))
     }
 
     /// A server of a test's own in a network of its own, or none, which is said.
     pub fn within(test: &str, network: &Network) -> Option<Self> {
-        missing(test).is_none().then(|| Self::start(Some(network.server())))
+        missing(test).is_none().then(|| Self::start(&[], Some(network.server())))
     }
 
     /// A server of a test's own that lives as long as the tests do.
@@ -43,7 +49,7 @@ impl MariaDb {
         Self::own(test).map(|server| &*Box::leak(Box::new(server)))
     }
 
-    fn start(space: Option<String>) -> Self {
+    fn start(options: &[&str], space: Option<String>) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         let install = Command::new("mariadb-install-db")
@@ -53,15 +59,16 @@ impl MariaDb {
             .unwrap();
         assert!(install.status.success(), "{}", String::from_utf8_lossy(&install.stdout));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let guard = Self::launch(folder.path(), port, space.as_deref());
-        let server = Self { folder, port, space, guard: Mutex::new(guard) };
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let guard = Mutex::new(Self::launch(folder.path(), port, &options, space.as_deref()));
+        let server = Self { folder, port, options, space, guard };
         server.wait_until_ready();
         let password = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
         server.sql(&format!("CREATE USER '{USER}'@'%' IDENTIFIED BY '{password}'; GRANT ALL ON *.* TO '{USER}'@'%'"));
         server
     }
 
-    fn launch(folder: &Path, port: u16, space: Option<&str>) -> Child {
+    fn launch(folder: &Path, port: u16, options: &[String], space: Option<&str>) -> Child {
         let user = Command::new("id").arg("-un").output().unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
         let mut server = Command::new(server_program().unwrap());
@@ -73,7 +80,8 @@ impl MariaDb {
             .arg(format!("--pid-file={}", folder.join("pid").display()))
             .arg(format!("--port={port}"))
             .arg(format!("--bind-address={}", space.map_or("127.0.0.1", |_| Network::SERVER)))
-            .args(["--skip-networking=0", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"]);
+            .args(["--skip-networking=0", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"])
+            .args(options);
         if let Some(space) = space {
             server = within(space, &server);
         }
@@ -127,6 +135,11 @@ impl MariaDb {
         name
     }
 
+    /// The folder of its socket, and of its data in `data`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     /// Kills the server with -9.
     pub fn stop(&self) {
         let mut guard = self.guard.lock().unwrap();
@@ -136,7 +149,7 @@ impl MariaDb {
 
     /// Starts it again, on the same data.
     pub fn restart(&self) {
-        *self.guard.lock().unwrap() = Self::launch(self.folder.path(), self.port, self.space.as_deref());
+        *self.guard.lock().unwrap() = Self::launch(self.folder.path(), self.port, &self.options, self.space.as_deref());
         self.wait_until_ready();
     }
 

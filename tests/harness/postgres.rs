@@ -1,7 +1,7 @@
 //! A real PostgreSQL server of the tests' own: its own folder, socket and loopback port, gone when the tests end.
 
 use std::net::TcpListener;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -80,6 +80,10 @@ impl Postgres {
         let rules = folder.path().join("data/pg_hba.conf");
         std::fs::write(&rules, std::fs::read_to_string(&rules).unwrap() + "host all all samenet scram-sha-256\n")
             .unwrap();
+        crate::certificate(folder.path());
+        let key = folder.path().join("key.pem");
+        let owner = folder.path().join("data").metadata().unwrap();
+        std::os::unix::fs::chown(&key, Some(owner.uid()), Some(owner.gid())).unwrap();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let options: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let guard = Mutex::new(Self::launch(folder.path(), port, &options, space.as_deref()));
@@ -154,7 +158,7 @@ impl Postgres {
         name
     }
 
-    /// The folder of its socket, and of its data in `data`.
+    /// The folder of its socket, of its certificate `cert.pem`, and of its data in `data`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }

@@ -31,7 +31,7 @@ pub struct WarehouseArgs {
     #[arg(long, value_enum, default_value_t = Target::Duckdb, value_name = "KIND")]
     pub target: Target,
 
-    /// The file of a DuckDB or SQLite warehouse [env: DB_FILE] [default: warehouse.duckdb or .sqlite in the data directory]
+    /// The file of a DuckDB or SQLite warehouse, else in `DB_FILE` [default: warehouse.duckdb or .sqlite in the data directory]
     // By clap's `env`, every usage line would name the flags as if they had to be given.
     #[arg(long, value_name = "PATH")]
     pub file: Option<PathBuf>,

@@ -97,6 +97,22 @@ pub(crate) trait Kind: fmt::Debug {
     /// Adds columns to a table. Outside of a transaction.
     fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()>;
 
+    /// The statement by which whoever owns a table gives a column another type.
+    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
+        format!("ALTER TABLE {} ALTER COLUMN {} TYPE {}", self.table(table), self.column(column), self.type_name(kind))
+    }
+
+    /// The rows of a table that `condition` picks, as a query of DuckDB that yields each value of `columns` exactly as it is.
+    fn stored(&self, table: &str, columns: &[Column], condition: &str) -> String {
+        let read = |column: &Column| {
+            let name = self.column(&column.name);
+            if column.kind == ColumnType::Text { format!("{} AS {name}", self.text(&name)) } else { name }
+        };
+        let list: Vec<_> = columns.iter().map(read).collect();
+        let select = format!("SELECT {} FROM {} WHERE {condition}", list.join(", "), self.table(table));
+        format!("SELECT {} FROM {}", casts(columns), self.source(&select))
+    }
+
     /// Prepares the transaction that has just begun, and keeps other loads out until it ends.
     fn begin(&self, session: &Session) -> anyhow::Result<()>;
 
@@ -158,4 +174,13 @@ pub(crate) fn definitions(kind: &dyn Kind, definition: &Definition<'_>, id: &str
         all.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
     all
+}
+
+/// `columns` as DuckDB's types, whatever they come as.
+pub(crate) fn casts(columns: &[Column]) -> String {
+    let cast = |column: &Column| {
+        let name = identifier(&column.name);
+        format!("CAST({name} AS {}) AS {name}", column.kind)
+    };
+    columns.iter().map(cast).collect::<Vec<_>>().join(", ")
 }

@@ -48,6 +48,12 @@ impl MySql {
         Ok(Self { server, client: Mutex::new(None) })
     }
 
+    /// MariaDB denies access, without saying why, where it wants an encrypted connection and does not get one.
+    fn unencrypted(&self) -> &'static str {
+        let is_disabled = self.server.ssl_mode.as_deref() == Some("disabled");
+        if is_disabled { " without encryption, which it may want: see DB_SSL_MODE" } else { "" }
+    }
+
     fn client(&self) -> anyhow::Result<Arc<Client>> {
         let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
         client.with_context(|| format!("{}: is not attached", self.server))
@@ -64,8 +70,10 @@ impl Kind for MySql {
     }
 
     fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool> {
-        let explain =
-            |error: Refused| session.explain(&error.to_string()).context(format!("{}: cannot connect", self.server));
+        let explain = |error: Refused| {
+            let place = format!("{}: cannot connect{}", self.server, self.unencrypted());
+            session.explain(&error.to_string()).context(place)
+        };
         let client = Arc::new(Client::connect(&self.server, session.limit()).map_err(explain)?);
         if access == Access::Read {
             client.run("SET SESSION TRANSACTION READ ONLY").map_err(explain)?;
@@ -173,6 +181,10 @@ impl Kind for MySql {
             |column: &Column| format!("ADD COLUMN {} {} NULL", self.column(&column.name), self.type_name(column.kind));
         let columns: Vec<_> = columns.iter().map(added).collect();
         self.change(session, &format!("ALTER TABLE {} {}", self.table(table.as_str()), columns.join(", ")))
+    }
+
+    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
+        format!("ALTER TABLE {} MODIFY COLUMN {} {}", self.table(table), self.column(column), self.type_name(kind))
     }
 
     fn begin(&self, session: &Session) -> anyhow::Result<()> {

@@ -234,6 +234,11 @@ impl Kind for Postgres {
         self.define(session, || self.change(session, &sql))
     }
 
+    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
+        let (table, column, kind) = (self.table(table), self.column(column), self.type_name(kind));
+        format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}")
+    }
+
     fn begin(&self, session: &Session) -> anyhow::Result<()> {
         self.change(session, &Self::settings(session))?;
         self.lock(session)

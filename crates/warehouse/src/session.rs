@@ -118,7 +118,7 @@ fn shorten(text: &str) -> String {
         }
         _ => text.to_owned(),
     };
-    let text = text.split("\n\nLINE ").next().unwrap_or(&text);
+    let text = text.split("\nLINE ").next().unwrap_or(&text);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 

@@ -20,7 +20,7 @@ use layout::{Name, Tree};
 use crate::args::WarehouseArgs;
 use crate::column::{Column, ColumnType};
 use crate::extension::{self, Extension};
-use crate::kind::{Access, Definition, Kind, definitions};
+use crate::kind::{Access, Definition, Kind, casts, definitions};
 use crate::session::Session;
 
 const EXTENSION: Extension = Extension { name: "sqlite", file: "sqlite_scanner" };
@@ -42,7 +42,7 @@ impl Sqlite {
         Self { path, extensions: args.extension_folder() }
     }
 
-    /// Never READ_ONLY: what a load that was killed has left half done is undone by the next who opens the file, who must
+    /// Never read-only: what a load that was killed has left half done is undone by the next who opens the file, who must
     /// be able to write.
     fn open(&self, session: &Session) -> anyhow::Result<()> {
         let (path, patience) = (literal(&self.path.to_string_lossy()), PATIENCE.as_millis());
@@ -150,6 +150,17 @@ impl Kind for Sqlite {
             format!("ALTER TABLE {table} ADD COLUMN {} {}", self.column(&column.name), self.type_name(column.kind))
         };
         self.define(session, &columns.iter().map(added).collect::<Vec<_>>().join("; "))
+    }
+
+    fn change_type(&self, table: &str, column: &str, _kind: ColumnType) -> String {
+        // SQLite changes no types: the column is then added anew.
+        let (table, before) = (self.table(table), self.column(&format!("{column}_before")));
+        format!("ALTER TABLE {table} RENAME COLUMN {} TO {before}", self.column(column))
+    }
+
+    fn stored(&self, table: &str, columns: &[Column], condition: &str) -> String {
+        // Not `sqlite_query`, which yields text: SQLite rounds a floating number that becomes text.
+        format!("SELECT {} FROM warehouse.{} WHERE {condition}", casts(columns), identifier(table))
     }
 
     fn begin(&self, session: &Session) -> anyhow::Result<()> {

@@ -70,6 +70,7 @@ const TROUBLES: &[Trouble] = &[
     passing("(error 4031)", CUT),
     passing("(error 1021)", FULL),
     passing("(error 1114)", FULL),
+    passing("(error 1060)", DEFINED),
     passing("(error 1412)", DEFINED),
     passing("Can't connect to", AWAY),
     passing("Lost connection", CUT),
@@ -100,9 +101,11 @@ const TROUBLES: &[Trouble] = &[
     passing("SSL SYSCALL error", CUT),
     passing("could not extend file", FULL),
     passing("tuple concurrently updated", DEFINED),
+    passing("\" already exists", DEFINED),
     passing("pg_type_typname_nsp_index", DEFINED),
     passing("pg_class_relname_nsp_index", DEFINED),
     // SQLite
+    passing("duplicate column name", DEFINED),
     passing("database is locked", BUSY),
     passing("database or disk is full", FULL),
 ];

@@ -1,5 +1,6 @@
 //! A warehouse as a load sees it, whatever its kind.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -15,6 +16,9 @@ use crate::column::{Column, ColumnType};
 use crate::kind::{self, Access, Batch, Definition, Kind};
 use crate::log::{LoadLog, LoggedWindow};
 use crate::session::Session;
+
+/// Rows that one statement removes: its text must not become too long.
+const IDS_AT_ONCE: usize = 5000;
 
 /// How often a warehouse that is away is tried.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -128,27 +132,16 @@ impl Warehouse {
         self.kind.add_columns(&self.session, dataset, columns)
     }
 
-    /// A type as the warehouse writes it.
-    pub fn type_name(&self, kind: ColumnType) -> String {
-        self.kind.type_name(kind)
-    }
-
-    /// A data set's table in the warehouse's own SQL.
-    pub fn table(&self, dataset: &Name) -> String {
-        self.kind.table(dataset.as_str())
-    }
-
-    /// A column in the warehouse's own SQL.
-    pub fn column(&self, name: &str) -> String {
-        self.kind.column(name)
+    /// The statement by which whoever owns the table gives a column a type that holds `kind` as well as what it holds.
+    pub fn change_type(&self, dataset: &Name, column: &Column, kind: ColumnType) -> String {
+        self.kind.change_type(dataset.as_str(), &column.name, column.kind.with(kind))
     }
 
     /// Runs `work` in a transaction, in which no other load changes the warehouse. It is committed if `work` returns
     /// something, and otherwise leaves no trace.
     pub fn transaction<T>(&self, work: impl FnOnce() -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
         self.kind.refresh(&self.session)?;
-        self.session.begin()?;
-        match self.kind.begin(&self.session).and_then(|()| work()) {
+        match self.begin().and_then(|()| work()) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
                 self.kind.end(&self.session, "COMMIT").map_err(|error| error.context(Unanswered))?;
@@ -167,9 +160,19 @@ impl Warehouse {
         }
     }
 
+    /// Begins a transaction with the lock that every load takes first.
+    fn begin(&self) -> anyhow::Result<()> {
+        patiently(*self.args.wait, || {
+            self.session.begin()?;
+            self.kind.begin(&self.session).inspect_err(|_| {
+                let _ = self.kind.end(&self.session, "ROLLBACK");
+            })
+        })
+    }
+
     /// The first id that no row of the data set has, or ever had as far as the load log knows.
     pub fn next_id(&self, dataset: &Name) -> anyhow::Result<i64> {
-        let (table, log) = (self.table(dataset), self.kind.table("load_log"));
+        let (table, log) = (self.kind.table(dataset.as_str()), self.kind.table("load_log"));
         let mut next = 1;
         for select in [
             format!("SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}'"),
@@ -182,10 +185,36 @@ impl Warehouse {
         Ok(next)
     }
 
+    /// How many rows the table has of each hour; of rows that belong to no hour nothing is said.
+    pub fn counts(&self, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, u64>> {
+        let table = self.kind.table(dataset.as_str());
+        let select = format!("SELECT window_start, count(*) AS row_count FROM {table} GROUP BY window_start");
+        let sql = format!("SELECT epoch_us(window_start::TIMESTAMP), row_count::BIGINT FROM {}", self.source(&select));
+        let rows = self.session.rows(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))?;
+        Ok(rows.into_iter().filter_map(|(micros, rows)| Some((Hour::of_micros(micros)?, rows))).collect())
+    }
+
     /// Removes the rows of `hours`.
     pub fn delete(&self, dataset: &Name, hours: &[Hour]) -> anyhow::Result<()> {
-        let table = self.table(dataset);
+        if hours.is_empty() {
+            return Ok(());
+        }
+        let table = self.kind.table(dataset.as_str());
         self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours)))
+    }
+
+    /// Removes the rows with these ids.
+    pub fn delete_rows(&self, dataset: &Name, ids: &[i64]) -> anyhow::Result<()> {
+        let table = self.kind.table(dataset.as_str());
+        ids.chunks(IDS_AT_ONCE).try_for_each(|ids| {
+            let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+            self.change(&format!("DELETE FROM {table} WHERE id IN ({})", ids.join(", ")))
+        })
+    }
+
+    /// The rows of `hours` as a query of DuckDB that yields each value of `columns` exactly as it is stored.
+    pub fn stored(&self, dataset: &Name, columns: &[Column], hours: &[Hour]) -> String {
+        self.kind.stored(dataset.as_str(), columns, &format!("window_start IN ({})", starts(hours)))
     }
 
     /// A column of a data set as an expression that the warehouse can store: what it cannot is an error.
@@ -217,12 +246,19 @@ impl Warehouse {
 
     /// Prints the first rows of a data set's table.
     pub fn print_head(&self, dataset: &Name, rows: u32, out: impl Write, format: cli::Format) -> anyhow::Result<()> {
-        let sql = self.kind.rows(&self.session, dataset.as_str(), &format!("ORDER BY id LIMIT {rows}"))?;
+        let has_id = self.columns(dataset)?.iter().any(|(name, _, _)| name.to_lowercase() == "id");
+        let order = if has_id { "id" } else { "window_start" };
+        let sql = self.kind.rows(&self.session, dataset.as_str(), &format!("ORDER BY {order} LIMIT {rows}"))?;
         let printed = engine::print_query(&self.session.connection, &sql, out, format);
         printed.map_err(|error| match error.downcast_ref::<duckdb::Error>() {
             Some(cause) => self.session.explain(&cause.to_string()),
             None => error,
         })
+    }
+
+    /// Runs statements of DuckDB's own, such as on temporary tables, inside the transaction or not.
+    pub fn run(&self, sql: &str) -> anyhow::Result<()> {
+        self.session.run(sql)
     }
 
     /// The rows of a query of DuckDB's own, which does not concern the warehouse.
@@ -246,25 +282,28 @@ fn attach(
     session: &SessionArgs,
     access: Access,
 ) -> anyhow::Result<Option<Session>> {
-    let end = Instant::now() + *args.wait;
+    patiently(*args.wait, || {
+        let session = Session::open(session, *args.timeout, kind.place(), kind.secrets())?;
+        Ok(kind.attach(&session, access)?.then_some(session))
+    })
+}
+
+/// Does `work`, again and again for as long as `wait` while it fails for a reason that passes.
+fn patiently<T>(wait: Duration, work: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+    let end = Instant::now() + wait;
+    let is_passing = |error: &anyhow::Error| error.chain().any(<dyn std::error::Error>::is::<TryAgain>);
     let mut is_first = true;
     loop {
-        let attached = Session::open(session, *args.timeout, kind.place(), kind.secrets())
-            .and_then(|session| Ok(kind.attach(&session, access)?.then_some(session)));
-        match attached {
+        match work() {
             Err(error) if is_passing(&error) && Instant::now() + PAUSE <= end => {
                 if std::mem::take(&mut is_first) {
-                    log::info!("{error:#}; trying again for {}", args.wait);
+                    log::info!("{error:#}; trying again for {}", humantime::format_duration(wait));
                 }
                 thread::sleep(PAUSE);
             }
             done => return done,
         }
     }
-}
-
-fn is_passing(error: &anyhow::Error) -> bool {
-    error.chain().any(<dyn std::error::Error>::is::<TryAgain>)
 }
 
 fn attach_with_log(kind: &dyn Kind, args: &WarehouseArgs, session: &SessionArgs) -> anyhow::Result<Session> {

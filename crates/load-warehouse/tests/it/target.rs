@@ -61,6 +61,18 @@ impl Target {
         rows.into_iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect()
     }
 
+    /// Changes the warehouse behind the program's back.
+    #[track_caller]
+    pub(crate) fn change(&self, house: &House, sql: &str) {
+        let tree = layout::Tree::new(house.path());
+        match self {
+            Self::File => duckdb::Connection::open(tree.warehouse()).unwrap().execute_batch(sql).unwrap(),
+            Self::Sqlite => rusqlite::Connection::open(tree.sqlite_warehouse()).unwrap().execute_batch(sql).unwrap(),
+            Self::MariaDb { server, database } => drop(server.sql(&format!("USE {database}; {sql}"))),
+            Self::Postgres { server, database } => drop(server.sql(database, sql)),
+        }
+    }
+
     /// The rows of the table `readings`, checked against what their own text says of them.
     #[track_caller]
     pub(crate) fn readings(&self, house: &House) -> Vec<Row> {

@@ -10,8 +10,9 @@ const POINTS: [&str; 5] = ["load.begun", "load.deleted", "load.inserted", "load.
 /// What happens next. Numbers choose among what there is then.
 #[derive(Debug, Clone)]
 pub(crate) enum Step {
-    /// An hour comes, or late data for it, with so many of the columns that were not there from the beginning.
-    Publish { hour: usize, rows: u64, added: usize },
+    /// An hour comes, or late data for it, with so many of the columns that were not there from the beginning. What is
+    /// `late` has rows that were there before.
+    Publish { hour: usize, rows: u64, added: usize, late: bool },
     /// An hour's file is put back as it was at some time.
     Restore { which: u64 },
     /// Retention removes an hour from the tree.
@@ -52,7 +53,8 @@ impl Step {
             1..6 => 1 + random.below(60_u64),
             _ => 4000 + random.below(16_000_u64),
         };
-        Self::Publish { hour: random.below(HOURS.len()), rows, added: random.below(4) }
+        let (hour, added) = (random.below(HOURS.len()), random.below(4));
+        Self::Publish { hour, rows, added, late: random.below(2_u64) == 0 }
     }
 }
 

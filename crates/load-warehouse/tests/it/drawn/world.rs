@@ -19,17 +19,12 @@ const BOUND: Duration = Duration::from_secs(90);
 /// A version of an hour.
 struct Version {
     hour: usize,
+    /// What its values are made of.
+    seed: usize,
     fingerprint: String,
     rows: Vec<Row>,
     /// Its Parquet file.
     bytes: Vec<u8>,
-}
-
-/// Rows of an hour in the warehouse: a version, and the id of its first row.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Placed {
-    version: usize,
-    first: i64,
 }
 
 /// A history in the making.
@@ -42,8 +37,8 @@ pub(crate) struct World<'w> {
     tree: BTreeMap<usize, usize>,
     /// The versions of each hour that the warehouse may hold.
     allowed: BTreeMap<usize, BTreeSet<usize>>,
-    /// What was seen of each hour.
-    placed: BTreeMap<usize, Placed>,
+    /// The rows of each hour that were seen last, with their ids.
+    seen: BTreeMap<usize, BTreeMap<i64, Row>>,
     /// The highest id that was seen.
     highest: i64,
     /// Loads that were run.
@@ -63,7 +58,7 @@ impl<'w> World<'w> {
             versions: Vec::new(),
             tree: BTreeMap::new(),
             allowed: BTreeMap::new(),
-            placed: BTreeMap::new(),
+            seen: BTreeMap::new(),
             highest: 0,
             loads: 0,
             broken: 0,
@@ -72,7 +67,7 @@ impl<'w> World<'w> {
 
     pub(crate) fn step(&mut self, step: &Step) -> Checked {
         match step {
-            Step::Publish { hour, rows, added } => self.publish(*hour, *rows, *added),
+            Step::Publish { hour, rows, added, late } => self.publish(*hour, *rows, *added, *late),
             Step::Restore { which } => self.restore(*which),
             Step::Expire { hour } => self.expire(*hour),
             Step::Load => {
@@ -121,12 +116,15 @@ impl<'w> World<'w> {
         self.check()
     }
 
-    fn publish(&mut self, hour: usize, rows: u64, added: usize) {
+    fn publish(&mut self, hour: usize, rows: u64, added: usize, late: bool) {
         let version = self.versions.len();
-        publish(&self.house, "samples", HOURS[hour], &version.to_string(), &samples(HOURS[hour], version, rows, added));
+        let before = self.tree.get(&hour).filter(|_| late);
+        let seed = before.map_or(version, |before| self.versions[*before].seed);
+        publish(&self.house, "samples", HOURS[hour], &version.to_string(), &samples(HOURS[hour], seed, rows, added));
         let path = self.path(hour);
         self.versions.push(Version {
             hour,
+            seed,
             fingerprint: Commit::read(&path).unwrap().fingerprint.as_str().to_owned(),
             rows: self.cells.of_parquet(&path),
             bytes: std::fs::read(&path).unwrap(),
@@ -196,7 +194,7 @@ impl<'w> World<'w> {
     }
 
     /// Holds the warehouse against what it may hold: what its log names is there, row for row as in the Parquet file,
-    /// and nothing else; what did not change has the ids that it had; what is new has ids above all that were seen.
+    /// and nothing else; rows that did not change have the ids that they had, and new ones ids above all that were seen.
     fn check(&mut self) -> Checked {
         if self.loads == 0 {
             return Ok(());
@@ -212,42 +210,51 @@ impl<'w> World<'w> {
             let version = allowed.filter(|version| self.versions[*version].fingerprint == line[1]).next_back();
             let version = version.ok_or_else(|| format!("{}: a version that is not due is in the log", HOURS[hour]))?;
             let rows = found.remove(&line[0]).unwrap_or_default();
-            self.compare(hour, version, &rows)?;
-            self.allowed.insert(hour, BTreeSet::from([version]));
             highest = rows.last().map_or(highest, |(id, _)| highest.max(*id));
+            self.compare(hour, version, rows)?;
+            self.allowed.insert(hour, BTreeSet::from([version]));
         }
         self.highest = highest;
         if found.is_empty() { Ok(()) } else { Err(format!("rows that the log does not know: {:?}", found.keys())) }
     }
 
-    fn compare(&mut self, hour: usize, version: usize, rows: &[(i64, Row)]) -> Checked {
-        let (name, due) = (HOURS[hour], &self.versions[version].rows);
-        if rows.len() != due.len() {
-            return Err(format!("{name}: {} rows instead of {}", rows.len(), due.len()));
+    fn compare(&mut self, hour: usize, version: usize, rows: Vec<(i64, Row)>) -> Checked {
+        let name = HOURS[hour];
+        let due = counted(&self.versions[version].rows);
+        let found = counted(rows.iter().map(|(_, row)| row));
+        if let Some((row, count)) = found.iter().find(|(row, count)| due.get(*row) != Some(count)) {
+            return Err(format!("{name}: {count} rows {row:?} instead of {:?}", due.get(*row)));
         }
-        for (number, ((_, row), due)) in rows.iter().zip(due).enumerate() {
-            if row != due {
-                return Err(format!("{name}: row {number} is {row:?} instead of {due:?}"));
+        if let Some((row, count)) = due.iter().find(|(row, _)| !found.contains_key(*row)) {
+            return Err(format!("{name}: {count} rows {row:?} are missing"));
+        }
+        let before = self.seen.get(&hour).cloned().unwrap_or_default();
+        let (kept, new): (Vec<_>, Vec<_>) = rows.iter().partition(|(id, _)| before.contains_key(id));
+        if let Some((id, row)) = kept.iter().find(|(id, row)| before[id] != *row) {
+            return Err(format!("{name}: the id {id} was that of {:?}, now of {row:?}", before[id]));
+        }
+        if let Some((id, _)) = new.iter().find(|(id, _)| *id <= self.highest) {
+            return Err(format!("{name}: a new row has the id {id}, although there was {} already", self.highest));
+        }
+        let kept = counted(kept.iter().map(|(_, row)| row));
+        for (row, was) in counted(before.values()) {
+            let stays = was.min(found.get(row).copied().unwrap_or_default());
+            if kept.get(row).copied().unwrap_or_default() != stays {
+                return Err(format!("{name}: a row that did not change has another id: {row:?}"));
             }
         }
-        let Some((first, _)) = rows.first() else {
-            self.placed.remove(&hour);
-            return Ok(());
-        };
-        if rows.iter().zip(*first..).any(|((id, _), due)| *id != due) {
-            return Err(format!("{name}: its ids have gaps"));
-        }
-        let (placed, before) = (Placed { version, first: *first }, self.placed.get(&hour));
-        let is_kept = before.is_some_and(|before| before.version == version);
-        if is_kept && before != Some(&placed) {
-            return Err(format!("{name}: nothing changed but the ids: {before:?}, now {placed:?}"));
-        }
-        if !is_kept && *first <= self.highest {
-            return Err(format!("{name}: ids from {first} on, although there was {} already", self.highest));
-        }
-        self.placed.insert(hour, placed);
+        self.seen.insert(hour, rows.into_iter().collect());
         Ok(())
     }
+}
+
+/// Rows, and how many there are of each.
+fn counted<'r>(rows: impl IntoIterator<Item = &'r Row>) -> BTreeMap<&'r Row, usize> {
+    let mut counts = BTreeMap::new();
+    for row in rows {
+        *counts.entry(row).or_default() += 1;
+    }
+    counts
 }
 
 /// Waits for a load, but not for ever.
