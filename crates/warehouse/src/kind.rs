@@ -36,6 +36,15 @@ pub(crate) struct Batch<'b> {
     pub(crate) select: &'b str,
 }
 
+impl Batch<'_> {
+    /// The statement that puts the rows into the attached warehouse.
+    pub(crate) fn insert(&self) -> String {
+        let columns: Vec<_> = self.columns.iter().map(|name| identifier(name)).collect();
+        let table = identifier(self.table.as_str());
+        format!("INSERT INTO warehouse.{table} ({}) {}", columns.join(", "), self.select)
+    }
+}
+
 /// A kind of warehouse.
 pub(crate) trait Kind: fmt::Debug {
     /// Which one it is, for messages.
@@ -128,10 +137,7 @@ pub(crate) trait Kind: fmt::Debug {
 
     /// Puts rows in, inside the transaction; returns how many.
     fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
-        let Batch { table, columns, select } = batch;
-        let columns: Vec<_> = columns.iter().map(|name| identifier(name)).collect();
-        let table = identifier(table.as_str());
-        session.execute(&format!("INSERT INTO warehouse.{table} ({}) {select}", columns.join(", ")))
+        session.execute(&batch.insert())
     }
 
     /// Puts rows in that are written out, inside the transaction.

@@ -11,13 +11,14 @@
 use std::path::PathBuf;
 
 use anyhow::Context as _;
+use cli::TryAgain;
 use engine::{identifier, literal};
 use layout::Name;
 
 use crate::args::WarehouseArgs;
 use crate::column::{Column, ColumnType};
 use crate::extension::{self, Extension};
-use crate::kind::{Access, Definition, Kind, definitions};
+use crate::kind::{Access, Batch, Definition, Kind, definitions};
 use crate::server::{Defaults, Server};
 use crate::session::Session;
 
@@ -237,6 +238,16 @@ impl Kind for Postgres {
     fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
         let (table, column, kind) = (self.table(table), self.column(column), self.type_name(kind));
         format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}")
+    }
+
+    /// When the connection breaks in the middle of the rows, the extension cannot take that back and ends the process by
+    /// `abort`: it is ended before, with what there is to say.
+    fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
+        session.execute(&batch.insert()).inspect_err(|error| {
+            if error.is::<TryAgain>() {
+                cli::give_up(&format!("{}: {error:#}", self.server));
+            }
+        })
     }
 
     fn begin(&self, session: &Session) -> anyhow::Result<()> {
