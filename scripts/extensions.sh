@@ -40,7 +40,7 @@ for name in "$@"; do
     pip3 download --quiet --disable-pip-version-check --no-deps --only-binary :all: \
         --platform manylinux2014_x86_64 --dest "$work/$name" "$package" >&2 || fail "$package could not be fetched"
     python3 -m zipfile -e "$work/$name"/*.whl "$work/$name"
-    found=("$work/$name"/*/extensions/v$version/"${name}_scanner.duckdb_extension")
+    found=("$work/$name"/*/extensions/"v$version/${name}_scanner.duckdb_extension")
     verified "${found[0]}" "${sha256[$name]}" || fail "$package does not have the expected checksum"
     mv "${found[0]}" "$file"
 done
