@@ -4,10 +4,11 @@
 #   scripts/test.sh [ARGUMENT OF cargo test ...]
 #
 # What is needed and missing is installed from Debian's packages: a C compiler, MariaDB's and PostgreSQL's servers (the
-# tests start their own, on a loopback port, with a data directory of their own), cron, shellcheck, strace, and pip, which
-# fetches DuckDB's extensions (see extensions.sh; kept in ${XDG_CACHE_HOME:-~/.cache}/libduckdb) and the Python packages that read the tree beside our programs (kept in ${XDG_CACHE_HOME:-~/.cache}/pipeline-python).
-# Root is asked for only when something is missing, through sudo. The tests that mount a file system or start cron run
-# only as root; without root, or when something cannot be installed, they are left out and named.
+# tests start their own, on a loopback port, with a data directory of their own), cron, shellcheck, strace, nftables, and
+# pip, which fetches DuckDB's extensions (see extensions.sh; kept in ${XDG_CACHE_HOME:-~/.cache}/libduckdb) and the Python
+# packages that read the tree beside our programs (kept in ${XDG_CACHE_HOME:-~/.cache}/pipeline-python).
+# Root is asked for only when something is missing, through sudo. The tests that mount a file system, start cron or
+# cut a network run only as root; without root, or when something cannot be installed, they are left out and named.
 #
 # Exit status: 0 all tests passed; 3 those that could be run passed, the others are named; 1 something failed.
 set -euo pipefail
@@ -53,12 +54,13 @@ scripts/need.sh shellcheck=shellcheck || left_out+=("shellcheck over the scripts
 scripts/need.sh mariadbd=mariadb-server-core my_print_defaults=mariadb-client-core || left_out+=("MariaDB")
 scripts/need.sh strace=strace || left_out+=("power cuts")
 scripts/need.sh cron=cron flock=util-linux || left_out+=("cron")
+scripts/need.sh ip=iproute2 nft=nftables || left_out+=("connections that are cut")
 scripts/need.sh prlimit=util-linux mkfs.ext4=e2fsprogs mount=mount || left_out+=("file systems that break")
 postgres_programs() { compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; }
 postgres_programs || scripts/need.sh postgres=postgresql initdb=postgresql || postgres_programs || left_out+=("PostgreSQL")
-[[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || extensions || left_out+=("warehouses on servers and in SQLite, through DuckDB's extensions")
+[[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || extensions || left_out+=("PostgreSQL and SQLite, through DuckDB's extensions")
 [[ -n ${PIPELINE_PYTHONPATH:-} ]] || python_packages || left_out+=("pyarrow, polars and DuckDB's Python as readers of the tree")
-[[ $(id -u) == 0 ]] || left_out+=("what mounts a file system or starts cron, which needs root")
+[[ $(id -u) == 0 ]] || left_out+=("what mounts a file system, starts cron or cuts a network, which needs root")
 
 ! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
 # With everything there, a test that leaves itself out fails.

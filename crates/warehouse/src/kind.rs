@@ -1,7 +1,9 @@
 //! What each kind of warehouse does in its own way. Above this, a load does not know which kind it writes to.
 
 use std::fmt;
+use std::time::Duration;
 
+use cli::Usage;
 use engine::identifier;
 use layout::{Name, Tree};
 
@@ -153,6 +155,9 @@ pub(crate) trait Kind: fmt::Debug {
 
 /// The warehouse that `args` and the environment name.
 pub(crate) fn of(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Box<dyn Kind>> {
+    if *args.timeout < Duration::from_secs(1) {
+        return Err(Usage(format!("--timeout {}: it must be 1s at least", args.timeout)).into());
+    }
     Ok(match args.target {
         Target::Duckdb => Box::new(file::File::new(args, tree)),
         Target::Sqlite => Box::new(sqlite::Sqlite::new(args, tree)),

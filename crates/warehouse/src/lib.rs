@@ -11,6 +11,7 @@
 //! embedded DuckDB file, `sqlite`, `mysql` for MariaDB and MySQL, `postgres`.
 
 mod args;
+mod attach;
 mod column;
 mod extension;
 mod file;

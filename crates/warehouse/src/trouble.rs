@@ -39,7 +39,7 @@ const TROUBLES: &[Trouble] = &[
     lasting("server does not support SSL", NO_TLS),
     lasting("SSL is required", NO_TLS),
     lasting("Unknown database", DATABASE),
-    lasting("\" does not exist", DATABASE),
+    lasting("FATAL: database \"", DATABASE),
     lasting("command denied", RIGHTS),
     lasting("permission denied", RIGHTS),
     lasting("NULL-byte", "PostgreSQL's text holds no zero byte: take it out in the query"),
@@ -112,6 +112,8 @@ const TROUBLES: &[Trouble] = &[
 
 /// What an error's text means: whether it passes by itself, and what to do about it.
 pub(crate) fn meaning(text: &str) -> (bool, Option<&'static str>) {
+    // What PostgreSQL says of a row repeats the row's own text.
+    let text = text.split("DETAIL:").next().unwrap_or(text);
     match TROUBLES.iter().find(|trouble| text.contains(trouble.says)) {
         Some(trouble) => (trouble.passes, Some(trouble.remedy)),
         None => (false, None),
@@ -127,6 +129,6 @@ mod tests {
         let refused = "Can't connect: Access denied for user 'u'@'h' (Can't connect to server)";
         assert!(!meaning(refused).0 && meaning(refused).1.is_some());
         assert!(meaning("connection to server failed: Connection refused").0);
-        assert_eq!(meaning("Duplicate entry"), (false, None));
+        assert_eq!(meaning("duplicate key DETAIL: Key (text)=(Connection refused) already exists"), (false, None));
     }
 }

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::thread;
-use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
-use cli::TryAgain;
 use duckdb::Row;
 use engine::{SessionArgs, literal};
 use layout::{Fingerprint, Hour, Name, Tree};
 
 use crate::args::WarehouseArgs;
+use crate::attach::{attach, attach_with_log, patiently};
 use crate::column::{Column, ColumnType};
 use crate::kind::{self, Access, Batch, Definition, Kind};
 use crate::log::{LoadLog, LoggedWindow};
@@ -19,9 +17,6 @@ use crate::session::Session;
 
 /// Rows that one statement removes: its text must not become too long.
 const IDS_AT_ONCE: usize = 5000;
-
-/// How often a warehouse that is away is tried.
-const PAUSE: Duration = Duration::from_secs(1);
 
 /// A line of the load log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -273,43 +268,6 @@ impl Warehouse {
     fn change(&self, sql: &str) -> anyhow::Result<()> {
         self.kind.change(&self.session, sql)
     }
-}
-
-/// Attaches a warehouse; tries again as long as `args` say while that can help.
-fn attach(
-    kind: &dyn Kind,
-    args: &WarehouseArgs,
-    session: &SessionArgs,
-    access: Access,
-) -> anyhow::Result<Option<Session>> {
-    patiently(*args.wait, || {
-        let session = Session::open(session, *args.timeout, kind.place(), kind.secrets())?;
-        Ok(kind.attach(&session, access)?.then_some(session))
-    })
-}
-
-/// Does `work`, again and again for as long as `wait` while it fails for a reason that passes.
-fn patiently<T>(wait: Duration, work: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
-    let end = Instant::now() + wait;
-    let is_passing = |error: &anyhow::Error| error.chain().any(<dyn std::error::Error>::is::<TryAgain>);
-    let mut is_first = true;
-    loop {
-        match work() {
-            Err(error) if is_passing(&error) && Instant::now() + PAUSE <= end => {
-                if std::mem::take(&mut is_first) {
-                    log::info!("{error:#}; trying again for {}", humantime::format_duration(wait));
-                }
-                thread::sleep(PAUSE);
-            }
-            done => return done,
-        }
-    }
-}
-
-fn attach_with_log(kind: &dyn Kind, args: &WarehouseArgs, session: &SessionArgs) -> anyhow::Result<Session> {
-    let Some(session) = attach(kind, args, session, Access::Write)? else { anyhow::bail!("{}: is gone", kind.place()) };
-    kind.create_log(&session)?;
-    Ok(session)
 }
 
 /// The start of an hour as SQL text.

@@ -100,9 +100,7 @@ impl Cells {
         let sql = format!("SELECT {} FROM {file} ORDER BY file_row_number", cells.join(", "));
         let mut statement = self.connection.prepare(&sql).unwrap();
         let rows = statement.query_map([], |row| {
-            (0..COLUMNS.len())
-                .map(|column| Ok(row.get::<_, Option<String>>(column)?))
-                .collect::<duckdb::Result<Vec<_>>>()
+            (0..COLUMNS.len()).map(|column| row.get::<_, Option<String>>(column)).collect::<duckdb::Result<Vec<_>>>()
         });
         let row =
             |row: Vec<Option<String>>| canonical(row.into_iter().map(|cell| cell.unwrap_or_else(|| "NULL".to_owned())));
@@ -110,7 +108,7 @@ impl Cells {
     }
 
     /// The rows of the table `samples` with their ids, by the start of their hour.
-    pub(crate) fn of_table(&self, target: &Target, house: &House) -> BTreeMap<String, Vec<(i64, Row)>> {
+    pub(crate) fn of_table(target: &Target, house: &House) -> BTreeMap<String, Vec<(i64, Row)>> {
         let names = columns(target, house);
         let cells: Vec<_> = COLUMNS
             .iter()

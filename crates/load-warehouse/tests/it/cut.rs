@@ -50,7 +50,7 @@ fn cut_off(network: &Network, target: &Target, port: impl Fn() -> Option<u16>) {
         load.arg("samples").env("DB_HOST", Network::SERVER);
         within(&network.client(), &load)
     };
-    let holds = || cells.of_table(target, &house).remove("2025-09-02 10:00:00").unwrap();
+    let holds = || Cells::of_table(target, &house).remove("2025-09-02 10:00:00").unwrap();
     let published = |version: usize, rows: u64| {
         publish(&house, "samples", HOUR, &version.to_string(), &samples(HOUR, version, rows, 0));
         cells.of_parquet(&Tree::new(house.path()).parquet(&"samples".parse().unwrap(), HOUR.parse().unwrap()))

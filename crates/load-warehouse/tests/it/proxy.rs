@@ -36,7 +36,7 @@ pub(crate) fn proxy(server: u16, trick: Trick) -> u16 {
 }
 
 fn requests(mut client: TcpStream, mut server: TcpStream, cut: &AtomicBool, played: &AtomicBool, trick: Trick) {
-    let mut bytes = [0; 65536];
+    let mut bytes = vec![0; 65536];
     let mut inserted = false;
     while let Ok(count @ 1..) = client.read(&mut bytes) {
         let sent = &bytes[..count];
@@ -59,7 +59,7 @@ fn requests(mut client: TcpStream, mut server: TcpStream, cut: &AtomicBool, play
 }
 
 fn answers(mut server: TcpStream, mut client: TcpStream, cut: &AtomicBool, trick: Trick) {
-    let mut bytes = [0; 65536];
+    let mut bytes = vec![0; 65536];
     let mut is_first = true;
     while let Ok(count @ 1..) = server.read(&mut bytes) {
         if std::mem::take(&mut is_first) {

@@ -41,7 +41,7 @@ fn any_value_arrives_in_mariadb_as_it_is() {
         assert_eq!(run.stderr.contains("local_infile off"), *setting == "OFF", "{}", run.stderr);
         let path = Tree::new(house.path()).parquet(&"samples".parse().unwrap(), hour.parse().unwrap());
         let due = cells.of_parquet(&path);
-        let found = cells.of_table(&target, &house).remove("2025-09-02 10:00:00").unwrap();
+        let found = Cells::of_table(&target, &house).remove("2025-09-02 10:00:00").unwrap();
         assert_eq!(found.len(), due.len());
         for ((id, found), due) in found.iter().zip(&due) {
             assert_eq!(found, due, "row {id} with local_infile {setting}");

@@ -52,8 +52,8 @@ fn stream(
         let written = session.execute(&copy);
         // DuckDB has its own descriptor closed: with this one the rows end.
         drop(writer);
-        let consumed = consumer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-        match (consumed, written) {
+        let taken = consumer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+        match (taken, written) {
             // Who reads no further makes DuckDB fail, too: the first cause is the one to tell.
             (Err(error), _) => Err(session.explain(&error.to_string())),
             (Ok(_), Err(error)) => Err(error),

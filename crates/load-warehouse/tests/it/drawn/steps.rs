@@ -64,7 +64,7 @@ pub(crate) fn draw(seed: u64, is_server: bool) -> Vec<Step> {
     let mut steps = vec![Step::publish(&mut random), Step::Load];
     for _ in 0..3 + random.below(4) {
         steps.push(Step::publish(&mut random));
-        steps.extend((0..1 + random.below(3)).map(|_| Step::draw(&mut random, is_server)));
+        steps.extend((0..=random.below(3)).map(|_| Step::draw(&mut random, is_server)));
     }
     steps
 }

@@ -199,15 +199,15 @@ impl<'w> World<'w> {
         if self.loads == 0 {
             return Ok(());
         }
-        let mut found = self.cells.of_table(self.target, &self.house);
+        let mut found = Cells::of_table(self.target, &self.house);
         let logged =
             self.target.query(&self.house, "SELECT window_start, fingerprint FROM load_log ORDER BY window_start");
         let mut highest = self.highest;
         for line in logged {
             let hour = HOURS.iter().position(|hour| line[0] == format!("{}:00:00", hour.replace('T', " ")));
             let hour = hour.ok_or_else(|| format!("a line of the log that no load has written: {line:?}"))?;
-            let allowed = self.allowed.get(&hour).into_iter().flatten().copied();
-            let version = allowed.filter(|version| self.versions[*version].fingerprint == line[1]).next_back();
+            let mut allowed = self.allowed.get(&hour).into_iter().flatten().copied();
+            let version = allowed.rfind(|version| self.versions[*version].fingerprint == line[1]);
             let version = version.ok_or_else(|| format!("{}: a version that is not due is in the log", HOURS[hour]))?;
             let rows = found.remove(&line[0]).unwrap_or_default();
             highest = rows.last().map_or(highest, |(id, _)| highest.max(*id));
