@@ -1,9 +1,10 @@
 #!/usr/bin/env bash
-# Proves that compact loses and doubles nothing: random histories of a tree, in which segments come late and damaged,
-# compactors are killed at any step, refused by the system, run together and on a full disk, and backups are put back.
-# Then power cuts behind every call that compact makes. Prints what was lived through, lost and doubled.
+# Proves that compact and load-warehouse lose and double nothing: random histories of a tree, in which segments come late
+# and damaged, compactors are killed at any step, refused by the system, run together and on a full disk, and backups are
+# put back. Then power cuts behind every call that compact makes. Then random histories of each kind of warehouse: loads
+# are killed, run together and lose their server. Prints what was lived through, lost and doubled.
 #
-#   scripts/histories.sh [HISTORIES]     (10000: takes about a quarter of an hour on two idle cores)
+#   scripts/histories.sh [HISTORIES [LOAD_HISTORIES]]     (10000 and 50: about half an hour on two idle cores)
 #
 # Without root, which a small disk of its own needs, no disk is full. SEED is that of the first history, each further one
 # has the next: a history that fails is named by its seed, and printed.
@@ -18,3 +19,6 @@ scripts/need.sh strace=strace
 ROUNDS=${1:-10000} cargo test --workspace $DUCKDB_CARGO_FLAGS --test histories -- --nocapture
 # shellcheck disable=SC2086
 ROUNDS=8 cargo test --workspace $DUCKDB_CARGO_FLAGS --test power_cut -- --nocapture
+# What a kind of warehouse needs is said where it is missing (scripts/test.sh installs it).
+# shellcheck disable=SC2086
+ROUNDS=${2:-50} cargo test --workspace $DUCKDB_CARGO_FLAGS --test it drawn:: -- --nocapture

@@ -8,7 +8,8 @@
 #   BIN        the folder of the programs (else they are looked for on PATH)
 #   DATASETS   the aggregates to compute and load (temperatures)
 #   SENSORS    the sensors' reference table: CSV, JSON or Parquet (none)
-#   TARGET     the kind of warehouse: mysql, with DB_HOST and so on (the embedded one)
+#   TARGET     the kind of warehouse: mysql or postgres, with DB_HOST and so on, or sqlite (the embedded one)
+#   WAIT       how long to wait for a warehouse that is away, as after a boot: 5m (not at all)
 # Without --from and --to, each program does all that is out of date. -v is passed on.
 #
 # Exit status: 0 done; 3 done in part, all the programs ran, and what failed was named; 75 another run is still going
@@ -44,7 +45,7 @@ export DATA_DIR=${DATA_DIR:-./data}
 PATH=${BIN:+$BIN:}$PATH
 read -ra datasets <<<"${DATASETS:-temperatures}"
 tables=(${SENSORS:+--table "sensors=$SENSORS"})
-target=(${TARGET:+--target "$TARGET"})
+target=(${TARGET:+--target "$TARGET"} ${WAIT:+--wait "$WAIT"})
 
 [[ -d $DATA_DIR ]] || { echo "pipeline: $DATA_DIR: there is no such data directory; set DATA_DIR" >&2; exit 1; }
 # One run at a time. The lock is on the folder itself, so that it leaves no file, and goes with the last program.
@@ -73,7 +74,5 @@ step compact
 for dataset in "${datasets[@]}"; do
     step aggregate "$dataset" "${tables[@]}"
 done
-for dataset in "${datasets[@]}"; do
-    step load-warehouse "$dataset" "${target[@]}"
-done
+step load-warehouse "${datasets[@]}" "${target[@]}"
 exit "$status"

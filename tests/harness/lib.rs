@@ -8,13 +8,21 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 mod disk;
+mod mariadb;
+mod network;
+mod postgres;
 mod random;
 mod server;
+mod warehouse;
 
 pub use disk::{SmallDisk, mount, unmount};
+pub use mariadb::MariaDb;
+pub use network::{Network, within};
+pub use postgres::Postgres;
 pub use random::{Random, rounds, seed};
 pub use server::{Server, is_gone, kill, until};
 pub use tempfile;
+pub use warehouse::{PASSWORD, USER, certificate, extension_is_missing};
 
 /// A program of the workspace. Cargo builds it beside the test that runs.
 pub fn program(name: &str) -> Command {

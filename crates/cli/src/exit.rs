@@ -106,6 +106,15 @@ pub fn run<A: Parser + AsRef<CommonArgs>>(
     }
 }
 
+/// Ends the process at once, as an error that goes away by itself would: for a thread whose sibling hangs in a call that
+/// nothing ends.
+pub fn give_up(text: &str) -> ! {
+    log::error!("{text}");
+    // SAFETY: it takes a number and does not return. What `std::process::exit` would run first, destructors of libraries,
+    // could wait for the very thread that hangs.
+    unsafe { libc::_exit(75) }
+}
+
 fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error
         .chain()

@@ -202,7 +202,9 @@ fn disk(tree: &Tree, house: &House, now: DateTime<Utc>) -> anyhow::Result<Map<St
         let sealed = segments.values().flat_map(|s| &s.sealed).map(|sealed| sealed.bytes);
         open.chain(sealed).sum()
     };
-    let warehouse = layout::size(&tree.warehouse())?.unwrap_or_default();
+    let embedded = [tree.warehouse(), tree.sqlite_warehouse()];
+    let warehouse: u64 =
+        embedded.iter().map(|path| Ok(layout::size(path)?.unwrap_or_default())).sum::<layout::Result<u64>>()?;
     let parquet = house.datasets.values().flat_map(|dataset| dataset.hours.values());
     let free = tree.free_bytes()?;
     let per_day = growth::per_day(house, warehouse, now);

@@ -221,6 +221,26 @@ fn a_warehouse_that_is_in_use_is_left_out() {
 }
 
 #[test]
+fn a_sqlite_warehouse_is_asked_as_well() {
+    if let Some(why) = harness::extension_is_missing("sqlite_scanner") {
+        return harness::left_out(&format!("a SQLite warehouse, because {why}"));
+    }
+    let house = House::new();
+    let fingerprints = [900, 9].map(|hours| house.stream("telemetry", ago(hours), 7));
+    let asked = |command: &str| house.run(&format!("{command} --target sqlite --format ndjson")).expect(0);
+    assert_eq!(find(&objects(&asked("status")), "dataset", "telemetry")["not_loaded"], Value::Null);
+    house.load_into(warehouse::Target::Sqlite, "telemetry", ago(9), &fingerprints[1]);
+    let status = objects(&asked("status"));
+    assert_eq!(find(&status, "dataset", "telemetry")["not_loaded"], 1);
+    assert!(find(&status, "disk", "")["warehouse_bytes"].as_u64().unwrap() > 0);
+    asked("clean --keep-parquet 30d");
+    assert!(house.has("telemetry", ago(900)), "the warehouse does not hold it yet");
+    house.load_into(warehouse::Target::Sqlite, "telemetry", ago(900), &fingerprints[0]);
+    asked("clean --keep-parquet 30d");
+    assert!(!house.has("telemetry", ago(900)) && house.has("telemetry", ago(9)));
+}
+
+#[test]
 fn status_can_be_taken_while_everything_changes() {
     let house = House::new();
     let seen = harness::House::at(house.data.path());

@@ -105,9 +105,14 @@ impl Tree {
         self.root.join("warehouse.duckdb")
     }
 
-    /// A draft of the embedded warehouse, which [`publish_new`](crate::publish_new) publishes.
-    pub fn draft_warehouse(&self) -> Result<Draft> {
-        Draft::unmade(self.warehouse())
+    /// The embedded warehouse as a file of SQLite.
+    pub fn sqlite_warehouse(&self) -> PathBuf {
+        self.root.join("warehouse.sqlite")
+    }
+
+    /// A draft of an embedded warehouse, here or elsewhere, which [`publish_new`](crate::publish_new) publishes.
+    pub fn draft_warehouse(path: &Path) -> Result<Draft> {
+        Draft::unmade(path.to_owned())
     }
 
     /// `path` without the data directory, for messages and records.

@@ -11,8 +11,22 @@ use warehouse::WarehouseArgs;
 #[command(version = cli::VERSION)]
 pub(crate) struct Args {
     /// Data sets to load, each into the table of its name
-    #[arg(required = true, value_name = "DATASET")]
+    #[arg(required_unless_present = "all", value_name = "DATASET")]
     pub(crate) datasets: Vec<Name>,
+
+    /// Load every data set of the tree, the streams' included
+    #[arg(long, conflicts_with = "datasets")]
+    pub(crate) all: bool,
+
+    /// Compare the warehouse with the tree instead: for each hour that is loaded in its present version, the count of rows,
+    /// and of each column the count of values and their sum (of a text its length). Changes nothing; differences are named
+    /// and make the exit status 3
+    #[arg(long, conflicts_with_all = ["dry_run", "head"])]
+    pub(crate) verify: bool,
+
+    /// Give tables that are made now no id of their own, but these columns as primary key; they may include `window_start`
+    #[arg(long, value_name = "COLUMN,...", value_delimiter = ',')]
+    pub(crate) key: Vec<String>,
 
     #[command(flatten)]
     pub(crate) plan: PlanArgs,

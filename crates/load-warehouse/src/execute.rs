@@ -11,6 +11,7 @@ use warehouse::{LoadLog, Warehouse, read_load_log};
 use crate::args::Args;
 use crate::loader::{Tally, load_windows};
 use crate::plan::{Window, plan};
+use crate::verify::verify;
 
 /// How often a data set is planned anew because files changed while they were loaded.
 const PASSES: u32 = 5;
@@ -18,9 +19,15 @@ const PASSES: u32 = 5;
 pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
     let tree = args.common.existing_tree()?;
     let begun = Instant::now();
+    if args.all {
+        args.datasets = tree.names(Area::Parquet)?;
+    }
     args.datasets.sort();
     args.datasets.dedup();
     cli::check_names(&tree, Area::Parquet, &args.datasets)?;
+    if args.verify {
+        return verify(&args, &tree);
+    }
     let mut tally = Tally::default();
     let log = read_load_log(&args.warehouse, &args.session, &tree)?.unwrap_or_default();
     let plans = plan_all(&args, &tree, &log, &mut tally)?;
@@ -74,11 +81,11 @@ fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally:
     if due == 0 {
         return Ok(());
     }
-    let warehouse = Warehouse::attach_to_write(&args.warehouse, &args.session, tree)?;
+    let mut warehouse = Warehouse::attach_to_write(&args.warehouse, &args.session, tree)?;
     let progress = cli::progress("hours", due as u64);
     for (dataset, mut windows) in plans {
         for pass in 1.. {
-            load_windows(&warehouse, &dataset, windows, tally, &progress)?;
+            load_windows(&mut warehouse, &dataset, &args.key, windows, tally, &progress)?;
             if std::mem::take(&mut tally.changed) == 0 {
                 break;
             }

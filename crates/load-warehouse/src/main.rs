@@ -2,7 +2,8 @@
 //!
 //! Promises:
 //! - what the load log says is loaded is in the table exactly once; a load that is repeated changes nothing;
-//! - an hour that changed since is replaced as a whole, with ids that no row has had before;
+//! - an hour that changed since shows its new version as a whole; a row that is in both versions keeps its id, and a new
+//!   one gets an id that no row has had before;
 //! - an hour that retention has removed from the tree stays in the warehouse;
 //! - killed at any instruction, the next run goes on from what was committed.
 
@@ -10,8 +11,12 @@ mod args;
 mod execute;
 mod loader;
 mod plan;
+mod rows;
 mod schema;
 mod table;
+mod target;
+mod unchanged;
+mod verify;
 
 use std::process::ExitCode;
 

@@ -22,20 +22,28 @@ pub(crate) fn plan(
     files: impl IntoIterator<Item = (ParquetFile, Commit)>,
     logged: Option<&BTreeMap<Hour, LoggedWindow>>,
 ) -> Vec<Window> {
-    files
-        .into_iter()
-        .filter_map(|(file, commit)| {
-            let logged = logged.and_then(|logged| logged.get(&file.hour));
-            let current = logged.is_some_and(|logged| logged.fingerprint == commit.fingerprint);
-            (!current).then(|| Window {
-                hour: file.hour,
-                path: file.path,
-                fingerprint: commit.fingerprint,
-                rows: commit.rows,
-                replaces: logged.is_some(),
-            })
-        })
-        .collect()
+    let window = |(file, commit): (ParquetFile, Commit)| Window {
+        hour: file.hour,
+        path: file.path,
+        fingerprint: commit.fingerprint,
+        rows: commit.rows,
+        replaces: false,
+    };
+    due(files.into_iter().map(window), logged)
+}
+
+/// Those of `windows` that the warehouse does not hold, and whether they replace what it holds.
+pub(crate) fn due(
+    windows: impl IntoIterator<Item = Window>,
+    logged: Option<&BTreeMap<Hour, LoggedWindow>>,
+) -> Vec<Window> {
+    let due = |mut window: Window| {
+        let logged = logged.and_then(|logged| logged.get(&window.hour));
+        window.replaces = logged.is_some();
+        let is_current = logged.is_some_and(|logged| logged.fingerprint == window.fingerprint);
+        (!is_current).then_some(window)
+    };
+    windows.into_iter().filter_map(due).collect()
 }
 
 /// Hours in one transaction, at most.

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use engine::file_literal;
-use layout::Name;
 use warehouse::{Column, ColumnType, Warehouse};
 
 use crate::plan::Window;
@@ -65,31 +64,4 @@ fn cast(kind: &str) -> &'static str {
         "nested" => "VARCHAR, or take it apart into columns of its own",
         _ => "VARCHAR",
     }
-}
-
-/// Makes a data set's table fit for rows of `schema`: creates it, or adds the columns it lacks. A column whose type
-/// would not hold every value is refused.
-pub(crate) fn lay_out(warehouse: &Warehouse, dataset: &Name, schema: &Schema) -> anyhow::Result<()> {
-    let table = warehouse.columns(dataset)?;
-    if table.is_empty() {
-        return warehouse.create_table(dataset, schema);
-    }
-    for own in ["id", "window_start"] {
-        if !table.iter().any(|(name, _, _)| name.to_lowercase() == own) {
-            anyhow::bail!("the table {dataset} has no column {own}: it is not one of ours; rename it");
-        }
-    }
-    let mut missing = Vec::new();
-    for column in schema {
-        match table.iter().find(|(name, _, _)| column.is(name)) {
-            None => missing.push(column.clone()),
-            Some((_, _, Some(kind))) if column.kind.fits(*kind) => {}
-            Some((name, written, _)) => anyhow::bail!(
-                "the column {name} is {}, but the table's is {written}, which would lose data: cast the column in the \
-                 query, or change the table: ALTER TABLE {dataset} ...",
-                column.kind
-            ),
-        }
-    }
-    if missing.is_empty() { Ok(()) } else { warehouse.add_columns(dataset, &missing) }
 }

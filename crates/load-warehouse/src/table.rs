@@ -1,13 +1,17 @@
 //! Loading windows into a data set's table: one transaction for a batch.
 
+use std::collections::BTreeMap;
+
 use anyhow::Context as _;
 use chrono::Utc;
-use engine::read_parquet;
-use layout::{Commit, Name, fault};
+use layout::{Commit, Hour, Name, fault};
 use warehouse::{LogEntry, Warehouse};
 
-use crate::plan::Window;
+use crate::plan::{Window, due};
+use crate::rows::{changed, hours, keyed, numbered};
 use crate::schema::Schema;
+use crate::target::Target;
+use crate::unchanged::{Held, compare};
 
 /// What became of a batch.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,6 +26,7 @@ pub(crate) enum Loaded {
 pub(crate) fn load(
     warehouse: &Warehouse,
     dataset: &Name,
+    target: &Target,
     schema: &Schema,
     windows: &[Window],
 ) -> anyhow::Result<Loaded> {
@@ -30,15 +35,11 @@ pub(crate) fn load(
         if windows.is_empty() {
             return Ok(Some((0, 0)));
         }
-        let first = warehouse.next_id(dataset)?;
-        let entries = entries(&windows, first)?;
-        fault::point("load.begun");
-        let hours: Vec<_> = windows.iter().map(|window| window.hour).collect();
-        warehouse.delete(dataset, &hours)?;
-        fault::point("load.deleted");
-        let columns: Vec<_> =
-            ["id", "window_start"].into_iter().chain(schema.iter().map(|column| column.name.as_str())).collect();
-        let rows = warehouse.insert(dataset, &columns, &select(warehouse, schema, &windows, &entries))?;
+        let (entries, rows) = if target.has_id {
+            replace(warehouse, dataset, target, schema, &windows)?
+        } else {
+            replace_keyed(warehouse, dataset, schema, &windows)?
+        };
         fault::point("load.inserted");
         let promised: u64 = windows.iter().map(|window| window.rows).sum();
         if rows != promised {
@@ -47,7 +48,7 @@ pub(crate) fn load(
         }
         warehouse.record(dataset, &entries, Utc::now())?;
         // The rows were read by path: were they those of the version that the log now names?
-        Ok(windows.iter().all(|window| is_unchanged(window)).then_some((windows.len(), rows)))
+        Ok(windows.iter().all(is_unchanged).then_some((windows.len(), rows)))
     });
     match loaded {
         Ok(Some((hours, rows))) => Ok(Loaded::Rows(hours, rows)),
@@ -57,15 +58,68 @@ pub(crate) fn load(
     }
 }
 
-/// Leaves out what another load has done since this one was planned.
-fn still_due<'w>(warehouse: &Warehouse, dataset: &Name, windows: &'w [Window]) -> anyhow::Result<Vec<&'w Window>> {
+/// Leaves out what the warehouse holds by now: another load may have done it since this one was planned, or this one, if
+/// the answer to its commit was lost.
+pub(crate) fn still_due(warehouse: &Warehouse, dataset: &Name, windows: &[Window]) -> anyhow::Result<Vec<Window>> {
     let log = warehouse.load_log(Some(dataset))?.unwrap_or_default();
-    let logged = log.get(dataset);
-    let is_done = |window: &&Window| {
-        let logged = logged.and_then(|logged| logged.get(&window.hour));
-        logged.is_some_and(|logged| logged.fingerprint == window.fingerprint)
+    Ok(due(windows.to_vec(), log.get(dataset)))
+}
+
+/// Brings a table with ids to the windows' new versions; returns the log's lines and how many rows it holds of them.
+fn replace(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    target: &Target,
+    schema: &Schema,
+    windows: &[Window],
+) -> anyhow::Result<(Vec<LogEntry>, u64)> {
+    // All that is read is read before the transaction changes anything: not every warehouse shows it its own changes.
+    let first = warehouse.next_id(dataset)?;
+    let (replaced, new): (Vec<_>, Vec<_>) = windows.iter().cloned().partition(|window| window.replaces);
+    let held =
+        if replaced.is_empty() { Held::default() } else { compare(warehouse, dataset, target, schema, &replaced)? };
+    let entries = entries(windows, &held.unchanged, first)?;
+    fault::point("load.begun");
+    if held.unchanged.is_empty() {
+        warehouse.delete(dataset, &hours(windows))?;
+    } else {
+        // What nobody logged is not ours, but would be doubled.
+        warehouse.delete(dataset, &hours(&new))?;
+        warehouse.delete_rows(dataset, &held.gone)?;
+    }
+    fault::point("load.deleted");
+    let select = if held.unchanged.is_empty() {
+        numbered(warehouse, schema, windows, &entries)
+    } else {
+        changed(warehouse, schema, windows, first)
     };
-    Ok(windows.iter().filter(|window| !is_done(window)).collect())
+    let inserted = warehouse.insert(dataset, &columns(&["id", "window_start"], schema), &select)?;
+    Ok((entries, inserted + held.unchanged.values().sum::<u64>()))
+}
+
+/// The same of a table whose rows are known by a key of their own: it tells which row is which.
+fn replace_keyed(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    schema: &Schema,
+    windows: &[Window],
+) -> anyhow::Result<(Vec<LogEntry>, u64)> {
+    fault::point("load.begun");
+    warehouse.delete(dataset, &hours(windows))?;
+    fault::point("load.deleted");
+    let select = keyed(warehouse, schema, windows);
+    let inserted = warehouse.insert(dataset, &columns(&["window_start"], schema), &select)?;
+    let entry = |window: &Window| LogEntry {
+        hour: window.hour,
+        fingerprint: window.fingerprint.clone(),
+        rows: window.rows,
+        last_id: 0,
+    };
+    Ok((windows.iter().map(entry).collect(), inserted))
+}
+
+fn columns<'s>(own: &[&'s str], schema: &'s Schema) -> Vec<&'s str> {
+    own.iter().copied().chain(schema.iter().map(|column| column.name.as_str())).collect()
 }
 
 /// Whether the window's file is still the version that was planned.
@@ -74,30 +128,17 @@ pub(crate) fn is_unchanged(window: &Window) -> bool {
         .is_ok_and(|commit| commit.fingerprint == window.fingerprint && commit.rows == window.rows)
 }
 
-/// The log's lines for windows whose rows get ids from `first` on, window after window. A window without rows is logged
-/// with the id before it, so that the highest id that was ever given stays in the log.
-fn entries(windows: &[&Window], first: i64) -> anyhow::Result<Vec<LogEntry>> {
+/// The log's lines for windows whose new rows get ids from `first` on, window after window. A window without new rows is
+/// logged with the id before it, so that the highest id that was ever given stays in the log.
+fn entries(windows: &[Window], unchanged: &BTreeMap<Hour, u64>, first: i64) -> anyhow::Result<Vec<LogEntry>> {
     let mut last_id = first - 1;
     windows
         .iter()
         .map(|window| {
-            let rows = i64::try_from(window.rows).ok();
-            last_id = rows.and_then(|rows| last_id.checked_add(rows)).context("the table has no ids left")?;
+            let new = window.rows.saturating_sub(unchanged.get(&window.hour).copied().unwrap_or_default());
+            let new = i64::try_from(new).ok();
+            last_id = new.and_then(|new| last_id.checked_add(new)).context("the table has no ids left")?;
             Ok(LogEntry { hour: window.hour, fingerprint: window.fingerprint.clone(), rows: window.rows, last_id })
         })
         .collect()
-}
-
-/// The rows of the windows' files with their ids: inside a window they follow the order of the file.
-fn select(warehouse: &Warehouse, schema: &Schema, windows: &[&Window], entries: &[LogEntry]) -> String {
-    let list = |values: Vec<String>| values.join(", ");
-    let bases = list(entries.iter().map(|entry| (entry.last_id + 1 - entry.rows.cast_signed()).to_string()).collect());
-    let starts = list(windows.iter().map(|window| window.hour.start_micros().to_string()).collect());
-    let own = [
-        format!("([{bases}]::BIGINT[])[file_index::BIGINT + 1] + file_row_number"),
-        format!("make_timestamp(([{starts}]::BIGINT[])[file_index::BIGINT + 1])"),
-    ];
-    let columns = list(own.into_iter().chain(schema.iter().map(|column| warehouse.value(column))).collect());
-    let files = read_parquet(windows.iter().map(|window| window.path.as_path()));
-    format!("SELECT {columns} FROM {files}")
 }

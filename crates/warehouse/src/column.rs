@@ -66,6 +66,18 @@ impl ColumnType {
         Some(Self::Decimal { precision: precision.trim().parse().ok()?, scale: scale.trim().parse().ok()? })
     }
 
+    /// A type for a column that is to hold values of both types.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        let is_number = |kind| matches!(kind, Self::Integer | Self::BigInt | Self::Double | Self::Decimal { .. });
+        match () {
+            () if self.fits(other) => other,
+            () if other.fits(self) => self,
+            () if is_number(self) && is_number(other) => Self::Double,
+            () => Self::Text,
+        }
+    }
+
     /// Whether a column of type `into` holds every value of this type without loss.
     pub fn fits(self, into: Self) -> bool {
         match (self, into) {

@@ -1,104 +1,146 @@
-//! The embedded warehouse: a DuckDB file in the tree.
+//! The embedded warehouse: a DuckDB file, in the tree or elsewhere.
 //!
 //! DuckDB locks the file for the one process that writes; readers exclude it as well. DDL is transactional.
 
+use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use cli::TryAgain;
-use engine::{SessionArgs, identifier, literal};
+use engine::{identifier, literal};
 use layout::{Name, Tree, publish_new};
 
+use crate::args::WarehouseArgs;
 use crate::column::{Column, ColumnType};
+use crate::kind::{Access, Definition, Kind, definitions};
 use crate::session::Session;
-use crate::warehouse::{Access, Layout};
 
 /// How long to wait for another process that has the file open.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Attaches the file. Without one, reading gets nothing and writing creates it.
-pub(crate) fn attach(session: &SessionArgs, tree: &Tree, access: Access) -> anyhow::Result<Option<Session>> {
-    let path = tree.warehouse();
-    let session = Session { connection: engine::open(session)?, secrets: Vec::new() };
-    if !path.exists() {
-        match access {
-            Access::Read => return Ok(None),
-            Access::Write => create(&session, tree)?,
-        }
+/// A DuckDB file.
+#[derive(Debug)]
+pub(crate) struct File {
+    path: PathBuf,
+}
+
+impl File {
+    /// The file that `args` name, or the one in the tree.
+    pub(crate) fn new(args: &WarehouseArgs, tree: &Tree) -> Self {
+        Self { path: args.file().unwrap_or_else(|| tree.warehouse()) }
     }
-    let mode = match access {
-        Access::Read => " (READ_ONLY)",
-        Access::Write => "",
-    };
-    let sql = format!("ATTACH {} AS warehouse{mode}", literal(&path.to_string_lossy()));
-    let end = Instant::now() + PATIENCE;
-    loop {
-        match session.run(&sql) {
-            Ok(()) => return Ok(Some(session)),
-            Err(error) if !error.is::<TryAgain>() => {
-                return Err(error).with_context(|| format!("{}: cannot be opened", path.display()));
-            }
-            Err(error) if Instant::now() >= end => {
-                let text = format!(
-                    "{}: another process has had it open for {} seconds: close it, or try again later ({error})",
-                    path.display(),
-                    PATIENCE.as_secs()
-                );
-                return Err(TryAgain(text).into());
-            }
-            Err(_) => thread::sleep(Duration::from_millis(100)),
-        }
+
+    /// Creates an empty warehouse and only then gives it its name: DuckDB cannot open a file whose creation was cut short.
+    fn create(&self, session: &Session) -> anyhow::Result<()> {
+        let draft = Tree::draft_warehouse(&self.path)?;
+        session.run(&format!("ATTACH {} AS draft; DETACH draft", literal(&draft.path().to_string_lossy())))?;
+        publish_new(draft)?;
+        Ok(())
+    }
+
+    fn definition(&self, column: &Column) -> String {
+        format!("{} {}", self.column(&column.name), self.type_name(column.kind))
     }
 }
 
-/// Creates an empty warehouse and only then gives it its name: DuckDB cannot open a file whose creation was cut short.
-fn create(session: &Session, tree: &Tree) -> anyhow::Result<()> {
-    let draft = tree.draft_warehouse()?;
-    session.run(&format!("ATTACH {} AS draft; DETACH draft", literal(&draft.path().to_string_lossy())))?;
-    publish_new(draft)?;
-    Ok(())
-}
+impl Kind for File {
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
 
-pub(crate) fn columns(session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-    let sql = format!(
-        "SELECT column_name, data_type FROM duckdb_columns() \
-         WHERE database_name = 'warehouse' AND schema_name = 'main' AND table_name = {} ORDER BY column_index",
-        literal(table)
-    );
-    session.rows(&sql, |row| Ok((row.get(0)?, row.get(1)?)))
-}
-
-pub(crate) fn column_type(name: &str) -> Option<ColumnType> {
-    ColumnType::of_duckdb(name)
-}
-
-/// Creates the load log if it is missing.
-pub(crate) fn create_log(session: &Session) -> anyhow::Result<()> {
-    session.run(
-        "CREATE TABLE IF NOT EXISTS warehouse.load_log (dataset VARCHAR NOT NULL, window_start TIMESTAMP NOT NULL, \
-         fingerprint VARCHAR NOT NULL, row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, \
-         loaded_at TIMESTAMP NOT NULL, PRIMARY KEY (dataset, window_start))",
-    )
-}
-
-/// Creates the table or adds the columns it lacks.
-pub(crate) fn lay_out(session: &Session, table: &Name, layout: &Layout<'_>) -> anyhow::Result<()> {
-    let definition = |column: &Column| format!("{} {}", identifier(&column.name), column.kind);
-    let name = format!("warehouse.{}", identifier(table.as_str()));
-    match layout {
-        Layout::Create(columns) => {
-            let own = ["id BIGINT PRIMARY KEY", "window_start TIMESTAMP NOT NULL"].map(str::to_owned);
-            let columns: Vec<_> = own.into_iter().chain(columns.iter().map(definition)).collect();
-            let columns = columns.join(", ");
-            let index = identifier(&format!("{table}_window_start"));
-            session.run(&format!(
-                "BEGIN; CREATE TABLE {name} ({columns}); \
-                 CREATE INDEX {index} ON {name} (window_start); COMMIT"
-            ))
+    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool> {
+        if !self.path.exists() {
+            match access {
+                Access::Read => return Ok(false),
+                Access::Write => self.create(session)?,
+            }
         }
-        Layout::Add(columns) => columns
+        let mode = match access {
+            Access::Read => " (READ_ONLY)",
+            Access::Write => "",
+        };
+        let place = self.path.display();
+        let sql = format!("ATTACH {} AS warehouse{mode}", literal(&self.path.to_string_lossy()));
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match session.run(&sql) {
+                Ok(()) => return Ok(true),
+                Err(error) if !error.is::<TryAgain>() => {
+                    return Err(error).with_context(|| format!("{place}: cannot be opened"));
+                }
+                Err(error) if Instant::now() >= end => {
+                    let text = format!(
+                        "{place}: another process has had it open for {} seconds: close it, or try again later ({error})",
+                        PATIENCE.as_secs()
+                    );
+                    return Err(TryAgain(text).into());
+                }
+                Err(_) => thread::sleep(Duration::from_millis(100)),
+            }
+        }
+    }
+
+    fn table(&self, name: &str) -> String {
+        format!("warehouse.{}", identifier(name))
+    }
+
+    fn source(&self, select: &str) -> String {
+        format!("({select})")
+    }
+
+    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
+        session.run(sql)
+    }
+
+    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let sql = format!(
+            "SELECT column_name, data_type FROM duckdb_columns() \
+             WHERE database_name = 'warehouse' AND schema_name = 'main' AND table_name = {} ORDER BY column_index",
+            literal(table)
+        );
+        session.rows(&sql, |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    fn column_type(&self, written: &str) -> Option<ColumnType> {
+        ColumnType::of_duckdb(written)
+    }
+
+    fn type_name(&self, kind: ColumnType) -> String {
+        kind.to_string()
+    }
+
+    fn create_log(&self, session: &Session) -> anyhow::Result<()> {
+        session.run(
+            "CREATE TABLE IF NOT EXISTS warehouse.load_log (dataset VARCHAR NOT NULL, window_start TIMESTAMP NOT NULL, \
+             fingerprint VARCHAR NOT NULL, row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, \
+             loaded_at TIMESTAMP NOT NULL, PRIMARY KEY (dataset, window_start))",
+        )
+    }
+
+    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
+        let name = self.table(definition.table.as_str());
+        let columns = definitions(self, definition, "BIGINT", "TIMESTAMP").join(", ");
+        let index = identifier(&format!("{}_window_start", definition.table));
+        session.run(&format!(
+            "BEGIN; CREATE TABLE {name} ({columns}); CREATE INDEX {index} ON {name} (window_start); COMMIT"
+        ))
+    }
+
+    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {
+        let name = self.table(table.as_str());
+        columns
             .iter()
-            .try_for_each(|column| session.run(&format!("ALTER TABLE {name} ADD COLUMN {}", definition(column)))),
+            .try_for_each(|column| session.run(&format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(column))))
+    }
+
+    fn insert_values(&self, session: &Session, table: &str, values: &str) -> anyhow::Result<()> {
+        // DuckDB's primary key can still see a row that the same transaction has deleted.
+        session.run(&format!("INSERT OR REPLACE INTO {} VALUES {values}", self.table(table)))
+    }
+
+    fn begin(&self, _session: &Session) -> anyhow::Result<()> {
+        // The file's lock keeps others out as long as it is attached.
+        Ok(())
     }
 }

@@ -7,18 +7,26 @@
 //! - reading creates nothing;
 //! - no password is in any error.
 //!
-//! Everything in which kinds of warehouses differ is in a module per kind: `file` for the embedded DuckDB file, `mysql`
-//! for MariaDB and MySQL.
+//! Everything in which kinds of warehouses differ is behind one trait (`kind`), with a module per kind: `file` for the
+//! embedded DuckDB file, `sqlite`, `mysql` for MariaDB and MySQL, `postgres`.
 
 mod args;
+mod attach;
 mod column;
+mod extension;
 mod file;
+mod kind;
 mod log;
 mod mysql;
+mod postgres;
+mod server;
 mod session;
+mod sqlite;
+mod trouble;
 mod warehouse;
+mod watchdog;
 
 pub use args::{Target, WarehouseArgs};
 pub use column::{Column, ColumnType};
 pub use log::{LoadLog, LoggedWindow, read_load_log};
-pub use warehouse::{LogEntry, Warehouse};
+pub use warehouse::{LogEntry, Unanswered, Warehouse};

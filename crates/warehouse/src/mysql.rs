@@ -1,198 +1,277 @@
-//! MariaDB and MySQL, through DuckDB's `mysql` extension.
+//! MariaDB and MySQL, through a connection of our own: DuckDB reads the files, the driver does what the server is asked for.
+//! (DuckDB's `mysql` extension sends rows in INSERTs of 8,000 bytes, which takes more than twice as long as `LOAD DATA`; it
+//! knows no time-outs, and has to be there.)
 //!
 //! What is particular here:
 //! - DDL commits whatever is open, so it is done before a transaction begins.
-//! - `mysql_execute` runs on the transaction's own connection; `mysql_query` runs on another one and sees what is
-//!   committed. That is why it may read only under the lock, and before the transaction's own changes.
 //! - The lock of a load is a row of the table `load_lock`, held by the transaction: the server gives it free after it
-//!   has rolled a dead client's work back, not before.
-//! - Strict mode is set for each transaction, because a server that is not strict cuts values off silently.
+//!   has rolled a dead client's work back, not before. While it is held, the server waits half a minute for the next word
+//!   of the client and no longer.
+//! - Strict mode is set for each session, because a server that is not strict cuts values off silently; `LOAD DATA` only
+//!   warns even then, and is not believed if it does.
 
-mod extension;
-mod server;
+mod bulk;
+mod client;
+mod client_file;
+mod inserts;
+mod rows;
+
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use engine::{SessionArgs, identifier, literal};
+use engine::{identifier, literal};
 use layout::Name;
 
-use crate::args::WarehouseArgs;
 use crate::column::{Column, ColumnType};
+use crate::kind::{Access, Batch, Definition, Kind, definitions};
+use crate::server::{Defaults, Server};
 use crate::session::Session;
-use crate::warehouse::{Access, Layout};
 
-use server::Server;
+use client::{Client, Refused};
 
-/// Connects to the server.
-pub(crate) fn attach(args: &WarehouseArgs, session: &SessionArgs, access: Access) -> anyhow::Result<Session> {
-    let server = Server::from_environment(|name| std::env::var(name).ok())?;
-    let session = Session { connection: engine::open(session)?, secrets: server.secrets() };
-    extension::load(&session, "mysql", "mysql_scanner", args.extension_folder().as_deref())?;
-    // The secret lives in this session's memory: DuckDB is not to look for stored ones on disk.
-    session.run("SET allow_persistent_secrets = false")?;
-    session.run(&server.create_secret("warehouse_server"))?;
-    let mode = match access {
-        Access::Read => ", READ_ONLY",
-        Access::Write => "",
-    };
-    session
-        .run(&format!("ATTACH '' AS warehouse (TYPE mysql, SECRET warehouse_server{mode})"))
-        .with_context(|| format!("{server}: cannot connect"))?;
-    Ok(session)
+const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required"] };
+
+/// A database on a MariaDB or MySQL server.
+#[derive(Debug)]
+pub(crate) struct MySql {
+    server: Server,
+    /// The connection, once it is attached.
+    client: Mutex<Option<Arc<Client>>>,
 }
 
-/// A query that the server itself runs, as a table expression.
-pub(crate) fn query(sql: &str) -> String {
-    format!("mysql_query('warehouse', {})", literal(sql))
+impl MySql {
+    /// The database that the environment names; what it leaves open is looked for in the client's own file.
+    pub(crate) fn new() -> anyhow::Result<Self> {
+        let file = client_file::read()?;
+        let server =
+            Server::from_environment(DEFAULTS, |name| std::env::var(name).ok(), |name| file.get(name).cloned())?;
+        Ok(Self { server, client: Mutex::new(None) })
+    }
+
+    /// MariaDB denies access, without saying why, where it wants an encrypted connection and does not get one.
+    fn unencrypted(&self) -> &'static str {
+        let is_disabled = self.server.ssl_mode.as_deref() == Some("disabled");
+        if is_disabled { " without encryption, which it may want: see DB_SSL_MODE" } else { "" }
+    }
+
+    fn client(&self) -> anyhow::Result<Arc<Client>> {
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        client.with_context(|| format!("{}: is not attached", self.server))
+    }
 }
 
-/// Runs a statement on the server, inside the transaction if there is one.
-pub(crate) fn execute(session: &Session, sql: &str) -> anyhow::Result<()> {
-    session.run(&format!("CALL mysql_execute('warehouse', {})", literal(sql)))
+impl Kind for MySql {
+    fn place(&self) -> String {
+        self.server.to_string()
+    }
+
+    fn secrets(&self) -> Vec<String> {
+        self.server.secrets()
+    }
+
+    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool> {
+        let explain = |error: Refused| {
+            let place = format!("{}: cannot connect{}", self.server, self.unencrypted());
+            session.explain(&error.to_string()).context(place)
+        };
+        let client = Arc::new(Client::connect(&self.server, session.limit()).map_err(explain)?);
+        if access == Access::Read {
+            client.run("SET SESSION TRANSACTION READ ONLY").map_err(explain)?;
+        }
+        rows::register(&session.connection, &client)?;
+        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        Ok(true)
+    }
+
+    fn table(&self, name: &str) -> String {
+        self.column(name)
+    }
+
+    fn column(&self, name: &str) -> String {
+        format!("`{}`", name.replace('`', "``"))
+    }
+
+    fn source(&self, select: &str) -> String {
+        rows::table(select)
+    }
+
+    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
+        self.client()?.run(sql).map(|_| ()).map_err(|error| session.explain(&error.to_string()))
+    }
+
+    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let sql = format!(
+            "SELECT column_name AS name, column_type AS type FROM information_schema.columns \
+             WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
+        );
+        session.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    fn column_type(&self, written: &str) -> Option<ColumnType> {
+        Some(match written {
+            "tinyint(1)" => ColumnType::Boolean,
+            "text" | "mediumtext" | "longtext" => ColumnType::Text,
+            "datetime(6)" => ColumnType::Timestamp,
+            "double" => ColumnType::Double,
+            "date" => ColumnType::Date,
+            // Servers before MySQL 8.0.19 show a width, which means nothing.
+            _ if written == "int" || has_width(written, "int") => ColumnType::Integer,
+            _ if written == "bigint" || has_width(written, "bigint") => ColumnType::BigInt,
+            // Strict mode refuses what is too long.
+            _ if has_width(written, "varchar") => ColumnType::Text,
+            _ => return ColumnType::decimal(written.strip_prefix("decimal")?),
+        })
+    }
+
+    fn type_name(&self, kind: ColumnType) -> String {
+        match kind {
+            ColumnType::Boolean => "TINYINT(1)".to_owned(),
+            ColumnType::Integer => "INT".to_owned(),
+            ColumnType::Text => "TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
+            ColumnType::Timestamp => "DATETIME(6)".to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    fn key_type_name(&self, kind: ColumnType) -> String {
+        match kind {
+            // A key takes no TEXT, and 3,072 bytes in all.
+            ColumnType::Text => "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
+            other => self.type_name(other),
+        }
+    }
+
+    /// Whoever only loads needs no right to create, and does not wait here for another load.
+    fn create_log(&self, session: &Session) -> anyhow::Result<()> {
+        if self.columns(session, "load_log")?.is_empty() {
+            self.change(
+                session,
+                "CREATE TABLE IF NOT EXISTS load_log (dataset VARCHAR(63) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
+                 window_start DATETIME(6) NOT NULL, \
+                 fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
+                 row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL, \
+                 PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
+            )?;
+        }
+        if self.columns(session, "load_lock")?.is_empty() {
+            self.change(session, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
+        }
+        let lock = format!("SELECT id FROM {}", self.source("SELECT id FROM load_lock WHERE id = 1"));
+        if session.rows(&lock, |row| row.get::<_, String>(0))?.is_empty() {
+            self.change(session, "INSERT IGNORE INTO load_lock VALUES (1)")?;
+        }
+        Ok(())
+    }
+
+    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
+        let mut columns = definitions(self, definition, "BIGINT", "DATETIME(6)");
+        columns.push("KEY window_start (window_start)".to_owned());
+        self.change(
+            session,
+            &format!(
+                "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
+                self.table(definition.table.as_str()),
+                columns.join(", ")
+            ),
+        )
+    }
+
+    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {
+        let added =
+            |column: &Column| format!("ADD COLUMN {} {} NULL", self.column(&column.name), self.type_name(column.kind));
+        let columns: Vec<_> = columns.iter().map(added).collect();
+        self.change(session, &format!("ALTER TABLE {} {}", self.table(table.as_str()), columns.join(", ")))
+    }
+
+    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
+        format!("ALTER TABLE {} MODIFY COLUMN {} {}", self.table(table), self.column(column), self.type_name(kind))
+    }
+
+    fn begin(&self, session: &Session) -> anyhow::Result<()> {
+        // From here on the server's patience counts: a client that is gone holds the lock.
+        self.change(session, "SET SESSION wait_timeout = 30")?;
+        self.change(session, "BEGIN")?;
+        // A reading that locks: what the transaction sees is decided by the first one that does not.
+        self.change(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")
+    }
+
+    fn end(&self, session: &Session, how: &str) -> anyhow::Result<()> {
+        let ended = self.change(session, how);
+        session.end(if ended.is_ok() { how } else { "ROLLBACK" })?;
+        ended?;
+        self.change(session, "SET SESSION wait_timeout = DEFAULT")
+    }
+
+    /// The server has no NaN, no infinity, and the years 1 to 9999.
+    fn value(&self, column: &Column) -> String {
+        let name = identifier(&column.name);
+        let refuse = |condition: &str, what: &str| {
+            let text = format!(
+                "the column {} holds {what}, which the server cannot store: make it NULL in the query",
+                column.name
+            );
+            format!("CASE WHEN {name} IS NOT NULL AND NOT ({condition}) THEN error({}) ELSE {name} END", literal(&text))
+        };
+        match column.kind {
+            ColumnType::Double => refuse(&format!("isfinite({name})"), "NaN or infinity"),
+            ColumnType::Timestamp | ColumnType::Date => {
+                let in_range = format!("coalesce(year({name}) BETWEEN 1 AND 9999, false)");
+                refuse(&in_range, "a time that is not in the years 1 to 9999")
+            }
+            ColumnType::Boolean => format!("{name}::TINYINT"),
+            _ => name,
+        }
+    }
+
+    fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
+        let columns: Vec<_> = batch.columns.iter().map(|name| self.column(name)).collect();
+        bulk::insert(&*self.client()?, session, &self.table(batch.table.as_str()), &columns, batch.select)
+    }
+
+    fn insert_values(&self, session: &Session, table: &str, values: &str) -> anyhow::Result<()> {
+        self.change(session, &format!("INSERT INTO {} VALUES {values}", self.table(table)))
+    }
+
+    /// What the server answers is text: here it becomes what it stands for again.
+    fn rows(&self, session: &Session, table: &str, rest: &str) -> anyhow::Result<String> {
+        let columns = self.columns(session, table)?;
+        let cast = |(name, written): &(String, String)| {
+            let kind = self.column_type(written).unwrap_or(ColumnType::Text);
+            format!("{name}::{kind} AS {name}", name = identifier(name))
+        };
+        let columns: Vec<_> = columns.iter().map(cast).collect();
+        let found = self.source(&format!("SELECT * FROM {} {rest}", self.table(table)));
+        Ok(format!("SELECT {} FROM {found} {rest}", columns.join(", ")))
+    }
 }
 
-/// `name` as an identifier of the server.
-pub(crate) fn quoted(name: &str) -> String {
-    format!("`{}`", name.replace('`', "``"))
-}
-
-pub(crate) fn columns(session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-    // Text that mixes collations comes out of information_schema as bytes unless it is cast.
-    let sql = format!(
-        "SELECT CAST(column_name AS CHAR) AS name, CAST(column_type AS CHAR) AS type FROM information_schema.columns \
-         WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
-    );
-    session.rows(&format!("SELECT name, type FROM {}", query(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
-}
-
-pub(crate) fn column_type(name: &str) -> Option<ColumnType> {
-    Some(match name {
-        "tinyint(1)" => ColumnType::Boolean,
-        "text" | "mediumtext" | "longtext" => ColumnType::Text,
-        "datetime(6)" => ColumnType::Timestamp,
-        "double" => ColumnType::Double,
-        "date" => ColumnType::Date,
-        // Servers before MySQL 8.0.19 show a width, which means nothing.
-        _ if name == "int" || is_display_width(name, "int") => ColumnType::Integer,
-        _ if name == "bigint" || is_display_width(name, "bigint") => ColumnType::BigInt,
-        _ => return ColumnType::decimal(name.strip_prefix("decimal")?),
-    })
-}
-
-fn is_display_width(name: &str, kind: &str) -> bool {
+fn has_width(name: &str, kind: &str) -> bool {
     let width = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'));
     width.is_some_and(|width| width.bytes().all(|byte| byte.is_ascii_digit()))
-}
-
-fn type_name(kind: ColumnType) -> String {
-    match kind {
-        ColumnType::Boolean => "TINYINT(1)".to_owned(),
-        ColumnType::Integer => "INT".to_owned(),
-        ColumnType::Text => "TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
-        ColumnType::Timestamp => "DATETIME(6)".to_owned(),
-        other => other.to_string(),
-    }
-}
-
-/// Creates the load log and the lock if they are missing: whoever only loads needs no right to create, and does not
-/// wait here for another load.
-pub(crate) fn create_log(session: &Session) -> anyhow::Result<()> {
-    if columns(session, "load_log")?.is_empty() {
-        define(
-            session,
-            "CREATE TABLE IF NOT EXISTS load_log (dataset VARCHAR(63) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
-             window_start DATETIME(6) NOT NULL, \
-             fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
-             row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL, \
-             PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
-        )?;
-    }
-    if columns(session, "load_lock")?.is_empty() {
-        define(session, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
-    }
-    let lock = format!("SELECT id FROM {}", query("SELECT id FROM load_lock WHERE id = 1"));
-    if session.rows(&lock, |row| row.get::<_, i32>(0))?.is_empty() {
-        define(session, "INSERT IGNORE INTO load_lock VALUES (1)")?;
-    }
-    Ok(())
-}
-
-/// Creates the table or adds the columns it lacks.
-pub(crate) fn lay_out(session: &Session, table: &Name, layout: &Layout<'_>) -> anyhow::Result<()> {
-    let definition = |column: &Column| format!("{} {} NULL", quoted(&column.name), type_name(column.kind));
-    let table = quoted(table.as_str());
-    let (Layout::Create(columns) | Layout::Add(columns)) = layout;
-    // The extension escapes identifiers in a way that these two characters would break out of.
-    if let Some(column) = columns.iter().find(|column| column.name.contains(['`', '\\'])) {
-        anyhow::bail!("the column {:?} has a ` or \\ in its name: rename it in the query", column.name);
-    }
-    let definitions: Vec<_> = columns.iter().map(definition).collect();
-    let sql = match layout {
-        Layout::Create(_) => {
-            let own = ["id BIGINT PRIMARY KEY", "window_start DATETIME(6) NOT NULL", "KEY window_start (window_start)"];
-            let columns: Vec<_> = own.map(str::to_owned).into_iter().chain(definitions).collect();
-            format!(
-                "CREATE TABLE IF NOT EXISTS {table} ({}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-                columns.join(", ")
-            )
-        }
-        Layout::Add(_) => {
-            let columns: Vec<_> = definitions.iter().map(|definition| format!("ADD COLUMN {definition}")).collect();
-            format!("ALTER TABLE {table} {}", columns.join(", "))
-        }
-    };
-    define(session, &sql)
-}
-
-/// Strict, and with an end to waiting: by default DDL waits for a day for somebody's open transaction.
-const SETTINGS: &str =
-    "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10, lock_wait_timeout = 10";
-
-/// Runs DDL, or what goes with it.
-fn define(session: &Session, sql: &str) -> anyhow::Result<()> {
-    // Not for its atomicity, which DDL has none of, but to have the settings on the connection that runs it.
-    session.run("BEGIN")?;
-    let defined = execute(session, SETTINGS).and_then(|()| execute(session, sql));
-    session.run(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)
-}
-
-/// Begins a load's transaction: takes the lock that every load takes first.
-pub(crate) fn begin(session: &Session) -> anyhow::Result<()> {
-    execute(session, SETTINGS)?;
-    execute(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")
-}
-
-/// A column's value as the server can store it: it has no NaN and no infinity.
-pub(crate) fn value(column: &Column) -> String {
-    let name = identifier(&column.name);
-    if column.kind != ColumnType::Double {
-        return name;
-    }
-    let text = format!(
-        "the column {} holds NaN or infinity, which the server cannot store: make it NULL in the query",
-        column.name
-    );
-    format!("CASE WHEN NOT isfinite({name}) THEN error({}) ELSE {name} END", literal(&text))
-}
-
-/// Forgets what DuckDB has cached of the server's tables.
-pub(crate) fn refresh(session: &Session) -> anyhow::Result<()> {
-    session.run("CALL mysql_clear_cache()")
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn mysql() -> MySql {
+        let variable = |name: &str| ["DB_USER", "DB_NAME"].contains(&name).then(|| "x".to_owned());
+        let server = Server::from_environment(DEFAULTS, variable, |_| None).unwrap();
+        MySql { server, client: Mutex::new(None) }
+    }
+
     #[test]
     fn a_column_is_what_was_created() {
+        let mysql = mysql();
         for kind in [ColumnType::Boolean, ColumnType::Integer, ColumnType::BigInt, ColumnType::Double, ColumnType::Date]
         {
-            assert_eq!(column_type(&type_name(kind).to_lowercase()), Some(kind));
+            assert_eq!(mysql.column_type(&mysql.type_name(kind).to_lowercase()), Some(kind));
         }
-        assert_eq!(column_type("decimal(10,2)"), Some(ColumnType::Decimal { precision: 10, scale: 2 }));
-        assert_eq!(column_type("int(11)"), Some(ColumnType::Integer));
-        assert_eq!(column_type("bigint(20)"), Some(ColumnType::BigInt));
-        assert_eq!(column_type("bigint(20) unsigned"), None);
-        assert_eq!(column_type("datetime"), None);
+        assert_eq!(mysql.column_type("decimal(10,2)"), Some(ColumnType::Decimal { precision: 10, scale: 2 }));
+        assert_eq!(mysql.column_type("int(11)"), Some(ColumnType::Integer));
+        assert_eq!(mysql.column_type("bigint(20)"), Some(ColumnType::BigInt));
+        assert_eq!(mysql.column_type("varchar(190)"), Some(ColumnType::Text));
+        assert_eq!(mysql.column_type("bigint(20) unsigned"), None);
+        assert_eq!(mysql.column_type("datetime"), None);
     }
 }

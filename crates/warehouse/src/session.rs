@@ -1,61 +1,106 @@
 //! The DuckDB session that a warehouse is attached to, and the errors that come out of it.
 //!
-//! An error of a server's extension can repeat the whole statement and the connection's parameters. What leaves here has
-//! no password in it and is short.
+//! Every statement has an end, see `watchdog`. An error of a server's extension can repeat the whole statement and the
+//! connection's parameters. What leaves here has no password in it and is short.
+
+use std::cell::Cell;
+use std::time::Duration;
 
 use cli::TryAgain;
 use duckdb::{Connection, Row};
+use engine::SessionArgs;
+
+use crate::trouble::meaning;
+use crate::watchdog::Watchdog;
 
 /// A session with an attached warehouse called `warehouse`.
 #[derive(Debug)]
 pub(crate) struct Session {
     pub(crate) connection: Connection,
+    watchdog: Watchdog,
     /// Passwords, in every form in which they may turn up.
-    pub(crate) secrets: Vec<String>,
+    secrets: Vec<String>,
+    in_transaction: Cell<bool>,
 }
 
-/// What errors say when trying again later can help.
-const PASSING: [&str; 10] = [
-    // DuckDB
-    "Could not set lock on file",
-    // MariaDB and MySQL: server and client messages
-    "Can't connect to",
-    "Too many connections",
-    "Lock wait timeout exceeded",
-    "Deadlock found",
-    "server has gone away",
-    "Lost connection",
-    "Connection was killed",
-    "shutdown in progress",
-    "Server has shut down",
-];
-
 impl Session {
+    /// Opens a session for the warehouse at `place`, in which no statement takes longer than `limit`.
+    pub(crate) fn open(
+        args: &SessionArgs,
+        limit: Duration,
+        place: String,
+        secrets: Vec<String>,
+    ) -> anyhow::Result<Self> {
+        let connection = engine::open(args)?;
+        let watchdog = Watchdog::new(limit, place, connection.interrupt_handle());
+        Ok(Self { connection, watchdog, secrets, in_transaction: Cell::new(false) })
+    }
+
+    /// The longest that a statement may take.
+    pub(crate) fn limit(&self) -> Duration {
+        self.watchdog.limit()
+    }
+
+    /// Begins a transaction.
+    pub(crate) fn begin(&self) -> anyhow::Result<()> {
+        self.run("BEGIN")?;
+        self.in_transaction.set(true);
+        Ok(())
+    }
+
+    /// Ends the transaction by `COMMIT` or `ROLLBACK`.
+    pub(crate) fn end(&self, how: &str) -> anyhow::Result<()> {
+        self.in_transaction.set(false);
+        self.run(how)
+    }
+
     /// Runs one statement; returns how many rows it changed.
     pub(crate) fn execute(&self, sql: &str) -> anyhow::Result<u64> {
-        self.connection.execute(sql, []).map(|rows| rows as u64).map_err(|error| self.explain(&error.to_string()))
+        self.guarded(|| self.connection.execute(sql, []).map(|rows| rows as u64))
     }
 
     /// Runs statements that return nothing of interest.
     pub(crate) fn run(&self, sql: &str) -> anyhow::Result<()> {
-        self.connection.execute_batch(sql).map_err(|error| self.explain(&error.to_string()))
+        self.guarded(|| self.connection.execute_batch(sql))
     }
 
     /// The rows of a query.
     pub(crate) fn rows<T>(&self, sql: &str, row: impl Fn(&Row<'_>) -> duckdb::Result<T>) -> anyhow::Result<Vec<T>> {
-        let rows = || -> duckdb::Result<Vec<T>> {
+        // Outside of a transaction a statement is prepared in one and run in another, and `sqlite_query` keeps hold of the
+        // first.
+        let alone = !self.in_transaction.get();
+        if alone {
+            self.begin()?;
+        }
+        let rows = self.guarded(|| {
             let mut statement = self.connection.prepare(sql)?;
             statement.query_map([], |found| row(found))?.collect()
-        };
-        rows().map_err(|error| self.explain(&error.to_string()))
+        });
+        if alone { self.end(if rows.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(rows) } else { rows }
     }
 
-    /// An error from its text: without secrets, without the statement, and a [`TryAgain`] if it is one that passes.
+    fn guarded<T>(&self, statement: impl FnOnce() -> duckdb::Result<T>) -> anyhow::Result<T> {
+        match self.watchdog.guard(statement) {
+            (Ok(result), _) => Ok(result),
+            (Err(_), true) => {
+                let limit = humantime::format_duration(self.limit());
+                Err(TryAgain(format!("it took longer than {limit} (--timeout); what was not committed was undone"))
+                    .into())
+            }
+            (Err(error), false) => Err(self.explain(&error.to_string())),
+        }
+    }
+
+    /// An error from its text: without secrets, without the statement, with what to do about it, and a [`TryAgain`] if it
+    /// is one that passes.
     pub(crate) fn explain(&self, text: &str) -> anyhow::Error {
         // Judged before it is scrubbed: a password of one letter leaves no word whole.
-        let passing = is_passing(&shorten(text));
-        let text = shorten(&scrub(text, &self.secrets));
-        if passing { anyhow::Error::new(TryAgain(text)) } else { anyhow::Error::msg(text) }
+        let (passes, remedy) = meaning(&shorten(text));
+        let mut text = shorten(&scrub(text, &self.secrets));
+        if let Some(remedy) = remedy {
+            text = format!("{text}: {remedy}");
+        }
+        if passes { anyhow::Error::new(TryAgain(text)) } else { anyhow::Error::msg(text) }
     }
 }
 
@@ -73,32 +118,34 @@ fn shorten(text: &str) -> String {
         }
         _ => text.to_owned(),
     };
-    let text = text.split("\n\nLINE ").next().unwrap_or(&text);
+    let text = text.split("\nLINE ").next().unwrap_or(&text);
     text.split_whitespace().collect::<Vec<_>>().join(" ")
-}
-
-fn is_passing(text: &str) -> bool {
-    PASSING.iter().any(|passing| text.contains(passing))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    fn session(secrets: &[&str]) -> Session {
+        let args = SessionArgs { threads: Some(1), memory_limit: None, temp_dir: None };
+        let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
+        Session::open(&args, Duration::from_secs(60), "here".to_owned(), secrets).unwrap()
+    }
+
     #[test]
     fn an_error_keeps_its_reason_and_loses_the_statement() {
         let text =
             "IO Error: Failed to run query \"INSERT INTO `t` VALUES ('Lost connection', \": x\")\": Duplicate entry\n";
         assert_eq!(shorten(text), "IO Error: Failed to run: Duplicate entry");
-        assert!(!is_passing(&shorten(text)));
+        assert!(!session(&[]).explain(text).is::<TryAgain>());
     }
 
     #[test]
     fn an_error_that_passes_is_told_from_one_that_stays() {
-        let session = Session { connection: Connection::open_in_memory().unwrap(), secrets: vec!["n".to_owned()] };
-        let error = session.explain("IO Error: Failed to run query \"COMMIT\": Lost connection to server\n");
+        let session = session(&["x"]);
+        let error = session.explain("IO Error: Failed to run query \"COMMIT x\": Lost connection to x server\n");
         assert!(error.is::<TryAgain>());
-        assert!(!error.to_string().contains('n'), "{error}");
+        assert!(error.to_string().contains("Lost connection to *** server: "), "{error}");
         assert!(!session.explain("Access denied").is::<TryAgain>());
     }
 

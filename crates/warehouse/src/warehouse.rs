@@ -1,33 +1,22 @@
 //! A warehouse as a load sees it, whatever its kind.
 
+use std::collections::BTreeMap;
 use std::io::Write;
 
 use chrono::{DateTime, Utc};
 use duckdb::Row;
-use engine::{SessionArgs, identifier, literal};
+use engine::{SessionArgs, literal};
 use layout::{Fingerprint, Hour, Name, Tree};
 
-use crate::args::{Target, WarehouseArgs};
+use crate::args::WarehouseArgs;
+use crate::attach::{attach, attach_with_log, patiently};
 use crate::column::{Column, ColumnType};
+use crate::kind::{self, Access, Batch, Definition, Kind};
 use crate::log::{LoadLog, LoggedWindow};
 use crate::session::Session;
-use crate::{file, mysql};
 
-/// What a warehouse is attached for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Access {
-    Read,
-    Write,
-}
-
-/// What a table needs.
-#[derive(Debug)]
-pub(crate) enum Layout<'c> {
-    /// To be created, with these columns after its own two.
-    Create(&'c [Column]),
-    /// These columns more.
-    Add(&'c [Column]),
-}
+/// Rows that one statement removes: its text must not become too long.
+const IDS_AT_ONCE: usize = 5000;
 
 /// A line of the load log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,35 +31,46 @@ pub struct LogEntry {
     pub last_id: i64,
 }
 
+/// The warehouse was asked to commit and did not say that it has: only its load log knows.
+#[derive(Debug)]
+pub struct Unanswered;
+
+impl std::fmt::Display for Unanswered {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the warehouse was asked to commit, and did not say that it has")
+    }
+}
+
 /// An attached warehouse.
 #[derive(Debug)]
 pub struct Warehouse {
     session: Session,
-    target: Target,
+    kind: Box<dyn Kind>,
+    args: WarehouseArgs,
+    session_args: SessionArgs,
 }
 
 impl Warehouse {
     /// Attaches the warehouse to read from it; there may be none yet.
     pub fn attach_to_read(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<Self>> {
-        let session = match args.target {
-            Target::Duckdb => file::attach(session, tree, Access::Read)?,
-            Target::Mysql => Some(mysql::attach(args, session, Access::Read)?),
-        };
-        Ok(session.map(|session| Self { session, target: args.target }))
+        let kind = kind::of(args, tree)?;
+        let session_args = session.clone();
+        let session = attach(&*kind, args, session, Access::Read)?;
+        Ok(session.map(|session| Self { session, kind, args: args.clone(), session_args }))
     }
 
     /// Attaches the warehouse to load into it, with its load log: both are created if they are missing.
     pub fn attach_to_write(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
-        let session = match args.target {
-            Target::Duckdb => file::attach(session, tree, Access::Write)?,
-            Target::Mysql => Some(mysql::attach(args, session, Access::Write)?),
-        };
-        let Some(session) = session else { anyhow::bail!("{}: is gone", tree.warehouse().display()) };
-        match args.target {
-            Target::Duckdb => file::create_log(&session)?,
-            Target::Mysql => mysql::create_log(&session)?,
-        }
-        Ok(Self { session, target: args.target })
+        let kind = kind::of(args, tree)?;
+        let session_args = session.clone();
+        let session = attach_with_log(&*kind, args, session)?;
+        Ok(Self { session, kind, args: args.clone(), session_args })
+    }
+
+    /// Attaches it anew, after its connection broke.
+    pub fn attach_again(&mut self) -> anyhow::Result<()> {
+        self.session = attach_with_log(&*self.kind, &self.args, &self.session_args)?;
+        Ok(())
     }
 
     /// The load log, of one data set or of all; none if the warehouse has none.
@@ -79,13 +79,13 @@ impl Warehouse {
             return Ok(None);
         }
         let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
-        // The cast: text whose collation is binary comes out of `mysql_query` as bytes.
+        let (dataset, fingerprint) = (self.kind.text("dataset"), self.kind.text("fingerprint"));
         let source = self.source(&format!(
-            "SELECT CAST(dataset AS CHAR) AS dataset, window_start, CAST(fingerprint AS CHAR) AS fingerprint, row_count \
-             FROM {}{condition}",
-            self.table("load_log")
+            "SELECT {dataset} AS dataset, window_start, {fingerprint} AS fingerprint, row_count FROM {}{condition}",
+            self.kind.table("load_log")
         ));
-        let sql = format!("SELECT dataset, epoch_us(window_start), fingerprint, row_count FROM {source}");
+        let sql =
+            format!("SELECT dataset, epoch_us(window_start::TIMESTAMP), fingerprint, row_count::BIGINT FROM {source}");
         let rows = self.session.rows(&sql, |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, u64>(3)?))
         })?;
@@ -103,107 +103,123 @@ impl Warehouse {
     /// creates; empty if there is no table.
     pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<(String, String, Option<ColumnType>)>> {
         let columns = self.columns_as_written(dataset.as_str())?;
-        let kind = |name: &str| match self.target {
-            Target::Duckdb => file::column_type(name),
-            Target::Mysql => mysql::column_type(name),
-        };
         Ok(columns
             .into_iter()
             .map(|(name, written)| {
-                let kind = kind(&written);
+                let kind = self.kind.column_type(&written);
                 (name, written, kind)
             })
             .collect())
     }
 
     fn columns_as_written(&self, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        match self.target {
-            Target::Duckdb => file::columns(&self.session, table),
-            Target::Mysql => mysql::columns(&self.session, table),
-        }
+        self.kind.columns(&self.session, table)
     }
 
-    /// Creates a data set's table: its id, the start of the hour of its file, and `columns`. Outside of a transaction.
-    pub fn create_table(&self, dataset: &Name, columns: &[Column]) -> anyhow::Result<()> {
-        self.lay_out(dataset, &Layout::Create(columns))
+    /// Creates a data set's table: its id or, with a `key`, none; the start of the hour of its file, and `columns`. Outside
+    /// of a transaction.
+    pub fn create_table(&self, dataset: &Name, columns: &[Column], key: &[String]) -> anyhow::Result<()> {
+        self.kind.create_table(&self.session, &Definition { table: dataset, columns, key })
     }
 
     /// Adds columns to a data set's table, which are NULL in the rows that are there. Outside of a transaction.
     pub fn add_columns(&self, dataset: &Name, columns: &[Column]) -> anyhow::Result<()> {
-        self.lay_out(dataset, &Layout::Add(columns))
+        self.kind.add_columns(&self.session, dataset, columns)
     }
 
-    fn lay_out(&self, dataset: &Name, layout: &Layout<'_>) -> anyhow::Result<()> {
-        match self.target {
-            Target::Duckdb => file::lay_out(&self.session, dataset, layout),
-            Target::Mysql => {
-                mysql::lay_out(&self.session, dataset, layout)?;
-                mysql::refresh(&self.session)
-            }
-        }
+    /// The statement by which whoever owns the table gives a column a type that holds `kind` as well as what it holds.
+    pub fn change_type(&self, dataset: &Name, column: &Column, kind: ColumnType) -> String {
+        self.kind.change_type(dataset.as_str(), &column.name, column.kind.with(kind))
     }
 
     /// Runs `work` in a transaction, in which no other load changes the warehouse. It is committed if `work` returns
     /// something, and otherwise leaves no trace.
     pub fn transaction<T>(&self, work: impl FnOnce() -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
-        self.session.run("BEGIN")?;
-        let locked = match self.target {
-            Target::Duckdb => Ok(()),
-            Target::Mysql => mysql::begin(&self.session),
-        };
-        match locked.and_then(|()| work()) {
+        self.kind.refresh(&self.session)?;
+        match self.begin().and_then(|()| work()) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
-                self.session.run("COMMIT")?;
+                self.kind.end(&self.session, "COMMIT").map_err(|error| error.context(Unanswered))?;
                 layout::fault::point("load.committed");
                 Ok(Some(result))
             }
             Ok(None) => {
-                self.session.run("ROLLBACK")?;
+                self.kind.end(&self.session, "ROLLBACK")?;
                 Ok(None)
             }
             Err(error) => {
                 // The first error is the one to tell; a transaction that cannot be rolled back is dead anyway.
-                let _ = self.session.run("ROLLBACK");
+                let _ = self.kind.end(&self.session, "ROLLBACK");
                 Err(error)
             }
         }
     }
 
+    /// Begins a transaction with the lock that every load takes first.
+    fn begin(&self) -> anyhow::Result<()> {
+        patiently(*self.args.wait, || {
+            self.session.begin()?;
+            self.kind.begin(&self.session).inspect_err(|_| {
+                let _ = self.kind.end(&self.session, "ROLLBACK");
+            })
+        })
+    }
+
     /// The first id that no row of the data set has, or ever had as far as the load log knows.
     pub fn next_id(&self, dataset: &Name) -> anyhow::Result<i64> {
-        let (table, log) = (self.table(dataset.as_str()), self.table("load_log"));
+        let (table, log) = (self.kind.table(dataset.as_str()), self.kind.table("load_log"));
         let mut next = 1;
         for select in [
             format!("SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}'"),
             format!("SELECT max(id) AS id FROM {table}"),
         ] {
-            let sql = format!("SELECT id FROM {}", self.source(&select));
+            let sql = format!("SELECT id::BIGINT FROM {}", self.source(&select));
             let found = self.session.rows(&sql, |row| row.get::<_, Option<i64>>(0))?;
             next = found.into_iter().flatten().map(|id| id.saturating_add(1)).fold(next, i64::max);
         }
         Ok(next)
     }
 
+    /// How many rows the table has of each hour; of rows that belong to no hour nothing is said.
+    pub fn counts(&self, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, u64>> {
+        let table = self.kind.table(dataset.as_str());
+        let select = format!("SELECT window_start, count(*) AS row_count FROM {table} GROUP BY window_start");
+        let sql = format!("SELECT epoch_us(window_start::TIMESTAMP), row_count::BIGINT FROM {}", self.source(&select));
+        let rows = self.session.rows(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))?;
+        Ok(rows.into_iter().filter_map(|(micros, rows)| Some((Hour::of_micros(micros)?, rows))).collect())
+    }
+
     /// Removes the rows of `hours`.
     pub fn delete(&self, dataset: &Name, hours: &[Hour]) -> anyhow::Result<()> {
-        let table = self.table(dataset.as_str());
+        if hours.is_empty() {
+            return Ok(());
+        }
+        let table = self.kind.table(dataset.as_str());
         self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours)))
+    }
+
+    /// Removes the rows with these ids.
+    pub fn delete_rows(&self, dataset: &Name, ids: &[i64]) -> anyhow::Result<()> {
+        let table = self.kind.table(dataset.as_str());
+        ids.chunks(IDS_AT_ONCE).try_for_each(|ids| {
+            let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
+            self.change(&format!("DELETE FROM {table} WHERE id IN ({})", ids.join(", ")))
+        })
+    }
+
+    /// The rows of `hours` as a query of DuckDB that yields each value of `columns` exactly as it is stored.
+    pub fn stored(&self, dataset: &Name, columns: &[Column], hours: &[Hour]) -> String {
+        self.kind.stored(dataset.as_str(), columns, &format!("window_start IN ({})", starts(hours)))
     }
 
     /// A column of a data set as an expression that the warehouse can store: what it cannot is an error.
     pub fn value(&self, column: &Column) -> String {
-        match self.target {
-            Target::Duckdb => identifier(&column.name),
-            Target::Mysql => mysql::value(column),
-        }
+        self.kind.value(column)
     }
 
     /// Inserts the rows of the query `select` into `columns`; returns how many.
     pub fn insert(&self, dataset: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
-        let columns: Vec<_> = columns.iter().map(|name| identifier(name)).collect();
-        let table = identifier(dataset.as_str());
-        self.session.execute(&format!("INSERT INTO warehouse.{table} ({}) {select}", columns.join(", ")))
+        self.kind.insert(&self.session, &Batch { table: dataset, columns, select })
     }
 
     /// Puts hours into the load log, instead of what it says of them.
@@ -218,23 +234,16 @@ impl Warehouse {
                 format!("('{dataset}', TIMESTAMP '{start}', {fingerprint}, {rows}, {last_id}, TIMESTAMP '{now}')")
             })
             .collect();
-        let insert = match self.target {
-            // DuckDB's primary key still sees a row that the same transaction has deleted.
-            Target::Duckdb => "INSERT OR REPLACE",
-            Target::Mysql => {
-                let hours = starts(&hours);
-                self.change(&format!(
-                    "DELETE FROM load_log WHERE dataset = '{dataset}' AND window_start IN ({hours})"
-                ))?;
-                "INSERT"
-            }
-        };
-        self.session.run(&format!("{insert} INTO warehouse.load_log VALUES {}", values.join(", ")))
+        let (log, hours) = (self.kind.table("load_log"), starts(&hours));
+        self.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}' AND window_start IN ({hours})"))?;
+        self.kind.insert_values(&self.session, "load_log", &values.join(", "))
     }
 
     /// Prints the first rows of a data set's table.
     pub fn print_head(&self, dataset: &Name, rows: u32, out: impl Write, format: cli::Format) -> anyhow::Result<()> {
-        let sql = format!("SELECT * FROM warehouse.{} ORDER BY id LIMIT {rows}", identifier(dataset.as_str()));
+        let has_id = self.columns(dataset)?.iter().any(|(name, _, _)| name.to_lowercase() == "id");
+        let order = if has_id { "id" } else { "window_start" };
+        let sql = self.kind.rows(&self.session, dataset.as_str(), &format!("ORDER BY {order} LIMIT {rows}"))?;
         let printed = engine::print_query(&self.session.connection, &sql, out, format);
         printed.map_err(|error| match error.downcast_ref::<duckdb::Error>() {
             Some(cause) => self.session.explain(&cause.to_string()),
@@ -242,33 +251,22 @@ impl Warehouse {
         })
     }
 
+    /// Runs statements of DuckDB's own, such as on temporary tables, inside the transaction or not.
+    pub fn run(&self, sql: &str) -> anyhow::Result<()> {
+        self.session.run(sql)
+    }
+
     /// The rows of a query of DuckDB's own, which does not concern the warehouse.
     pub fn query<T>(&self, sql: &str, row: impl Fn(&Row<'_>) -> duckdb::Result<T>) -> anyhow::Result<Vec<T>> {
         self.session.rows(sql, row)
     }
 
-    /// A name in the warehouse's own SQL.
-    fn table(&self, name: &str) -> String {
-        match self.target {
-            Target::Duckdb => format!("warehouse.{}", identifier(name)),
-            Target::Mysql => mysql::quoted(name),
-        }
-    }
-
-    /// A SELECT that the warehouse itself runs, as a table expression. It sees what is committed and nothing else.
     fn source(&self, select: &str) -> String {
-        match self.target {
-            Target::Duckdb => format!("({select})"),
-            Target::Mysql => mysql::query(select),
-        }
+        self.kind.source(select)
     }
 
-    /// A change that the warehouse itself makes, inside the transaction.
     fn change(&self, sql: &str) -> anyhow::Result<()> {
-        match self.target {
-            Target::Duckdb => self.session.run(sql),
-            Target::Mysql => mysql::execute(&self.session, sql),
-        }
+        self.kind.change(&self.session, sql)
     }
 }
 

@@ -112,7 +112,12 @@ impl House {
 
     /// Tells the warehouse's load log that it holds this hour of a data set.
     pub fn load(&self, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
-        let args = WarehouseArgs { target: Target::Duckdb, extension_dir: None };
+        self.load_into(Target::Duckdb, dataset, hour, fingerprint);
+    }
+
+    /// The same of a warehouse of another kind.
+    pub fn load_into(&self, target: Target, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
+        let args = WarehouseArgs { target, ..WarehouseArgs::default() };
         let warehouse = Warehouse::attach_to_write(&args, &session(), &self.tree).unwrap();
         let entry = LogEntry { hour, fingerprint: fingerprint.clone(), rows: 1, last_id: 1 };
         let record = || warehouse.record(&name(dataset), &[entry], Utc::now()).map(Some);

@@ -1,6 +1,6 @@
-//! What is particular to the DuckDB file.
+//! What is particular to warehouses that are files, of DuckDB and of SQLite.
 
-use harness::{House, Run};
+use harness::{House, Run, SmallDisk};
 use layout::Tree;
 
 use crate::hours::{Seen, check, publish_readings};
@@ -58,4 +58,75 @@ fn a_data_directory_may_be_relative_and_have_any_name() {
     let hours = ["2025-09-02T10", "2025-09-02T11"];
     let expected = hours.map(|hour| (hour.to_owned(), ("a".to_owned(), 2))).into();
     check(&Target::File.readings(&house), &expected, &mut Seen::new());
+}
+
+#[test]
+fn a_sqlite_file_that_another_process_has_locked_is_tried_again_later() {
+    let house = House::new();
+    if let Some(why) = harness::extension_is_missing("sqlite_scanner") {
+        return harness::left_out(&format!("a locked SQLite file, because {why}"));
+    }
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    Target::Sqlite.run(&house, "readings").expect(0);
+    publish_readings(&house, "2025-09-02T10", "b", 3);
+    let picture = Target::Sqlite.picture(&house, &["readings"]);
+    let open = rusqlite::Connection::open(Tree::new(house.path()).sqlite_warehouse()).unwrap();
+    open.execute_batch("BEGIN IMMEDIATE").unwrap();
+    let run = Target::Sqlite.run(&house, "readings").expect(75);
+    assert!(run.stderr.contains("database is locked: somebody else holds a lock on it"), "{}", run.stderr);
+    open.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(Target::Sqlite.picture(&house, &["readings"]), picture);
+    Target::Sqlite.run(&house, "readings").expect(0);
+    assert_eq!(Target::Sqlite.readings(&house).len(), 3);
+    let path = Tree::new(house.path()).sqlite_warehouse();
+    std::fs::write(&path, "not a database".repeat(100)).unwrap();
+    let run = Target::Sqlite.run(&house, "readings").expect(1);
+    assert!(run.stderr.contains("warehouse.sqlite: cannot be opened"), "{}", run.stderr);
+}
+
+#[test]
+fn a_file_elsewhere_is_made_and_loaded() {
+    for (kind, extension) in [("duckdb", None), ("sqlite", Some("sqlite_scanner"))] {
+        if let Some(why) = extension.and_then(harness::extension_is_missing) {
+            harness::left_out(&format!("a file elsewhere, because {why}"));
+            continue;
+        }
+        let (house, elsewhere) = (House::new(), House::new());
+        publish_readings(&house, "2025-09-02T10", "a", 2);
+        let path = elsewhere.path().join("it's the plant.db");
+        let mut program = house.program("load-warehouse");
+        program.args(["readings", "--target", kind, "--format", "csv", "--head", "1", "--file"]).arg(&path);
+        for _ in 0..2 {
+            let head = Run::of(&mut program).expect(0).stdout;
+            assert!(head.starts_with("id,window_start,"), "{head}");
+        }
+        let mut program = house.program("load-warehouse");
+        program.args(["readings", "--target", kind, "--verify", "--format", "csv"]).env("DB_FILE", &path);
+        assert!(Run::of(&mut program).expect(0).stdout.ends_with("readings,2025-09-02T10,2,2,ok\n"));
+        assert_eq!(house.files().len(), 1, "{:?}", house.files());
+    }
+}
+
+#[test]
+fn a_full_disk_is_tried_again_later() {
+    for (target, extension) in [(Target::File, None), (Target::Sqlite, Some("sqlite_scanner"))] {
+        if let Some(why) = extension.and_then(harness::extension_is_missing) {
+            harness::left_out(&format!("a full disk, because {why}"));
+            continue;
+        }
+        let Some(disk) = SmallDisk::mount("size=16m") else { return };
+        let house = House::within(disk.path());
+        publish_readings(&house, "2025-09-02T10", "a", 2);
+        target.run(&house, "readings").expect(0);
+        publish_readings(&house, "2025-09-02T10", "b", 60_000);
+        let picture = target.picture(&house, &["readings"]);
+        let ballast = disk.fill();
+        let run = target.run(&house, "readings").expect(75);
+        assert!(run.stderr.contains("the warehouse's disk is full: make room there"), "{}", run.stderr);
+        std::fs::remove_file(ballast).unwrap();
+        assert_eq!(target.picture(&house, &["readings"]), picture);
+        assert!(disk.remount("size=100m"));
+        target.run(&house, "readings").expect(0);
+        assert_eq!(target.readings(&house).len(), 60_000);
+    }
 }

@@ -1,14 +1,29 @@
-//! load-warehouse over real trees, into a real DuckDB file and a real MariaDB.
+//! load-warehouse over real trees, into real DuckDB and SQLite files and real servers of MariaDB and PostgreSQL.
 //!
-//! Histories are the same for both; where there is no MariaDB or no extension, its share is left out, loudly.
+//! Histories are the same for all; where there is no server or no extension, its share is left out, loudly.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "tests"
+)]
 
+mod cells;
 mod crash;
+mod cut;
+mod drawn;
 mod file;
 mod histories;
 mod hours;
-mod mariadb;
+mod identity;
+mod network;
+mod postgres;
+mod proxy;
 mod refused;
 mod server;
 mod target;
+mod values;
+mod verify;

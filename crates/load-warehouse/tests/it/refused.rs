@@ -23,6 +23,7 @@ fn a_type_that_would_lose_data_is_refused_and_the_rest_is_loaded() {
                 run.stderr
             );
             assert!(run.stderr.contains("cast the column"), "{}", run.stderr);
+            assert!(run.stderr.contains("or change the table: ALTER TABLE "), "{}", run.stderr);
         }
         let mut expected = one_hour("2025-09-02T10");
         expected.extend(one_hour("2025-09-02T12"));
@@ -116,7 +117,11 @@ fn a_table_of_somebody_else_is_left_alone() {
     on_each("a foreign table", |house, target| {
         publish(house, "load_log", "2025-09-02T10", "a", "SELECT 1 AS n");
         let run = target.run(house, "load_log").expect(3);
-        assert!(run.stderr.contains("the table load_log has no column id: it is not one of ours"), "{}", run.stderr);
+        assert!(
+            run.stderr.contains("the warehouse has a table load_log for itself: give the data set another name"),
+            "{}",
+            run.stderr
+        );
     });
 }
 

@@ -1,11 +1,12 @@
-//! What is particular to a server: who may connect, what is said of it, and what happens while it is away.
+//! What is particular to MariaDB: who may connect, what is said of it, and what happens while it is away.
 
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 
-use harness::{House, Run};
+use harness::{House, MariaDb, PASSWORD, Run};
 
 use crate::hours::{Expected, Seen, check, publish, publish_readings};
-use crate::mariadb::{MariaDb, PASSWORD};
+
 use crate::target::{Target, use_server};
 
 fn expected() -> Expected {
@@ -36,7 +37,7 @@ fn a_wrong_password_is_a_failure_that_does_not_repeat_it() {
         assert!(run.stderr.contains("127.0.0.1"), "{}", run.stderr);
         assert_silent(&run);
     }
-    let run = Run::of(target.program(&house).arg("readings").env_remove("DB_USER")).expect(1);
+    let run = Run::of(target.program(&house).arg("readings").env_remove("DB_USER")).expect(2);
     assert!(run.stderr.contains("DB_USER is not set"), "{}", run.stderr);
 }
 
@@ -57,13 +58,13 @@ fn a_password_file_serves_as_well() {
 
 #[test]
 fn a_server_that_is_down_is_tried_again_later_and_then_loaded() {
-    let Some(mut server) = MariaDb::own("a server that is down") else { return };
+    let Some(server) = MariaDb::own("a server that is down") else { return };
     let database = server.database();
     let house = House::new();
     publish_readings(&house, "2025-09-02T10", "a", 2);
     let run = |server: &MariaDb| {
         let mut program = house.program("load-warehouse");
-        use_server(&mut program, server, &database);
+        use_server(&mut program, "mysql", server.port, &database);
         Run::of(program.arg("readings"))
     };
     server.stop();
@@ -78,7 +79,7 @@ fn a_server_that_is_down_is_tried_again_later_and_then_loaded() {
     let holder = server.start_sql(&format!("BEGIN; SELECT * FROM {database}.readings FOR UPDATE; DO SLEEP(60)"));
     until_one(&server, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP%'");
     let mut program = house.program("load-warehouse");
-    use_server(&mut program, &server, &database);
+    use_server(&mut program, "mysql", server.port, &database);
     let load = program.arg("readings").stderr(Stdio::piped()).spawn().unwrap();
     until_one(&server, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DELETE FROM%'");
     server.stop();
@@ -128,7 +129,7 @@ fn what_the_server_cannot_store_is_refused_whatever_its_mode() {
     server.sql("SET GLOBAL sql_mode = DEFAULT");
     for message in [
         "2025-09-02T10 to 2025-09-02T11: Invalid Input Error: the column n holds NaN or infinity",
-        "12.parquet: IO Error: Failed to run: Data too long for column 'text'",
+        "12.parquet: the server would change values: Data truncated for column 'text'",
     ] {
         assert!(run.stderr.contains(message), "{message}: {}", run.stderr);
     }
@@ -137,22 +138,127 @@ fn what_the_server_cannot_store_is_refused_whatever_its_mode() {
 }
 
 #[test]
+fn the_clients_own_file_serves_unless_everybody_may_change_it() {
+    let Some(server) = MariaDb::shared("a .my.cnf") else { return };
+    let target = Target::MariaDb { server, database: server.database() };
+    let (house, home) = (House::new(), House::new());
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let file = home.path().join(".my.cnf");
+    let password = PASSWORD.replace('\\', "\\\\").replace('"', "\\\"");
+    std::fs::write(&file, format!("[client]\nuser = {}\npassword = \"{password}\"\n", harness::USER)).unwrap();
+    let run = |mode: u32| {
+        std::fs::set_permissions(&file, PermissionsExt::from_mode(mode)).unwrap();
+        let mut program = target.program(&house);
+        Run::of(program.arg("readings").env_remove("DB_PASSWORD").env_remove("DB_USER").env("HOME", home.path()))
+    };
+    let refused = run(0o666).expect(2);
+    assert!(refused.stderr.contains(".my.cnf: is not read, because everybody may change it"), "{}", refused.stderr);
+    assert!(refused.stderr.contains("DB_USER is not set"), "{}", refused.stderr);
+    assert_silent(&refused);
+    assert_silent(&run(0o600).expect(0));
+    check(&target.readings(&house), &expected(), &mut Seen::new());
+}
+
+#[test]
+fn a_server_that_speaks_tls_only_is_spoken_to_in_tls() {
+    let keys = House::new();
+    harness::certificate(keys.path());
+    let file = |name: &str| keys.path().join(name).display().to_string();
+    let options = [
+        format!("--ssl-cert={}", file("cert.pem")),
+        format!("--ssl-key={}", file("key.pem")),
+        "--require-secure-transport=ON".to_owned(),
+    ];
+    let options: Vec<_> = options.iter().map(String::as_str).collect();
+    let Some(server) = MariaDb::own_with("TLS only", &options) else { return };
+    let (house, database) = (House::new(), server.database());
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let run = |mode: &str| {
+        let mut program = house.program("load-warehouse");
+        use_server(&mut program, "mysql", server.port, &database);
+        Run::of(program.arg("readings").env("DB_SSL_MODE", mode))
+    };
+    let refused = run("disabled").expect(1);
+    assert!(refused.stderr.contains("without encryption, which it may want: see DB_SSL_MODE"), "{}", refused.stderr);
+    for mode in ["preferred", "required"] {
+        assert_silent(&run(mode).expect(0));
+    }
+    assert_eq!(server.sql(&format!("SELECT count(*) FROM {database}.readings")), [["2"]]);
+}
+
+#[test]
+fn times_and_texts_do_not_depend_on_the_servers_settings() {
+    let Some(server) = MariaDb::own("other settings") else { return };
+    let (house, database) = (House::new(), server.database());
+    server.sql(
+        "SET GLOBAL sql_mode = 'ANSI_QUOTES,NO_BACKSLASH_ESCAPES,PIPES_AS_CONCAT,NO_ZERO_DATE'; \
+         SET GLOBAL time_zone = '+05:45'; SET GLOBAL character_set_server = 'latin1'; \
+         SET GLOBAL tx_isolation = 'READ-UNCOMMITTED'",
+    );
+    publish_readings(&house, "2025-09-02T10", "a", 3);
+    publish(&house, "exact", "2025-09-02T10", "a", "SELECT TIMESTAMP '2025-03-30 02:30:00' AS t, 'a\\b''\"☺' AS text");
+    let mut program = house.program("load-warehouse");
+    use_server(&mut program, "mysql", server.port, &database);
+    Run::of(program.args(["readings", "exact"])).expect(0);
+    Run::of(program.arg("--verify")).expect(0);
+    let rows = server.sql(&format!("SELECT t, text FROM {database}.exact"));
+    assert_eq!(rows, [["2025-03-30 02:30:00.000000", "a\\b'\"☺"]]);
+    let count = format!(
+        "SELECT count(*) FROM {database}.readings WHERE note LIKE '%ü%' AND window_start = '2025-09-02 10:00:00'"
+    );
+    assert_eq!(server.sql(&count), [["3"]]);
+}
+
+#[test]
+fn a_full_server_is_tried_again_later() {
+    let options = ["--innodb-file-per-table=OFF", "--innodb-data-file-path=ibdata1:12M:autoextend:max:16M"];
+    let Some(server) = MariaDb::own_with("a full server", &options) else { return };
+    let (house, database) = (House::new(), server.database());
+    let run = || {
+        let mut program = house.program("load-warehouse");
+        use_server(&mut program, "mysql", server.port, &database);
+        Run::of(program.arg("readings"))
+    };
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    run().expect(0);
+    publish_readings(&house, "2025-09-02T10", "b", 100_000);
+    let full = run().expect(75);
+    assert!(full.stderr.contains("the warehouse's disk is full: make room there"), "{}", full.stderr);
+    assert_eq!(server.sql(&format!("SELECT count(*), max(id) FROM {database}.readings")), [["2", "2"]]);
+}
+
+#[test]
 fn an_extension_that_is_missing_is_named_with_its_place() {
     let house = House::new();
     publish_readings(&house, "2025-09-02T10", "a", 2);
     let empty = House::new();
-    let mut program = house.program("load-warehouse");
-    program.args(["readings", "--target", "mysql", "--extension-dir"]).arg(empty.path());
-    // DuckDB looks into the home directory, and asks its server through this proxy, which is not there.
-    program.env("HOME", empty.path()).env("http_proxy", "http://127.0.0.1:9").env("HTTP_PROXY", "http://127.0.0.1:9");
-    program.env("DB_USER", "u").env("DB_NAME", "n").env("DB_PASSWORD", "s3cret");
-    let run = Run::of(&mut program);
-    // Where DuckDB's server can be reached all the same, the extension is there, and the database is not.
-    if run.status == Some(1) {
-        assert!(run.stderr.contains("put mysql_scanner.duckdb_extension of version v1."), "{}", run.stderr);
-        assert!(run.stderr.contains(empty.path().to_str().unwrap()), "{}", run.stderr);
+    for (kind, file) in [("mysql", "mysql_scanner"), ("postgres", "postgres_scanner"), ("sqlite", "sqlite_scanner")] {
+        let mut program = house.program("load-warehouse");
+        program.args(["readings", "--target", kind, "--timeout", "30s", "--extension-dir"]).arg(empty.path());
+        // DuckDB looks into the home directory, and asks its server through this proxy, which is not there.
+        program
+            .env("HOME", empty.path())
+            .env("http_proxy", "http://127.0.0.1:9")
+            .env("HTTP_PROXY", "http://127.0.0.1:9");
+        program.env("DB_USER", "u").env("DB_NAME", "n").env("DB_PASSWORD", "s3cret");
+        let run = Run::of(&mut program);
+        // Where DuckDB's server can be reached all the same, the extension is there, and the database is not.
+        if run.status == Some(1) {
+            let says = format!("put {file}.duckdb_extension of version v1.");
+            assert!(run.stderr.contains(&says), "{}", run.stderr);
+            assert!(run.stderr.contains(empty.path().to_str().unwrap()), "{}", run.stderr);
+        }
+        assert!(!run.stderr.contains("s3cret"));
+        // One that is no extension, or not of this version, is named.
+        let strange = empty.path().join(format!("{file}.duckdb_extension"));
+        std::fs::write(&strange, "not an extension").unwrap();
+        let run = Run::of(&mut program).expect(1);
+        assert!(
+            run.stderr.contains(".duckdb_extension: cannot be loaded: it must be of version v1."),
+            "{}",
+            run.stderr
+        );
     }
-    assert!(!run.stderr.contains("s3cret"));
 }
 
 #[test]

@@ -2,20 +2,28 @@
 
 use std::process::Command;
 
-use harness::{House, Run};
+use harness::{House, MariaDb, PASSWORD, Postgres, Run, USER};
 
 use crate::hours::Row;
-use crate::mariadb::{MariaDb, PASSWORD, USER};
 
 /// A warehouse, which is looked at by other means than those of the program.
 pub(crate) enum Target {
     File,
+    Sqlite,
     MariaDb { server: &'static MariaDb, database: String },
+    Postgres { server: &'static Postgres, database: String },
 }
 
 /// Plays `history` on each kind of warehouse, each with a data directory of its own.
 pub(crate) fn on_each(test: &str, history: impl Fn(&House, &Target)) {
     history(&House::new(), &Target::File);
+    match harness::extension_is_missing("sqlite_scanner") {
+        None => history(&House::new(), &Target::Sqlite),
+        Some(why) => harness::left_out(&format!("{test} on SQLite, because {why}")),
+    }
+    if let Some(server) = Postgres::shared(test) {
+        history(&House::new(), &Target::Postgres { server, database: server.database() });
+    }
     if let Some(server) = MariaDb::shared(test) {
         history(&House::new(), &Target::MariaDb { server, database: server.database() });
     }
@@ -25,8 +33,13 @@ impl Target {
     /// The program over `house` and this warehouse.
     pub(crate) fn program(&self, house: &House) -> Command {
         let mut command = house.program("load-warehouse");
-        if let Self::MariaDb { server, database } = self {
-            use_server(&mut command, server, database);
+        match self {
+            Self::File => {}
+            Self::Sqlite => {
+                command.args(["--target", "sqlite"]);
+            }
+            Self::MariaDb { server, database } => use_server(&mut command, "mysql", server.port, database),
+            Self::Postgres { server, database } => use_server(&mut command, "postgres", server.port, database),
         }
         command
     }
@@ -41,9 +54,23 @@ impl Target {
     pub(crate) fn query(&self, house: &House, sql: &str) -> Vec<Vec<String>> {
         let rows = match self {
             Self::File => query_file(house, sql),
+            Self::Sqlite => query_sqlite(house, sql),
             Self::MariaDb { server, database } => server.sql(&format!("USE {database}; {sql}")),
+            Self::Postgres { server, database } => server.sql(database, sql),
         };
         rows.into_iter().map(|row| row.iter().map(|cell| plain(cell)).collect()).collect()
+    }
+
+    /// Changes the warehouse behind the program's back.
+    #[track_caller]
+    pub(crate) fn change(&self, house: &House, sql: &str) {
+        let tree = layout::Tree::new(house.path());
+        match self {
+            Self::File => duckdb::Connection::open(tree.warehouse()).unwrap().execute_batch(sql).unwrap(),
+            Self::Sqlite => rusqlite::Connection::open(tree.sqlite_warehouse()).unwrap().execute_batch(sql).unwrap(),
+            Self::MariaDb { server, database } => drop(server.sql(&format!("USE {database}; {sql}"))),
+            Self::Postgres { server, database } => drop(server.sql(database, sql)),
+        }
     }
 
     /// The rows of the table `readings`, checked against what their own text says of them.
@@ -63,10 +90,31 @@ impl Target {
 }
 
 /// Tells the program of a server, as a crontab would.
-pub(crate) fn use_server(command: &mut Command, server: &MariaDb, database: &str) {
-    command.args(["--target", "mysql"]);
-    command.env("DB_HOST", "127.0.0.1").env("DB_PORT", server.port.to_string());
+pub(crate) fn use_server(command: &mut Command, kind: &str, port: u16, database: &str) {
+    command.args(["--target", kind]);
+    command.env("DB_HOST", "127.0.0.1").env("DB_PORT", port.to_string());
     command.env("DB_USER", USER).env("DB_PASSWORD", PASSWORD).env("DB_NAME", database);
+}
+
+fn query_sqlite(house: &House, sql: &str) -> Vec<Vec<String>> {
+    use rusqlite::types::ValueRef;
+    let connection = rusqlite::Connection::open(layout::Tree::new(house.path()).sqlite_warehouse()).unwrap();
+    connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
+    let mut statement = connection.prepare(sql).unwrap();
+    let count = statement.column_count();
+    let mut rows = statement.query([]).unwrap();
+    let mut cells = Vec::new();
+    while let Some(row) = rows.next().unwrap() {
+        let cell = |column| match row.get_ref(column).unwrap() {
+            ValueRef::Null => "NULL".to_owned(),
+            ValueRef::Integer(number) => number.to_string(),
+            ValueRef::Real(number) => format!("{number:?}"),
+            ValueRef::Text(text) => String::from_utf8(text.to_vec()).unwrap(),
+            ValueRef::Blob(_) => panic!("{sql}: bytes"),
+        };
+        cells.push((0..count).map(cell).collect());
+    }
+    cells
 }
 
 fn query_file(house: &House, sql: &str) -> Vec<Vec<String>> {
@@ -84,7 +132,8 @@ fn query_file(house: &House, sql: &str) -> Vec<Vec<String>> {
     cells
 }
 
-fn plain(cell: &str) -> String {
+/// A number or a time without zeros at its end.
+pub(crate) fn plain(cell: &str) -> String {
     let is_number = cell.contains('.') && cell.bytes().all(|byte| b"0123456789.-: ".contains(&byte));
     if is_number { cell.trim_end_matches('0').trim_end_matches('.').to_owned() } else { cell.to_owned() }
 }

@@ -3,37 +3,53 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
-use harness::tempfile::TempDir;
-
-pub(crate) const USER: &str = "loader";
-/// With every character that some quoting could trip over.
-pub(crate) const PASSWORD: &str = "s3cr\"et'pass\\w ord;=";
+use crate::tempfile::TempDir;
+use crate::warehouse::{PASSWORD, USER};
+use crate::{Network, within};
 
 /// A running server.
-pub(crate) struct MariaDb {
+pub struct MariaDb {
     folder: TempDir,
-    pub(crate) port: u16,
+    pub port: u16,
+    options: Vec<String>,
+    /// The network namespace that it runs in, if it is not the usual one.
+    space: Option<String>,
     /// A shell that ends the server when its standard input closes: also when the tests are killed.
-    guard: Child,
+    guard: Mutex<Child>,
 }
 
 impl MariaDb {
     /// The server that the tests share, or none, which is said.
-    pub(crate) fn shared(test: &str) -> Option<&'static Self> {
+    pub fn shared(test: &str) -> Option<&'static Self> {
         static SHARED: OnceLock<MariaDb> = OnceLock::new();
-        missing(test).is_none().then(|| SHARED.get_or_init(Self::start))
+        missing(test).is_none().then(|| SHARED.get_or_init(|| Self::start(&[], None)))
     }
 
     /// A server of a test's own, or none, which is said.
-    pub(crate) fn own(test: &str) -> Option<Self> {
-        missing(test).is_none().then(Self::start)
+    pub fn own(test: &str) -> Option<Self> {
+        Self::own_with(test, &[])
     }
 
-    fn start() -> Self {
+    /// A server of a test's own, with options of its own, or none, which is said.
+    pub fn own_with(test: &str, options: &[&str]) -> Option<Self> {
+        missing(test).is_none().then(|| Self::start(options, None))
+    }
+
+    /// A server of a test's own in a network of its own, or none, which is said.
+    pub fn within(test: &str, network: &Network) -> Option<Self> {
+        missing(test).is_none().then(|| Self::start(&[], Some(network.server())))
+    }
+
+    /// A server of a test's own that lives as long as the tests do.
+    pub fn kept(test: &str) -> Option<&'static Self> {
+        Self::own(test).map(|server| &*Box::leak(Box::new(server)))
+    }
+
+    fn start(options: &[&str], space: Option<String>) -> Self {
         let folder = TempDir::new().unwrap();
         let data = folder.path().join("data");
         let install = Command::new("mariadb-install-db")
@@ -43,26 +59,36 @@ impl MariaDb {
             .unwrap();
         assert!(install.status.success(), "{}", String::from_utf8_lossy(&install.stdout));
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let guard = Self::launch(folder.path(), port);
-        let server = Self { folder, port, guard };
+        let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
+        let guard = Mutex::new(Self::launch(folder.path(), port, &options, space.as_deref()));
+        let server = Self { folder, port, options, space, guard };
         server.wait_until_ready();
         let password = PASSWORD.replace('\\', "\\\\").replace('\'', "\\'");
         server.sql(&format!("CREATE USER '{USER}'@'%' IDENTIFIED BY '{password}'; GRANT ALL ON *.* TO '{USER}'@'%'"));
         server
     }
 
-    fn launch(folder: &Path, port: u16) -> Child {
+    fn launch(folder: &Path, port: u16, options: &[String], space: Option<&str>) -> Child {
         let user = Command::new("id").arg("-un").output().unwrap();
         let log = std::fs::File::create(folder.join("log")).unwrap();
-        Command::new("sh")
-            .args(["-c", r#""$@" < /dev/null & server=$!; cat > /dev/null; kill -9 $server; wait $server"#, "guard"])
-            .args([&server_program().unwrap().display().to_string(), "--no-defaults"])
+        let mut server = Command::new(server_program().unwrap());
+        server
+            .arg("--no-defaults")
             .arg(format!("--user={}", String::from_utf8_lossy(&user.stdout).trim()))
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("socket").display()))
             .arg(format!("--pid-file={}", folder.join("pid").display()))
-            .args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--skip-networking=0"])
-            .args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"])
+            .arg(format!("--port={port}"))
+            .arg(format!("--bind-address={}", space.map_or("127.0.0.1", |_| Network::SERVER)))
+            .args(["--skip-networking=0", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"])
+            .args(options);
+        if let Some(space) = space {
+            server = within(space, &server);
+        }
+        Command::new("sh")
+            .args(["-c", r#""$@" < /dev/null & server=$!; cat > /dev/null; kill -9 $server; wait $server"#, "guard"])
+            .arg(server.get_program())
+            .args(server.get_args())
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(log)
@@ -89,7 +115,7 @@ impl MariaDb {
 
     /// What the server's own client prints: the cells of each row.
     #[track_caller]
-    pub(crate) fn sql(&self, sql: &str) -> Vec<Vec<String>> {
+    pub fn sql(&self, sql: &str) -> Vec<Vec<String>> {
         let output = self.client().args(["-e", sql]).output().unwrap();
         assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
         let text = String::from_utf8(output.stdout).unwrap();
@@ -97,28 +123,42 @@ impl MariaDb {
     }
 
     /// Has the server's own client run `sql` on the side.
-    pub(crate) fn start_sql(&self, sql: &str) -> Child {
+    pub fn start_sql(&self, sql: &str) -> Child {
         self.client().args(["-e", sql]).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// A database that no other test uses.
-    pub(crate) fn database(&self) -> String {
+    pub fn database(&self) -> String {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("warehouse_{}", NEXT.fetch_add(1, Ordering::Relaxed));
         self.sql(&format!("CREATE DATABASE {name}"));
         name
     }
 
-    /// Stops the server dead.
-    pub(crate) fn stop(&mut self) {
-        drop(self.guard.stdin.take());
-        self.guard.wait().unwrap();
+    /// The folder of its socket, and of its data in `data`.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// Kills the server with -9.
+    pub fn stop(&self) {
+        let mut guard = self.guard.lock().unwrap();
+        drop(guard.stdin.take());
+        guard.wait().unwrap();
     }
 
     /// Starts it again, on the same data.
-    pub(crate) fn restart(&mut self) {
-        self.guard = Self::launch(self.folder.path(), self.port);
+    pub fn restart(&self) {
+        *self.guard.lock().unwrap() = Self::launch(self.folder.path(), self.port, &self.options, self.space.as_deref());
         self.wait_until_ready();
+    }
+
+    /// Ends all connections of [`USER`], as an administrator can.
+    pub fn kill_connections(&self) {
+        for id in self.sql(&format!("SELECT id FROM information_schema.processlist WHERE user = '{USER}'")).concat() {
+            // One that has ended by itself cannot be ended.
+            let _ = self.client().args(["-e", &format!("KILL {id}")]).output().unwrap();
+        }
     }
 }
 
@@ -137,13 +177,11 @@ fn server_program() -> Option<PathBuf> {
 
 /// Says that a test is left out, and why, if something is missing that it needs.
 fn missing(test: &str) -> Option<()> {
-    let why = if server_program().is_none() {
-        "mariadbd is not installed (apt-get install mariadb-server)"
-    } else if std::env::var_os("DUCKDB_EXTENSION_DIR").is_none() {
-        "DUCKDB_EXTENSION_DIR does not name the folder of mysql_scanner.duckdb_extension"
-    } else {
-        return None;
-    };
-    harness::left_out(&format!("{test} on MariaDB, because {why}"));
-    Some(())
+    let is_missing = server_program().is_none();
+    if is_missing {
+        crate::left_out(&format!(
+            "{test} on MariaDB, because mariadbd is not installed (apt-get install mariadb-server)"
+        ));
+    }
+    is_missing.then_some(())
 }

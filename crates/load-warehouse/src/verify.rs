@@ -1,0 +1,164 @@
+//! `--verify`: compares what the warehouse holds with the tree, and changes nothing.
+//!
+//! Of every hour that was ever loaded the rows are counted and compared with the load log. Of each that is loaded in the
+//! version that the tree has, count and checksum of every column are compared with the file's; the checksum is the sum of
+//! the values' hashes, so the order of rows does not count, and every other difference does.
+//!
+//! The warehouse and the tree may change meanwhile: an hour counts only if it is logged afterwards as before.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use cli::{Outcome, Table, count};
+use engine::identifier;
+use layout::{Hour, HourRange, Name, Tree};
+use warehouse::{Column, ColumnType, LoggedWindow, Warehouse};
+
+use crate::args::Args;
+use crate::plan::{Window, batches, plan};
+use crate::rows::{as_stored, each, hours, rows};
+use crate::schema::{Schema, schemas};
+use crate::table::is_unchanged;
+use crate::target::{Target, look};
+
+/// What was found of an hour.
+#[derive(Debug)]
+struct Found {
+    hour: Hour,
+    logged: u64,
+    held: u64,
+    /// What is wrong with it.
+    problem: Option<String>,
+}
+
+/// Verifies data sets, and prints what was found of each hour.
+pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
+    let columns = ["dataset", "hour", "rows", "in_warehouse", "verdict"].map(str::to_owned).to_vec();
+    let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
+    let (mut all, mut wrong) = (0, 0);
+    if let Some(warehouse) = Warehouse::attach_to_read(&args.warehouse, &args.session, tree)? {
+        for dataset in &args.datasets {
+            for found in verify_one(&warehouse, tree, dataset, args.range.range()?)? {
+                let Found { hour, logged, held, problem } = found;
+                all += 1;
+                wrong += usize::from(problem.is_some());
+                let verdict = problem.unwrap_or_else(|| "ok".to_owned());
+                let cells = [dataset.as_str().into(), hour.to_string().into(), logged.into(), held.into()];
+                table.row(cells.into_iter().chain([verdict.into()]).collect())?;
+            }
+        }
+    }
+    table.finish()?;
+    if wrong == 0 {
+        log::info!("{}: the warehouse holds what was loaded", count(all, "hour"));
+        return Ok(Outcome::Done);
+    }
+    log::error!(
+        "{wrong} of {} in the warehouse differ from what was loaded: each is printed; to load one again, delete its line \
+         in load_log and run load-warehouse",
+        count(all, "hour")
+    );
+    Ok(Outcome::Partial)
+}
+
+fn verify_one(warehouse: &Warehouse, tree: &Tree, dataset: &Name, range: HourRange) -> anyhow::Result<Vec<Found>> {
+    let (log, target) = (logged(warehouse, dataset)?, look(warehouse, dataset)?);
+    let counts = if target.is_some() { warehouse.counts(dataset)? } else { BTreeMap::new() };
+    let mut problems = BTreeMap::new();
+    for (hour, window) in &log {
+        let held = counts.get(hour).copied().unwrap_or_default();
+        if held != window.rows {
+            problems.insert(*hour, format!("{} missing or too many", count(held.abs_diff(window.rows), "row")));
+        }
+    }
+    for (hour, _) in counts.iter().filter(|(hour, _)| !log.contains_key(hour)) {
+        problems.insert(*hour, "the load log does not know of it".to_owned());
+    }
+    if let Some(target) = target {
+        for windows in batches(loaded(tree, dataset, range, &log)?) {
+            for (hour, columns) in differences(warehouse, dataset, &target, windows)? {
+                problems.entry(hour).or_insert_with(|| format!("differs from the file in {columns}"));
+            }
+        }
+    }
+    let after = logged(warehouse, dataset)?;
+    let all: std::collections::BTreeSet<_> = log.keys().chain(counts.keys()).copied().collect();
+    let settled = all.into_iter().filter(|hour| range.contains(*hour) && log.get(hour) == after.get(hour));
+    let found = settled.map(|hour| Found {
+        hour,
+        logged: log.get(&hour).map_or(0, |window| window.rows),
+        held: counts.get(&hour).copied().unwrap_or_default(),
+        problem: problems.remove(&hour),
+    });
+    Ok(found.collect())
+}
+
+fn logged(warehouse: &Warehouse, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, LoggedWindow>> {
+    Ok(warehouse.load_log(Some(dataset))?.unwrap_or_default().remove(dataset).unwrap_or_default())
+}
+
+/// The hours that are loaded in the version that the tree has.
+fn loaded(
+    tree: &Tree,
+    dataset: &Name,
+    range: HourRange,
+    log: &BTreeMap<Hour, LoggedWindow>,
+) -> anyhow::Result<Vec<Window>> {
+    let files = tree.hours(dataset, range)?.published.into_iter().filter_map(|(file, commit)| match commit {
+        Ok(commit) => Some((file, commit)),
+        Err(error) => {
+            log::warn!("{}", cli::unreadable(dataset, &error));
+            None
+        }
+    });
+    let mut windows = plan(files, None);
+    windows.retain(|window| log.get(&window.hour).is_some_and(|logged| logged.fingerprint == window.fingerprint));
+    Ok(windows)
+}
+
+/// The hours whose rows are not those of their files, with the columns that differ.
+fn differences(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    target: &Target,
+    windows: Vec<Window>,
+) -> anyhow::Result<Vec<(Hour, String)>> {
+    let mut alike: BTreeMap<Schema, Vec<Window>> = BTreeMap::new();
+    let found = schemas(warehouse, &windows)?;
+    for (window, schema) in windows.into_iter().zip(found) {
+        alike.entry(schema?).or_default().push(window);
+    }
+    let mut different = Vec::new();
+    for (schema, windows) in alike {
+        let sql = comparison(warehouse, dataset, target, &schema, &windows);
+        let rows = warehouse.query(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
+        let rows = rows.into_iter().filter_map(|(micros, columns)| Some((Hour::of_micros(micros)?, columns)));
+        let unchanged = |hour| windows.iter().any(|window| window.hour == hour && is_unchanged(window));
+        different.extend(rows.filter(|(hour, _)| unchanged(*hour)));
+    }
+    Ok(different)
+}
+
+fn comparison(warehouse: &Warehouse, dataset: &Name, target: &Target, schema: &Schema, windows: &[Window]) -> String {
+    let start = Column { name: "window_start".to_owned(), kind: ColumnType::Timestamp };
+    let columns: Vec<_> = [start].into_iter().chain(target.columns.iter().cloned()).collect();
+    let stored = warehouse.stored(dataset, &columns, &hours(windows));
+    let read = format!("SELECT window_start{} FROM {}", as_stored(target, schema), rows(schema, windows));
+    let names: Vec<_> = target.columns.iter().map(|column| identifier(&column.name)).collect();
+    let sums = each(&names, |name| format!(", sum(hash({name})) AS {name}"));
+    let whole = format!(", sum(hash(ROW(0{}))) AS id", each(&names, |name| format!(", {name}")));
+    let sums = format!("SELECT window_start, count(*) AS file_index{sums}{whole}");
+    let differs = |name: &String, says: &str| {
+        format!("CASE WHEN held.{name} IS DISTINCT FROM made.{name} THEN {} END", engine::literal(says))
+    };
+    let one_by_one = target.columns.iter().zip(&names).map(|(column, name)| differs(name, &column.name));
+    let says: Vec<_> =
+        [differs(&"file_index".to_owned(), "its number of rows")].into_iter().chain(one_by_one).collect();
+    format!(
+        "WITH made AS ({sums} FROM ({read}) GROUP BY window_start), held AS ({sums} FROM ({stored}) GROUP BY window_start) \
+         SELECT epoch_us(window_start), coalesce(nullif(concat_ws(', ', {}), ''), 'which values belong to one row') \
+         FROM made FULL JOIN held USING (window_start) \
+         WHERE held.id IS DISTINCT FROM made.id OR held.file_index IS DISTINCT FROM made.file_index",
+        says.join(", ")
+    )
+}

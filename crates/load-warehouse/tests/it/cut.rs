@@ -1,0 +1,84 @@
+//! A connection that is cut in the middle of a load: packets vanish, and neither side is told.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use harness::{House, MariaDb, Network, Postgres, Run, within};
+use layout::Tree;
+
+use crate::cells::{Cells, samples};
+use crate::hours::publish;
+use crate::target::Target;
+
+const HOUR: &str = "2025-09-02T10";
+/// Both sides give up in half a minute.
+const BOUND: Duration = Duration::from_secs(60);
+
+#[test]
+fn a_load_into_mariadb_that_is_cut_off_ends_and_its_lock_is_given_free() {
+    let Some(network) = Network::new("a connection cut on MariaDB") else { return };
+    let Some(server) = MariaDb::within("a connection cut", &network) else { return };
+    let server: &'static MariaDb = Box::leak(Box::new(server));
+    let (database, loading) = (server.database(), "WHERE info LIKE 'LOAD DATA%'");
+    let port = || {
+        let host = server.sql(&format!("SELECT host FROM information_schema.processlist {loading}")).concat();
+        host.first().map(|host| host.rsplit_once(':').unwrap().1.parse().unwrap())
+    };
+    let target = Target::MariaDb { server, database };
+    cut_off(&network, &target, port);
+    server.stop();
+}
+
+#[test]
+fn a_load_into_postgresql_that_is_cut_off_ends_and_its_lock_is_given_free() {
+    let Some(network) = Network::new("a connection cut on PostgreSQL") else { return };
+    let Some(server) = Postgres::within("a connection cut", &network) else { return };
+    let server: &'static Postgres = Box::leak(Box::new(server));
+    let port = || {
+        let sql = "SELECT client_port FROM pg_stat_activity WHERE query LIKE 'COPY%' AND state = 'active'";
+        server.sql("postgres", sql).concat().first().map(|port| port.parse().unwrap())
+    };
+    cut_off(&network, &Target::Postgres { server, database: server.database() }, port);
+    server.stop();
+}
+
+/// Cuts a load off, whose client's port is known once it is in the middle of its work.
+fn cut_off(network: &Network, target: &Target, port: impl Fn() -> Option<u16>) {
+    let (house, cells) = (House::new(), Cells::new());
+    let load = || {
+        let mut load = target.program(&house);
+        load.arg("samples").env("DB_HOST", Network::SERVER);
+        within(&network.client(), &load)
+    };
+    let holds = || Cells::of_table(target, &house).remove("2025-09-02 10:00:00").unwrap();
+    let published = |version: usize, rows: u64| {
+        publish(&house, "samples", HOUR, &version.to_string(), &samples(HOUR, version, rows, 0));
+        cells.of_parquet(&Tree::new(house.path()).parquet(&"samples".parse().unwrap(), HOUR.parse().unwrap()))
+    };
+    published(0, 10);
+    Run::of(&mut load()).expect(0);
+    let before = holds();
+    let due = published(1, 400_000);
+    let cut = load().stderr(Stdio::piped()).spawn().unwrap();
+    let mut client = None;
+    harness::until("the rows are on their way", || {
+        client = port();
+        client.is_some()
+    });
+    network.cut(client.unwrap());
+    let begun = Instant::now();
+    let run = Run::from(cut.wait_with_output().unwrap()).expect(75);
+    assert!(begun.elapsed() < BOUND, "it took {:?}: {}", begun.elapsed(), run.stderr);
+    assert_eq!(holds(), before, "something is half loaded");
+    loop {
+        let run = Run::of(&mut load());
+        if run.status == Some(0) {
+            break;
+        }
+        assert_eq!(run.status, Some(75), "{}", run.stderr);
+        assert!(begun.elapsed() < BOUND, "the server still waits for a client that is gone: {}", run.stderr);
+    }
+    let found = holds();
+    assert_eq!(found.len(), due.len());
+    assert!(found.iter().zip(&due).all(|((_, found), due)| found == due));
+}

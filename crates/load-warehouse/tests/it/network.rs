@@ -1,0 +1,96 @@
+//! What the network does to a load: answers that are lost, servers that are away for a while or fall silent.
+
+use std::net::TcpListener;
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use harness::{House, Run};
+
+use crate::hours::{Seen, check, publish_readings};
+use crate::proxy::{Trick, proxy};
+use crate::target::{Target, on_each};
+
+/// Plays `history` on each kind of server.
+fn on_each_server(test: &str, history: impl Fn(&House, &Target, u16)) {
+    on_each(test, |house, target| match target {
+        Target::File | Target::Sqlite => {}
+        Target::MariaDb { server, .. } => history(house, target, server.port),
+        Target::Postgres { server, .. } => history(house, target, server.port),
+    });
+}
+
+fn through(target: &Target, house: &House, port: u16) -> Command {
+    let mut program = target.program(house);
+    program.arg("readings").env("DB_PORT", port.to_string()).env("DB_SSL_MODE", "disabled");
+    program
+}
+
+fn expected(version: &str, rows: u64) -> crate::hours::Expected {
+    [("2025-09-02T10".to_owned(), (version.to_owned(), rows))].into()
+}
+
+#[test]
+fn when_the_answer_to_a_commit_is_lost_the_load_log_is_asked() {
+    on_each_server("a lost answer", |house, target, port| {
+        let mut seen = Seen::new();
+        publish_readings(house, "2025-09-02T10", "a", 2);
+        let run = Run::of(through(target, house, proxy(port, Trick::LoseTheAnswer)).arg("-v")).expect(0);
+        assert!(run.stderr.contains("its load log says that it has"), "{}", run.stderr);
+        assert!(run.stderr.contains("1 hour, 2 rows"), "{}", run.stderr);
+        check(&target.readings(house), &expected("a", 2), &mut seen);
+        publish_readings(house, "2025-09-02T10", "b", 3);
+        let run = Run::of(&mut through(target, house, proxy(port, Trick::LoseTheRequest))).expect(75);
+        assert!(run.stderr.contains("what was not committed was undone"), "{}", run.stderr);
+        check(&target.readings(house), &expected("a", 2), &mut seen);
+        target.run(house, "readings").expect(0);
+        check(&target.readings(house), &expected("b", 3), &mut seen);
+    });
+}
+
+#[test]
+fn a_server_that_falls_silent_is_given_up_after_the_time_out() {
+    on_each_server("a silent server", |house, target, port| {
+        publish_readings(house, "2025-09-02T10", "a", 2);
+        let begun = Instant::now();
+        let mut program = through(target, house, proxy(port, Trick::FallSilent));
+        let run = Run::of(program.args(["--timeout", "3s"])).expect(75);
+        assert!(run.stderr.contains("--timeout"), "{}", run.stderr);
+        // One that takes the connection and says nothing.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut program = through(target, house, listener.local_addr().unwrap().port());
+        let run = Run::of(program.args(["--timeout", "3s"])).expect(75);
+        assert!(run.stderr.contains("127.0.0.1"), "{}", run.stderr);
+        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
+        // The dead client's transaction is still open on the server, and holds the lock until that notices.
+        target.run(house, "readings --wait 2m").expect(0);
+        check(&target.readings(house), &expected("a", 2), &mut Seen::new());
+    });
+}
+
+#[test]
+fn a_server_that_is_not_there_yet_is_waited_for() {
+    on_each_server("a server that is late", |house, target, port| {
+        publish_readings(house, "2025-09-02T10", "a", 2);
+        let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let run = Run::of(&mut through(target, house, free)).expect(75);
+        assert!(run.stderr.contains("is the server running, and are DB_HOST and DB_PORT right?"), "{}", run.stderr);
+        let mut program = through(target, house, free);
+        let mut load = program.args(["--wait", "1m", "-v"]).stderr(Stdio::piped()).spawn().unwrap();
+        std::thread::sleep(Duration::from_secs(2));
+        assert!(load.try_wait().unwrap().is_none(), "it waits");
+        // Now it comes up.
+        let listener = TcpListener::bind(("127.0.0.1", free)).unwrap();
+        std::thread::spawn(move || {
+            for client in listener.incoming() {
+                let (mut client, mut server) =
+                    (client.unwrap(), std::net::TcpStream::connect(("127.0.0.1", port)).unwrap());
+                let (mut back, mut forth) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                std::thread::spawn(move || std::io::copy(&mut forth, &mut back));
+                std::thread::spawn(move || std::io::copy(&mut client, &mut server));
+            }
+        });
+        let run = Run::from(load.wait_with_output().unwrap()).expect(0);
+        assert!(run.stderr.contains("trying again for 1m"), "{}", run.stderr);
+        check(&target.readings(house), &expected("a", 2), &mut Seen::new());
+    });
+}

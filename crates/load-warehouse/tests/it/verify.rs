@@ -1,0 +1,50 @@
+//! `--verify`: finds what somebody did to the warehouse, and nothing else.
+
+use crate::hours::{publish_readings, readings};
+use crate::target::on_each;
+
+#[test]
+fn what_was_changed_in_the_warehouse_is_named() {
+    on_each("a changed warehouse", |house, target| {
+        assert_eq!(
+            target.run(house, "readings --verify --format csv").expect(0).stdout,
+            "dataset,hour,rows,in_warehouse,verdict\n"
+        );
+        for hour in 10..15 {
+            publish_readings(house, &format!("2025-09-02T{hour}"), "a", 30);
+        }
+        let select = format!("SELECT *, 7 AS later FROM ({})", readings("2025-09-02T15", "a", 3));
+        crate::hours::publish(house, "readings", "2025-09-02T15", "a", &select);
+        target.run(house, "readings").expect(0);
+        let run = target.run(house, "readings --verify --format csv").expect(0);
+        assert_eq!(run.stdout.lines().count(), 7, "{}", run.stdout);
+        assert_eq!(run.stdout.matches(",ok\n").count(), 6, "{}", run.stdout);
+        // A version that is not loaded yet, and an hour that has expired, are no differences.
+        publish_readings(house, "2025-09-02T14", "b", 31);
+        std::fs::remove_file(&house.files_like("parquet/", "13.parquet")[0]).unwrap();
+        let picture = target.picture(house, &["readings"]);
+        target.run(house, "readings --verify").expect(0);
+        assert_eq!(target.picture(house, &["readings"]), picture);
+        for sql in [
+            "UPDATE readings SET value = value + 1e-9 WHERE id = 3",
+            "UPDATE readings SET sensor_id = CASE id WHEN 31 THEN 8 ELSE 7 END WHERE id IN (31, 32)",
+            "DELETE FROM readings WHERE id IN (70, 100)",
+        ] {
+            target.change(house, sql);
+        }
+        let run = target.run(house, "readings --verify --format csv").expect(3);
+        let wrong: Vec<_> = run.stdout.lines().skip(1).filter(|line| !line.ends_with(",ok")).collect();
+        assert_eq!(
+            wrong,
+            [
+                "readings,2025-09-02T10,30,30,differs from the file in value",
+                "readings,2025-09-02T11,30,30,differs from the file in which values belong to one row",
+                "readings,2025-09-02T12,30,29,1 row missing or too many",
+                "readings,2025-09-02T13,30,29,1 row missing or too many",
+            ]
+        );
+        assert!(run.stderr.contains("4 of 6 hours in the warehouse differ from what was loaded"), "{}", run.stderr);
+        let run = target.run(house, "readings --verify --from 2025-09-02T14").expect(0);
+        assert_eq!(run.stdout.lines().count(), 3, "{}", run.stdout);
+    });
+}

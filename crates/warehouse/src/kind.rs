@@ -1,0 +1,197 @@
+//! What each kind of warehouse does in its own way. Above this, a load does not know which kind it writes to.
+
+use std::fmt;
+use std::time::Duration;
+
+use cli::Usage;
+use engine::identifier;
+use layout::{Name, Tree};
+
+use crate::args::{Target, WarehouseArgs};
+use crate::column::{Column, ColumnType};
+use crate::session::Session;
+use crate::{file, mysql, postgres, sqlite};
+
+/// What a warehouse is attached for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Access {
+    Read,
+    Write,
+}
+
+/// A table that is to be made.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Definition<'d> {
+    pub(crate) table: &'d Name,
+    pub(crate) columns: &'d [Column],
+    /// The columns of the primary key; none if the table has an id.
+    pub(crate) key: &'d [String],
+}
+
+/// Rows that go into a table.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Batch<'b> {
+    pub(crate) table: &'b Name,
+    /// The columns that `select` fills, in its order.
+    pub(crate) columns: &'b [&'b str],
+    /// A query of DuckDB that yields the rows.
+    pub(crate) select: &'b str,
+}
+
+impl Batch<'_> {
+    /// The statement that puts the rows into the attached warehouse.
+    pub(crate) fn insert(&self) -> String {
+        let columns: Vec<_> = self.columns.iter().map(|name| identifier(name)).collect();
+        let table = identifier(self.table.as_str());
+        format!("INSERT INTO warehouse.{table} ({}) {}", columns.join(", "), self.select)
+    }
+}
+
+/// A kind of warehouse.
+pub(crate) trait Kind: fmt::Debug {
+    /// Which one it is, for messages.
+    fn place(&self) -> String;
+
+    /// What errors must not repeat.
+    fn secrets(&self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Attaches it to `session` as `warehouse`; says whether it is there. Reading creates nothing.
+    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool>;
+
+    /// Forgets what DuckDB remembers of the warehouse's tables, which others may have changed. Outside of a transaction.
+    fn refresh(&self, _session: &Session) -> anyhow::Result<()> {
+        Ok(())
+    }
+
+    /// A table in the warehouse's own SQL.
+    fn table(&self, name: &str) -> String;
+
+    /// A column in the warehouse's own SQL.
+    fn column(&self, name: &str) -> String {
+        identifier(name)
+    }
+
+    /// A text column in the warehouse's own SQL, as [`Kind::source`] takes it.
+    fn text(&self, column: &str) -> String {
+        column.to_owned()
+    }
+
+    /// A SELECT that the warehouse itself runs, as a table expression of DuckDB. It sees what is committed; whether it
+    /// also sees the open transaction's changes differs. Its columns may come as text: cast them.
+    fn source(&self, select: &str) -> String;
+
+    /// A change that the warehouse itself makes, inside the transaction.
+    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()>;
+
+    /// The columns of a table with their types as the warehouse writes them; empty if there is no table.
+    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>>;
+
+    /// The type that a written one stands for, if it is one that a load creates.
+    fn column_type(&self, written: &str) -> Option<ColumnType>;
+
+    /// A type as the warehouse writes it.
+    fn type_name(&self, kind: ColumnType) -> String;
+
+    /// A type as the warehouse writes it for a column of a key.
+    fn key_type_name(&self, kind: ColumnType) -> String {
+        self.type_name(kind)
+    }
+
+    /// Creates the load log, and what locks it, if they are missing. Outside of a transaction.
+    fn create_log(&self, session: &Session) -> anyhow::Result<()>;
+
+    /// Creates a table. Outside of a transaction.
+    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()>;
+
+    /// Adds columns to a table. Outside of a transaction.
+    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()>;
+
+    /// The statement by which whoever owns a table gives a column another type.
+    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
+        format!("ALTER TABLE {} ALTER COLUMN {} TYPE {}", self.table(table), self.column(column), self.type_name(kind))
+    }
+
+    /// The rows of a table that `condition` picks, as a query of DuckDB that yields each value of `columns` exactly as it is.
+    fn stored(&self, table: &str, columns: &[Column], condition: &str) -> String {
+        let read = |column: &Column| {
+            let name = self.column(&column.name);
+            if column.kind == ColumnType::Text { format!("{} AS {name}", self.text(&name)) } else { name }
+        };
+        let list: Vec<_> = columns.iter().map(read).collect();
+        let select = format!("SELECT {} FROM {} WHERE {condition}", list.join(", "), self.table(table));
+        format!("SELECT {} FROM {}", casts(columns), self.source(&select))
+    }
+
+    /// Prepares the transaction that has just begun, and keeps other loads out until it ends.
+    fn begin(&self, session: &Session) -> anyhow::Result<()>;
+
+    /// Ends the transaction by `COMMIT` or `ROLLBACK`.
+    fn end(&self, session: &Session, how: &str) -> anyhow::Result<()> {
+        session.end(how)
+    }
+
+    /// A column of a Parquet file as an expression that the warehouse can store: what it cannot is an error.
+    fn value(&self, column: &Column) -> String {
+        identifier(&column.name)
+    }
+
+    /// Puts rows in, inside the transaction; returns how many.
+    fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
+        session.execute(&batch.insert())
+    }
+
+    /// Puts rows in that are written out, inside the transaction.
+    fn insert_values(&self, session: &Session, table: &str, values: &str) -> anyhow::Result<()> {
+        session.run(&format!("INSERT INTO warehouse.{} VALUES {values}", identifier(table)))
+    }
+
+    /// A query of DuckDB for the rows of a table. `rest` is what follows `FROM`, as all warehouses and DuckDB understand it.
+    fn rows(&self, _session: &Session, table: &str, rest: &str) -> anyhow::Result<String> {
+        Ok(format!("SELECT * FROM warehouse.{} {rest}", identifier(table)))
+    }
+}
+
+/// The warehouse that `args` and the environment name.
+pub(crate) fn of(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Box<dyn Kind>> {
+    if *args.timeout < Duration::from_secs(1) {
+        return Err(Usage(format!("--timeout {}: it must be 1s at least", args.timeout)).into());
+    }
+    Ok(match args.target {
+        Target::Duckdb => Box::new(file::File::new(args, tree)),
+        Target::Sqlite => Box::new(sqlite::Sqlite::new(args, tree)),
+        Target::Mysql => Box::new(mysql::MySql::new()?),
+        Target::Postgres => Box::new(postgres::Postgres::new(args)?),
+    })
+}
+
+/// The definitions of a new table's columns and of its key: its own before those of the data set. `id` and `time` are the
+/// types of its own.
+pub(crate) fn definitions(kind: &dyn Kind, definition: &Definition<'_>, id: &str, time: &str) -> Vec<String> {
+    let Definition { columns, key, .. } = definition;
+    let mut all = Vec::new();
+    if key.is_empty() {
+        all.push(format!("id {id} PRIMARY KEY"));
+    }
+    all.push(format!("window_start {time} NOT NULL"));
+    all.extend(columns.iter().map(|column| {
+        let is_key = key.iter().any(|name| column.is(name));
+        let type_name = if is_key { kind.key_type_name(column.kind) } else { kind.type_name(column.kind) };
+        format!("{} {type_name} {}", kind.column(&column.name), if is_key { "NOT NULL" } else { "NULL" })
+    }));
+    if !key.is_empty() {
+        let key: Vec<_> = key.iter().map(|name| kind.column(name)).collect();
+        all.push(format!("PRIMARY KEY ({})", key.join(", ")));
+    }
+    all
+}
+
+/// `columns` as DuckDB's types, whatever they come as.
+pub(crate) fn casts(columns: &[Column]) -> String {
+    let cast = |column: &Column| {
+        let name = identifier(&column.name);
+        format!("CAST({name} AS {}) AS {name}", column.kind)
+    };
+    columns.iter().map(cast).collect::<Vec<_>>().join(", ")
+}

@@ -1,0 +1,208 @@
+//! A connection to the server, on which everything of a load happens.
+//!
+//! - A server that is cut off is noticed: probes are sent on a connection that is silent, and what is not acknowledged in
+//!   time ends it.
+//! - A client that is cut off is noticed, too: the session asks the server not to wait for it for long, but to roll its
+//!   work back and to give its locks free.
+//! - Errors say nothing of the statement.
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read};
+use std::net::ToSocketAddrs as _;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use mysql::prelude::Queryable as _;
+use mysql::{Conn, DriverError, Error, LocalInfileHandler, MySqlError, OptsBuilder, SslOpts, Value};
+
+use crate::server::Server;
+
+/// How long a connection may take to be made.
+const CONNECT: Duration = Duration::from_secs(10);
+/// How long the server may be cut off, in seconds, before the connection is given up.
+const SILENCE: u32 = 30;
+
+/// What a server or the way to it has against a statement, as text that `trouble` knows: an error of the server has its
+/// number, because its words are in the server's language.
+#[derive(Debug)]
+pub(crate) struct Refused(String);
+
+impl Refused {
+    pub(crate) fn because(reason: &dyn fmt::Display) -> Self {
+        Self(reason.to_string())
+    }
+}
+
+impl fmt::Display for Refused {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refused {}
+
+/// A row as text; NULL is none.
+pub(crate) type Row = Vec<Option<String>>;
+
+/// A connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    /// Locked while a statement runs; of two threads one may read the rows that the other sends.
+    connection: Mutex<Conn>,
+}
+
+impl Client {
+    /// Connects. No answer of the server may take longer than `limit`.
+    pub(crate) fn connect(server: &Server, limit: Duration) -> Result<Self, Refused> {
+        let refused = |error: Error| Refused(format!("Can't connect to the server: {}", explain(&error)));
+        let connection = if server.is_socket() {
+            Conn::new(options(server, limit).socket(Some(server.host.as_str()))).map_err(refused)?
+        } else {
+            connect_to_any(server, limit)?
+        };
+        let client = Self { connection: Mutex::new(connection) };
+        client.run(SETTINGS)?;
+        Ok(client)
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Conn> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Runs a statement; returns how many rows it changed.
+    pub(crate) fn run(&self, sql: &str) -> Result<u64, Refused> {
+        let mut connection = self.connection();
+        connection.query_drop(sql).map_err(Refused::from)?;
+        Ok(connection.affected_rows())
+    }
+
+    /// The columns and rows of a query.
+    pub(crate) fn query(&self, sql: &str) -> Result<(Vec<String>, Vec<Row>), Refused> {
+        let mut connection = self.connection();
+        let mut result = connection.query_iter(sql)?;
+        let columns = result.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect();
+        let rows = result.by_ref().map(|row| row?.unwrap().into_iter().map(text).collect());
+        let rows = rows.collect::<Result<_, Refused>>()?;
+        Ok((columns, rows))
+    }
+
+    /// Whether a variable of the server is on.
+    pub(crate) fn is_on(&self, variable: &str) -> Result<bool, Refused> {
+        let (_, rows) = self.query(&format!("SELECT @@{variable}"))?;
+        Ok(rows.concat().first().is_some_and(|value| value.as_deref() == Some("1")))
+    }
+
+    /// Runs a `LOAD DATA LOCAL INFILE` whose file is all that `rows` yields; returns how many rows it inserted. The server
+    /// only warns of what other statements fail at: here it is an error.
+    pub(crate) fn load(&self, sql: &str, mut rows: impl Read + Send + 'static) -> Result<u64, Refused> {
+        let mut connection = self.connection();
+        connection.set_local_infile_handler(Some(LocalInfileHandler::new(move |_, server| {
+            io::copy(&mut rows, server).map(|_| ())
+        })));
+        let loaded = connection.query_drop(sql);
+        // The server is given no other file. With the handler goes the reader: whoever still writes to it is told.
+        connection.set_local_infile_handler(Some(no_file()));
+        loaded?;
+        let (rows, warnings) = (connection.affected_rows(), connection.warnings());
+        if warnings == 0 {
+            return Ok(rows);
+        }
+        let first: Option<(String, u16, String)> = connection.query_first("SHOW WARNINGS LIMIT 1")?;
+        let reason = first.map_or_else(|| cli::count(warnings, "warning"), |(_, _, reason)| reason);
+        Err(Refused(format!("the server would change values: {reason}")))
+    }
+}
+
+/// Refuses every file: a server may ask for any at any time.
+fn no_file() -> LocalInfileHandler {
+    LocalInfileHandler::new(|_, _| Err(ErrorKind::PermissionDenied.into()))
+}
+
+/// Connects to the first of the server's addresses that answers.
+fn connect_to_any(server: &Server, limit: Duration) -> Result<Conn, Refused> {
+    let mut refused = "it has no address".to_owned();
+    let addresses = (server.host.as_str(), server.port).to_socket_addrs();
+    for address in addresses.map_err(|error| Refused(format!("could not translate host name: {error}")))? {
+        let ip = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
+        match connect_to(server, options(server, limit).ip_or_hostname(Some(ip)).tcp_port(address.port())) {
+            Ok(connection) => return Ok(connection),
+            Err(error) => refused = explain(&error),
+        }
+    }
+    Err(Refused(format!("Can't connect to the server: {refused}")))
+}
+
+/// What is the same for each way to the server.
+fn options(server: &Server, limit: Duration) -> OptsBuilder {
+    OptsBuilder::new()
+        .user(Some(server.user.as_str()))
+        .pass(server.password.as_deref())
+        .db_name(Some(server.database.as_str()))
+        // Otherwise the driver goes over to the server's Unix socket where it can, past what DB_HOST says.
+        .prefer_socket(false)
+        .local_infile_handler(Some(no_file()))
+        .tcp_connect_timeout(Some(CONNECT.min(limit)))
+        .read_timeout(Some(limit))
+        .write_timeout(Some(limit))
+        .tcp_keepalive_time_ms(Some(SILENCE * 1000 / 2))
+        .tcp_keepalive_probe_interval_secs(Some(SILENCE / 6))
+        .tcp_keepalive_probe_count(Some(3))
+        .tcp_user_timeout_ms(Some(SILENCE * 1000))
+}
+
+/// Connects: encrypted if that is asked for, or if the server can.
+fn connect_to(server: &Server, options: OptsBuilder) -> Result<Conn, Error> {
+    let mode = server.ssl_mode.as_deref().unwrap_or("preferred");
+    if mode == "disabled" {
+        return Conn::new(options);
+    }
+    // The certificate is not verified.
+    let encrypted = SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
+    match Conn::new(options.clone().ssl_opts(Some(encrypted))) {
+        Err(Error::DriverError(DriverError::TlsNotSupported)) if mode == "preferred" => Conn::new(options),
+        connected => connected,
+    }
+}
+
+/// What a session needs: a strict mode, because a server that is not strict cuts values off silently; an end to waiting for
+/// somebody's lock (by default DDL waits for a day); an end to the server's waiting for rows of a client that is gone.
+const SETTINGS: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10, \
+    lock_wait_timeout = 10, net_read_timeout = 30, net_write_timeout = 30";
+
+fn text(value: Value) -> Result<Option<String>, Refused> {
+    match value {
+        Value::NULL => Ok(None),
+        Value::Bytes(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| Refused("no text in UTF-8".to_owned())),
+        other => Err(Refused(format!("the server answers {other:?} where text is expected"))),
+    }
+}
+
+impl From<Error> for Refused {
+    fn from(error: Error) -> Self {
+        Self(match &error {
+            Error::MySqlError(error) => in_words(error),
+            Error::DriverError(DriverError::PacketTooLarge) => {
+                "a row is longer than the server takes: set its max_allowed_packet higher".to_owned()
+            }
+            error => format!("Lost connection: {}", explain(error)),
+        })
+    }
+}
+
+fn in_words(error: &MySqlError) -> String {
+    format!("{} (error {})", error.message, error.code)
+}
+
+fn explain(error: &Error) -> String {
+    match error {
+        Error::MySqlError(error) => in_words(error),
+        Error::IoError(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
+            "it does not answer".to_owned()
+        }
+        Error::IoError(error) => error.to_string(),
+        Error::CodecError(error) => error.to_string(),
+        Error::DriverError(DriverError::CouldNotConnect(Some((_, reason, _)))) => reason.clone(),
+        Error::DriverError(DriverError::TlsNotSupported) => "server does not support SSL".to_owned(),
+        other => other.to_string(),
+    }
+}

@@ -1,0 +1,194 @@
+//! A SQLite file, in the tree or elsewhere, through DuckDB's `sqlite` extension.
+//!
+//! What is particular here:
+//! - SQLite has few types of its own. Tables are declared with the types that are meant, which clients go by; a time and a
+//!   day are text in ISO 8601, which SQLite's own functions take and which sorts; an exact number is text, because
+//!   SQLite would keep it as a floating one.
+//! - The extension has no DDL but for its own idea of types, so SQLite's library makes the tables. Two libraries in one
+//!   process must not have the same file open: each would drop the other's locks. So DuckDB lets go of it meanwhile.
+//! - `sqlite_query` runs on the transaction's connection and takes only what returns rows: changes return theirs.
+//! - The transaction begins with a write, so that it has the file's lock before it reads; who is refused a lock after
+//!   reading would have to begin again.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use engine::{identifier, literal};
+use layout::{Name, Tree};
+
+use crate::args::WarehouseArgs;
+use crate::column::{Column, ColumnType};
+use crate::extension::{self, Extension};
+use crate::kind::{Access, Definition, Kind, casts, definitions};
+use crate::session::Session;
+
+const EXTENSION: Extension = Extension { name: "sqlite", file: "sqlite_scanner" };
+
+/// How long to wait for another process that has the file locked.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A SQLite file.
+#[derive(Debug)]
+pub(crate) struct Sqlite {
+    path: PathBuf,
+    extensions: Option<PathBuf>,
+}
+
+impl Sqlite {
+    /// The file that `args` name, or the one in the tree.
+    pub(crate) fn new(args: &WarehouseArgs, tree: &Tree) -> Self {
+        let path = args.file().unwrap_or_else(|| tree.sqlite_warehouse());
+        Self { path, extensions: args.extension_folder() }
+    }
+
+    /// Never read-only: what a load that was killed has left half done is undone by the next who opens the file, who must
+    /// be able to write.
+    fn open(&self, session: &Session) -> anyhow::Result<()> {
+        let (path, patience) = (literal(&self.path.to_string_lossy()), PATIENCE.as_millis());
+        session.run(&format!("ATTACH {path} AS warehouse (TYPE sqlite, BUSY_TIMEOUT {patience})"))
+    }
+
+    /// Runs DDL.
+    fn define(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
+        session.run("DETACH warehouse")?;
+        let defined = self.define_alone(sql).map_err(|error| session.explain(&error.to_string()));
+        self.open(session).and(defined).with_context(|| self.place())
+    }
+
+    fn define_alone(&self, sql: &str) -> rusqlite::Result<()> {
+        let connection = rusqlite::Connection::open(&self.path)?;
+        connection.busy_timeout(PATIENCE)?;
+        connection.execute_batch(&format!("BEGIN IMMEDIATE; {sql}; COMMIT"))
+    }
+}
+
+impl Kind for Sqlite {
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool> {
+        if access == Access::Read && !self.path.exists() {
+            return Ok(false);
+        }
+        extension::load(session, EXTENSION, self.extensions.as_deref())?;
+        let version = format!("SELECT * FROM {}", self.source("PRAGMA schema_version"));
+        let opened = self.open(session).and_then(|()| {
+            // The file is only now looked at.
+            session.run(&version)
+        });
+        opened.with_context(|| format!("{}: cannot be opened", self.place()))?;
+        Ok(true)
+    }
+
+    fn table(&self, name: &str) -> String {
+        identifier(name)
+    }
+
+    fn source(&self, select: &str) -> String {
+        format!("sqlite_query('warehouse', {})", literal(select))
+    }
+
+    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
+        session.run(&format!("SELECT count(*) FROM {}", self.source(&format!("{sql} RETURNING 1 AS changed"))))
+    }
+
+    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+        let sql = format!("SELECT name, type FROM pragma_table_info({}) ORDER BY cid", literal(table));
+        session.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    fn column_type(&self, written: &str) -> Option<ColumnType> {
+        Some(match written {
+            "BOOLEAN" => ColumnType::Boolean,
+            "INTEGER" => ColumnType::Integer,
+            "BIGINT" => ColumnType::BigInt,
+            "DOUBLE" => ColumnType::Double,
+            "TEXT" => ColumnType::Text,
+            "TIMESTAMP" => ColumnType::Timestamp,
+            "DATE" => ColumnType::Date,
+            _ => return ColumnType::decimal(written.strip_prefix("DECIMAL_TEXT")?),
+        })
+    }
+
+    fn type_name(&self, kind: ColumnType) -> String {
+        match kind {
+            ColumnType::Text => "TEXT".to_owned(),
+            ColumnType::Decimal { precision, scale } => format!("DECIMAL_TEXT({precision},{scale})"),
+            other => other.to_string(),
+        }
+    }
+
+    fn create_log(&self, session: &Session) -> anyhow::Result<()> {
+        if !self.columns(session, "load_log")?.is_empty() {
+            return Ok(());
+        }
+        self.define(
+            session,
+            "CREATE TABLE IF NOT EXISTS load_log (dataset TEXT NOT NULL, window_start TIMESTAMP NOT NULL, \
+             fingerprint TEXT NOT NULL, row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at TIMESTAMP NOT NULL, \
+             PRIMARY KEY (dataset, window_start)); \
+             CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY); \
+             INSERT OR IGNORE INTO load_lock VALUES (1)",
+        )
+    }
+
+    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
+        let name = definition.table.as_str();
+        let columns = definitions(self, definition, "INTEGER", "TIMESTAMP").join(", ");
+        let (table, index) = (self.table(name), identifier(&format!("{name}_window_start")));
+        let sql = format!(
+            "CREATE TABLE IF NOT EXISTS {table} ({columns}); CREATE INDEX IF NOT EXISTS {index} ON {table} (window_start)"
+        );
+        self.define(session, &sql)
+    }
+
+    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {
+        let table = self.table(table.as_str());
+        let added = |column: &Column| {
+            format!("ALTER TABLE {table} ADD COLUMN {} {}", self.column(&column.name), self.type_name(column.kind))
+        };
+        self.define(session, &columns.iter().map(added).collect::<Vec<_>>().join("; "))
+    }
+
+    fn change_type(&self, table: &str, column: &str, _kind: ColumnType) -> String {
+        // SQLite changes no types: the column is then added anew.
+        let (table, before) = (self.table(table), self.column(&format!("{column}_before")));
+        format!("ALTER TABLE {table} RENAME COLUMN {} TO {before}", self.column(column))
+    }
+
+    fn stored(&self, table: &str, columns: &[Column], condition: &str) -> String {
+        // Not `sqlite_query`, which yields text: SQLite rounds a floating number that becomes text.
+        format!("SELECT {} FROM warehouse.{} WHERE {condition}", casts(columns), identifier(table))
+    }
+
+    fn begin(&self, session: &Session) -> anyhow::Result<()> {
+        self.change(session, "UPDATE load_lock SET id = 1 WHERE id = 1")
+    }
+
+    fn value(&self, column: &Column) -> String {
+        let name = identifier(&column.name);
+        if column.kind != ColumnType::Double {
+            return name;
+        }
+        let text =
+            format!("the column {} holds NaN, which SQLite cannot store: make it NULL in the query", column.name);
+        format!("CASE WHEN isnan({name}) THEN error({}) ELSE {name} END", literal(&text))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_column_is_what_was_created() {
+        let sqlite = Sqlite { path: PathBuf::new(), extensions: None };
+        let decimal = ColumnType::Decimal { precision: 9, scale: 3 };
+        for kind in [ColumnType::Boolean, ColumnType::Integer, ColumnType::BigInt, ColumnType::Text, decimal] {
+            assert_eq!(sqlite.column_type(&sqlite.type_name(kind)), Some(kind));
+        }
+        assert_eq!(sqlite.column_type("NUMERIC"), None);
+    }
+}

@@ -1,0 +1,134 @@
+//! What the errors of warehouses mean: whether trying again later helps, and what to do.
+
+/// A kind of trouble, known by a part of its message.
+struct Trouble {
+    says: &'static str,
+    passes: bool,
+    remedy: &'static str,
+}
+
+const fn passing(says: &'static str, remedy: &'static str) -> Trouble {
+    Trouble { says, passes: true, remedy }
+}
+
+const fn lasting(says: &'static str, remedy: &'static str) -> Trouble {
+    Trouble { says, passes: false, remedy }
+}
+
+const AWAY: &str = "is the server running, and are DB_HOST and DB_PORT right?";
+const CUT: &str = "the server or the network went away; what was not committed was undone";
+const BUSY: &str = "somebody else holds a lock on it; what was not committed was undone";
+const FULL: &str = "the warehouse's disk is full: make room there; what was not committed was undone";
+const CROWDED: &str = "the server has no connection to spare";
+const PASSWORD: &str = "check DB_USER and the password, which is in DB_PASSWORD, in DB_PASSWORD_FILE, or in the client's \
+                        own file (~/.my.cnf, ~/.pgpass, which others must not be able to change or, the latter, read)";
+const ENCRYPT: &str = "the server wants an encrypted connection: set DB_SSL_MODE=required";
+const NO_TLS: &str = "the server offers no encryption: set it up there, or set DB_SSL_MODE=preferred or disabled";
+const DATABASE: &str = "create the database, or set DB_NAME to the one that is meant";
+const RIGHTS: &str = "grant DB_USER what is missing, or have the owner create the table";
+const DEFINED: &str = "another process changed the tables at the same time";
+
+/// In this order: the first that is found counts.
+const TROUBLES: &[Trouble] = &[
+    // What forbids a connection comes first: it is wrapped in words of connections that fail.
+    lasting("Access denied for user", PASSWORD),
+    lasting("password authentication failed", PASSWORD),
+    lasting("no password supplied", PASSWORD),
+    lasting("insecure transport are prohibited", ENCRYPT),
+    lasting("no encryption", ENCRYPT),
+    lasting("server does not support SSL", NO_TLS),
+    lasting("SSL is required", NO_TLS),
+    lasting("Unknown database", DATABASE),
+    lasting("FATAL: database \"", DATABASE),
+    lasting("command denied", RIGHTS),
+    lasting("permission denied", RIGHTS),
+    lasting("NULL-byte", "PostgreSQL's text holds no zero byte: take it out in the query"),
+    // DuckDB
+    passing("Could not set lock on file", BUSY),
+    passing("No space left on device", FULL),
+    // MariaDB and MySQL: the server's by their numbers, because its words are in its language
+    lasting("(error 1045)", PASSWORD),
+    lasting("(error 1698)", PASSWORD),
+    lasting("(error 3159)", ENCRYPT),
+    lasting("(error 1049)", DATABASE),
+    lasting("(error 1044)", RIGHTS),
+    lasting("(error 1142)", RIGHTS),
+    passing("(error 1040)", CROWDED),
+    passing("(error 1203)", CROWDED),
+    passing("(error 1226)", CROWDED),
+    passing("(error 1205)", BUSY),
+    passing("(error 1213)", BUSY),
+    passing("(error 1020)", BUSY),
+    passing("(error 1053)", CUT),
+    passing("(error 1158)", CUT),
+    passing("(error 1159)", CUT),
+    passing("(error 1317)", CUT),
+    passing("(error 1927)", CUT),
+    passing("(error 1969)", "it took longer than the server allows"),
+    passing("(error 3024)", "it took longer than the server allows"),
+    passing("(error 3169)", CUT),
+    passing("(error 4031)", CUT),
+    passing("(error 1021)", FULL),
+    passing("(error 1114)", FULL),
+    passing("(error 1060)", DEFINED),
+    passing("(error 1412)", DEFINED),
+    passing("Can't connect to", AWAY),
+    passing("Lost connection", CUT),
+    passing("Errcode: 28", FULL),
+    passing("Got error 28", FULL),
+    // PostgreSQL
+    passing("Connection refused", AWAY),
+    passing("No such file or directory Is the server running locally", AWAY),
+    passing("could not translate host name", AWAY),
+    passing("timeout expired", AWAY),
+    passing("No route to host", AWAY),
+    passing("Network is unreachable", AWAY),
+    passing("Connection timed out", CUT),
+    passing("Connection reset by peer", CUT),
+    passing("the database system is", AWAY),
+    passing("too many clients already", CROWDED),
+    passing("remaining connection slots", CROWDED),
+    passing("too many connections", CROWDED),
+    passing("due to lock timeout", BUSY),
+    passing("due to statement timeout", "it took longer than --timeout"),
+    passing("deadlock detected", BUSY),
+    passing("could not serialize access", BUSY),
+    passing("due to administrator command", CUT),
+    passing("server closed the connection", CUT),
+    passing("no connection to the server", CUT),
+    passing("connection not open", CUT),
+    passing("SSL connection has been closed", CUT),
+    passing("SSL SYSCALL error", CUT),
+    passing("could not extend file", FULL),
+    passing("tuple concurrently updated", DEFINED),
+    passing("\" already exists", DEFINED),
+    passing("pg_type_typname_nsp_index", DEFINED),
+    passing("pg_class_relname_nsp_index", DEFINED),
+    // SQLite
+    passing("duplicate column name", DEFINED),
+    passing("database is locked", BUSY),
+    passing("database or disk is full", FULL),
+];
+
+/// What an error's text means: whether it passes by itself, and what to do about it.
+pub(crate) fn meaning(text: &str) -> (bool, Option<&'static str>) {
+    // What PostgreSQL says of a row repeats the row's own text.
+    let text = text.split("DETAIL:").next().unwrap_or(text);
+    match TROUBLES.iter().find(|trouble| text.contains(trouble.says)) {
+        Some(trouble) => (trouble.passes, Some(trouble.remedy)),
+        None => (false, None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_is_no_outage_although_it_speaks_of_connections() {
+        let refused = "Can't connect: Access denied for user 'u'@'h' (Can't connect to server)";
+        assert!(!meaning(refused).0 && meaning(refused).1.is_some());
+        assert!(meaning("connection to server failed: Connection refused").0);
+        assert_eq!(meaning("duplicate key DETAIL: Key (text)=(Connection refused) already exists"), (false, None));
+    }
+}
