@@ -65,6 +65,8 @@ impl MariaDb {
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("socket").display()))
             .arg(format!("--pid-file={}", folder.join("pid").display()))
+            // A server that starts removes what it takes for its own temporary files.
+            .arg(format!("--tmpdir={}", folder.display()))
             .args([&format!("--port={port}"), "--bind-address=127.0.0.1", "--skip-networking=0"])
             .args(["--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"])
             .args(options)
