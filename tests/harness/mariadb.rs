@@ -78,6 +78,8 @@ impl MariaDb {
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--socket={}", folder.join("socket").display()))
             .arg(format!("--pid-file={}", folder.join("pid").display()))
+            // A server that starts removes what it takes for its own temporary files.
+            .arg(format!("--tmpdir={}", folder.display()))
             .arg(format!("--port={port}"))
             .arg(format!("--bind-address={}", space.map_or("127.0.0.1", |_| Network::SERVER)))
             .args(["--skip-networking=0", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"])

@@ -49,17 +49,23 @@ impl Sqlite {
         session.run(&format!("ATTACH {path} AS warehouse (TYPE sqlite, BUSY_TIMEOUT {patience})"))
     }
 
-    /// Runs DDL.
-    fn define(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
+    /// Runs DDL under the file's lock.
+    fn define(
+        &self,
+        session: &Session,
+        work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
+    ) -> anyhow::Result<()> {
         session.run("DETACH warehouse")?;
-        let defined = self.define_alone(sql).map_err(|error| session.explain(&error.to_string()));
+        let defined = self.define_alone(work).map_err(|error| session.explain(&error.to_string()));
         self.open(session).and(defined).with_context(|| self.place())
     }
 
-    fn define_alone(&self, sql: &str) -> rusqlite::Result<()> {
+    fn define_alone(&self, work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
         let connection = rusqlite::Connection::open(&self.path)?;
         connection.busy_timeout(PATIENCE)?;
-        connection.execute_batch(&format!("BEGIN IMMEDIATE; {sql}; COMMIT"))
+        connection.execute_batch("BEGIN IMMEDIATE")?;
+        work(&connection)?;
+        connection.execute_batch("COMMIT")
     }
 }
 
@@ -124,14 +130,12 @@ impl Kind for Sqlite {
         if !self.columns(session, "load_log")?.is_empty() {
             return Ok(());
         }
-        self.define(
-            session,
-            "CREATE TABLE IF NOT EXISTS load_log (dataset TEXT NOT NULL, window_start TIMESTAMP NOT NULL, \
+        let sql = "CREATE TABLE IF NOT EXISTS load_log (dataset TEXT NOT NULL, window_start TIMESTAMP NOT NULL, \
              fingerprint TEXT NOT NULL, row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at TIMESTAMP NOT NULL, \
              PRIMARY KEY (dataset, window_start)); \
              CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY); \
-             INSERT OR IGNORE INTO load_lock VALUES (1)",
-        )
+             INSERT OR IGNORE INTO load_lock VALUES (1)";
+        self.define(session, |connection| connection.execute_batch(sql))
     }
 
     fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
@@ -141,15 +145,22 @@ impl Kind for Sqlite {
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {table} ({columns}); CREATE INDEX IF NOT EXISTS {index} ON {table} (window_start)"
         );
-        self.define(session, &sql)
+        self.define(session, |connection| connection.execute_batch(&sql))
     }
 
     fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {
-        let table = self.table(table.as_str());
+        let (name, table) = (table.as_str(), self.table(table.as_str()));
         let added = |column: &Column| {
             format!("ALTER TABLE {table} ADD COLUMN {} {}", self.column(&column.name), self.type_name(column.kind))
         };
-        self.define(session, &columns.iter().map(added).collect::<Vec<_>>().join("; "))
+        // Whoever had the lock before may have added it.
+        let there = "SELECT count(*) FROM pragma_table_info(?1) WHERE lower(name) = lower(?2)";
+        self.define(session, |connection| {
+            columns.iter().try_for_each(|column| {
+                let there: i64 = connection.query_row(there, [name, &column.name], |row| row.get(0))?;
+                if there > 0 { Ok(()) } else { connection.execute_batch(&added(column)) }
+            })
+        })
     }
 
     fn change_type(&self, table: &str, column: &str, _kind: ColumnType) -> String {

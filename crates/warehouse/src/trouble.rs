@@ -53,6 +53,7 @@ const TROUBLES: &[Trouble] = &[
     lasting("(error 1049)", DATABASE),
     lasting("(error 1044)", RIGHTS),
     lasting("(error 1142)", RIGHTS),
+    passing("no answer in time", "it took longer than --timeout; what was not committed was undone"),
     passing("(error 1040)", CROWDED),
     passing("(error 1203)", CROWDED),
     passing("(error 1226)", CROWDED),

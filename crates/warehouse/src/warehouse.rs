@@ -69,7 +69,10 @@ impl Warehouse {
 
     /// Attaches it anew, after its connection broke.
     pub fn attach_again(&mut self) -> anyhow::Result<()> {
-        self.session = attach_with_log(&*self.kind, &self.args, &self.session_args)?;
+        // The old session lets go first: no file may be opened twice in one process.
+        let (limit, kind) = (self.session.limit(), &*self.kind);
+        self.session = Session::open(&self.session_args, limit, kind.place(), Vec::new())?;
+        self.session = attach_with_log(kind, &self.args, &self.session_args)?;
         Ok(())
     }
 

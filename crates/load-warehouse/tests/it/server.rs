@@ -232,7 +232,7 @@ fn an_extension_that_is_missing_is_named_with_its_place() {
     let house = House::new();
     publish_readings(&house, "2025-09-02T10", "a", 2);
     let empty = House::new();
-    for (kind, file) in [("mysql", "mysql_scanner"), ("postgres", "postgres_scanner"), ("sqlite", "sqlite_scanner")] {
+    for (kind, file) in [("postgres", "postgres_scanner"), ("sqlite", "sqlite_scanner")] {
         let mut program = house.program("load-warehouse");
         program.args(["readings", "--target", kind, "--timeout", "30s", "--extension-dir"]).arg(empty.path());
         // DuckDB looks into the home directory, and asks its server through this proxy, which is not there.

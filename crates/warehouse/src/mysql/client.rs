@@ -193,14 +193,16 @@ fn in_words(error: &MySqlError) -> String {
     format!("{} (error {})", error.message, error.code)
 }
 
+/// What the system says, unless it is that the time was up.
+fn in_time(text: String) -> String {
+    if text.contains("Resource temporarily unavailable") { "no answer in time".to_owned() } else { text }
+}
+
 fn explain(error: &Error) -> String {
     match error {
         Error::MySqlError(error) => in_words(error),
-        Error::IoError(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {
-            "it does not answer".to_owned()
-        }
-        Error::IoError(error) => error.to_string(),
-        Error::CodecError(error) => error.to_string(),
+        Error::IoError(error) => in_time(error.to_string()),
+        Error::CodecError(error) => in_time(error.to_string()),
         Error::DriverError(DriverError::CouldNotConnect(Some((_, reason, _)))) => reason.clone(),
         Error::DriverError(DriverError::TlsNotSupported) => "server does not support SSL".to_owned(),
         other => other.to_string(),
