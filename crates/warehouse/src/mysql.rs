@@ -6,7 +6,7 @@
 //! - DDL commits whatever is open, so it is done before a transaction begins.
 //! - The lock of a load is a row of the table `load_lock`, held by the transaction: the server gives it free after it
 //!   has rolled a dead client's work back, not before. While it is held, the server waits half a minute for the next word
-//!   of the client and no longer.
+//!   of the client and no longer; a living one says one every ten seconds.
 //! - Strict mode is set for each session, because a server that is not strict cuts values off silently; `LOAD DATA` only
 //!   warns even then, and is not believed if it does.
 
@@ -27,7 +27,7 @@ use crate::kind::{Access, Batch, Definition, Kind, definitions};
 use crate::server::{Defaults, Server};
 use crate::session::Session;
 
-use client::{Client, Refused};
+use client::{Client, KeepAlive, Refused};
 
 const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required"] };
 
@@ -37,6 +37,8 @@ pub(crate) struct MySql {
     server: Server,
     /// The connection, once it is attached.
     client: Mutex<Option<Arc<Client>>>,
+    /// While a transaction is open.
+    kept_alive: Mutex<Option<KeepAlive>>,
 }
 
 impl MySql {
@@ -45,7 +47,7 @@ impl MySql {
         let file = client_file::read()?;
         let server =
             Server::from_environment(DEFAULTS, |name| std::env::var(name).ok(), |name| file.get(name).cloned())?;
-        Ok(Self { server, client: Mutex::new(None) })
+        Ok(Self { server, client: Mutex::default(), kept_alive: Mutex::default() })
     }
 
     /// MariaDB denies access, without saying why, where it wants an encrypted connection and does not get one.
@@ -192,11 +194,14 @@ impl Kind for MySql {
         self.change(session, "SET SESSION wait_timeout = 30")?;
         self.change(session, "BEGIN")?;
         // A reading that locks: what the transaction sees is decided by the first one that does not.
-        self.change(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")
+        self.change(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")?;
+        *self.kept_alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.client()?.keep_alive());
+        Ok(())
     }
 
     fn end(&self, session: &Session, how: &str) -> anyhow::Result<()> {
         let ended = self.change(session, how);
+        *self.kept_alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
         session.end(if ended.is_ok() { how } else { "ROLLBACK" })?;
         ended?;
         self.change(session, "SET SESSION wait_timeout = DEFAULT")
@@ -257,7 +262,7 @@ mod tests {
     fn mysql() -> MySql {
         let variable = |name: &str| ["DB_USER", "DB_NAME"].contains(&name).then(|| "x".to_owned());
         let server = Server::from_environment(DEFAULTS, variable, |_| None).unwrap();
-        MySql { server, client: Mutex::new(None) }
+        MySql { server, client: Mutex::default(), kept_alive: Mutex::default() }
     }
 
     #[test]

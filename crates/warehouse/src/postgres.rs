@@ -100,12 +100,12 @@ impl Postgres {
     }
 
     /// An end to waiting: for a statement, for a lock, and of the server for a client that is gone without a word, which
-    /// holds its locks until the server notices.
+    /// holds its locks until the server notices. (One that is there and silent compares rows, which may take its time.)
     fn settings(session: &Session) -> String {
         let limit = session.limit().as_millis();
         format!(
             "SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = '10s'; \
-             SET LOCAL idle_in_transaction_session_timeout = '30s'; SET LOCAL tcp_user_timeout = '30s'; \
+             SET LOCAL idle_in_transaction_session_timeout = {limit}; SET LOCAL tcp_user_timeout = '30s'; \
              SET LOCAL tcp_keepalives_idle = 15; SET LOCAL tcp_keepalives_interval = 5; \
              SET LOCAL tcp_keepalives_count = 3"
         )

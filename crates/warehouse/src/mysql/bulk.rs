@@ -4,7 +4,7 @@
 //! it is enclosed, and so is one that is the word NULL. From the pipe they go to the server by `LOAD DATA LOCAL INFILE`,
 //! or, if it does not allow that (MySQL does not unless it is told to), in INSERTs of many rows.
 
-use std::io::{self, BufReader};
+use std::io::{self, BufRead as _, BufReader};
 use std::os::fd::AsRawFd as _;
 use std::thread;
 
@@ -27,7 +27,12 @@ pub(super) fn insert(
             "LOAD DATA LOCAL INFILE 'rows' INTO TABLE {table} CHARACTER SET utf8mb4 FIELDS TERMINATED BY ',' \
              OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\\n' ({columns})"
         );
-        stream(session, select, |rows| client.load(&load, rows))
+        stream(session, select, |rows| {
+            let mut rows = BufReader::new(rows);
+            // The server waits for rows only when there are some: DuckDB may take long for the first.
+            rows.fill_buf().map_err(|error| Refused::because(&error))?;
+            client.load(&load, rows)
+        })
     } else {
         log::info!("the server has local_infile off: the rows go in by INSERT, which takes longer");
         let insert = format!("INSERT INTO {table} ({columns}) VALUES ");

@@ -9,7 +9,7 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::net::ToSocketAddrs as _;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use mysql::prelude::Queryable as _;
@@ -86,6 +86,27 @@ impl Client {
         Ok((columns, rows))
     }
 
+    /// Tells the server that we are there, unless a statement runs, which does.
+    fn ping(&self) {
+        if let Ok(mut connection) = self.connection.try_lock() {
+            // Who uses the connection next hears of an error.
+            let _ = connection.ping();
+        }
+    }
+
+    /// Has the server know, until what is returned is dropped, that we are there: between two statements of a transaction
+    /// DuckDB may have work for longer than the server waits.
+    pub(crate) fn keep_alive(self: &Arc<Self>) -> KeepAlive {
+        let (end, ended) = mpsc::channel::<()>();
+        let client = Arc::clone(self);
+        std::thread::spawn(move || {
+            while ended.recv_timeout(Duration::from_secs(10)) == Err(mpsc::RecvTimeoutError::Timeout) {
+                client.ping();
+            }
+        });
+        KeepAlive(end)
+    }
+
     /// Whether a variable of the server is on.
     pub(crate) fn is_on(&self, variable: &str) -> Result<bool, Refused> {
         let (_, rows) = self.query(&format!("SELECT @@{variable}"))?;
@@ -112,6 +133,10 @@ impl Client {
         Err(Refused(format!("the server would change values: {reason}")))
     }
 }
+
+/// Keeps a session alive until it is dropped.
+#[derive(Debug)]
+pub(crate) struct KeepAlive(#[expect(dead_code, reason = "dropping it is what is told")] mpsc::Sender<()>);
 
 /// Refuses every file: a server may ask for any at any time.
 fn no_file() -> LocalInfileHandler {
