@@ -26,6 +26,7 @@ use layout::Name;
 ///
 /// A day, week or month is made when it is over. --from and --to name the windows that begin in between, on the clocks of
 /// their time zone.
+#[allow(rustdoc::invalid_rust_codeblocks, reason = "it is for --help, where marks of another language would show")]
 #[derive(Debug, clap::Parser)]
 #[command(name = "aggregate", version = cli::VERSION, verbatim_doc_comment)]
 #[command(group(clap::ArgGroup::new("queries").required(true).multiple(true).args(["built_in", "sql", "check"])))]
