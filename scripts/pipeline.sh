@@ -6,8 +6,11 @@
 # Settings, from the environment or from FILE (lines of NAME=value, which win):
 #   DATA_DIR   the data directory (./data)
 #   BIN        the folder of the programs (else they are looked for on PATH)
-#   DATASETS   the aggregates to compute and load (temperatures)
+#   DATASETS   the built-in aggregates to compute (temperatures)
+#   QUERIES    aggregates of your own: a .sql file, a folder of them, or a pattern (none)
 #   SENSORS    the sensors' reference table: CSV, JSON or Parquet (none)
+#   TABLES     other reference tables, as NAME=FILE, separated by spaces (none)
+#   LOAD       the data sets to load, or --all (those of DATASETS)
 #   TARGET     the kind of warehouse: mysql or postgres, with DB_HOST and so on, or sqlite (the embedded one)
 #   WAIT       how long to wait for a warehouse that is away, as after a boot: 5m (not at all)
 # Without --from and --to, each program does all that is out of date. -v is passed on.
@@ -44,7 +47,11 @@ done
 export DATA_DIR=${DATA_DIR:-./data}
 PATH=${BIN:+$BIN:}$PATH
 read -ra datasets <<<"${DATASETS:-temperatures}"
+read -ra load <<<"${LOAD:-${datasets[*]}}"
 tables=(${SENSORS:+--table "sensors=$SENSORS"})
+for table in ${TABLES:-}; do
+    tables+=(--table "$table")
+done
 target=(${TARGET:+--target "$TARGET"} ${WAIT:+--wait "$WAIT"})
 
 [[ -d $DATA_DIR ]] || { echo "pipeline: $DATA_DIR: there is no such data directory; set DATA_DIR" >&2; exit 1; }
@@ -71,8 +78,6 @@ step() {
 }
 
 step compact
-for dataset in "${datasets[@]}"; do
-    step aggregate "$dataset" "${tables[@]}"
-done
-step load-warehouse "${datasets[@]}" "${target[@]}"
+step aggregate "${datasets[@]}" ${QUERIES:+--sql "$QUERIES"} "${tables[@]}"
+step load-warehouse "${load[@]}" "${target[@]}"
 exit "$status"

@@ -90,3 +90,29 @@ fn the_warehouse_holds_what_a_query_over_the_series_gives() {
     run_the_rest(&house);
     assert_eq!(difference(&house, &sent), (0, 1101));
 }
+
+#[test]
+fn the_script_for_cron_runs_queries_of_ones_own_with_their_tables() {
+    let house = House::new();
+    ingest(&house, &series("seattle", 48));
+    let queries = house.path().join("queries");
+    std::fs::create_dir(&queries).unwrap();
+    let sql = "-- @window: day\nSELECT hall, max(max_temp) AS warmest FROM temperatures JOIN halls USING (sensor_id) GROUP BY hall";
+    std::fs::write(queries.join("warm_days.sql"), sql).unwrap();
+    let halls = house.path().join("halls.csv");
+    std::fs::write(&halls, "sensor_id,hall\n1,north\n2,south\n").unwrap();
+    let pipeline = || {
+        let mut script = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/pipeline.sh"));
+        let programs = std::path::PathBuf::from(house.program("compact").get_program());
+        script.env("DATA_DIR", house.path()).env("BIN", programs.parent().unwrap()).env("QUERIES", &queries);
+        script.env("TABLES", format!("halls={}", halls.display())).env("LOAD", "temperatures warm_days");
+        harness::Run::of(&mut script).expect(0)
+    };
+    pipeline();
+    let days = |run: harness::Run| run.stdout.lines().count();
+    let loaded = house.run("load-warehouse", "warm_days --head 9 --format ndjson").expect(0);
+    assert!(loaded.stdout.contains("\"warmest\""), "{}", loaded.stdout);
+    assert_eq!(days(loaded), house.files_like("parquet/warm_days/", ".parquet").len());
+    house.run("load-warehouse", "--verify temperatures warm_days").expect(0);
+    assert_eq!(pipeline().stdout, "");
+}
