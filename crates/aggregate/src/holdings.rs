@@ -22,6 +22,13 @@ pub(crate) struct Holdings {
     pub(crate) expired_output: BTreeSet<Hour>,
 }
 
+/// The hours whose files may reach into `read`: a file of an aggregate has the name of the hour in which its window starts,
+/// a month before its end at most.
+fn reaching_into(read: HourRange, dataset: &Name) -> HourRange {
+    let longest = if models::model(dataset.as_str()).is_some() { 0 } else { 32 * 24 };
+    HourRange { from: read.from.map(|from| from.plus(-longest)), ..read }
+}
+
 impl Holdings {
     /// Looks at the tree for the windows of `calendar` that begin in `range`. Without an `output`, only at what is read.
     pub(crate) fn look(
@@ -36,7 +43,8 @@ impl Holdings {
         // Side by side: to list the folders of a year takes about as long as to read its footers on two threads.
         let (output, inputs) = std::thread::scope(|scope| {
             let output = output.map(|output| scope.spawn(|| tree.hours(output, made)));
-            let inputs = datasets.iter().map(|dataset| Ok((dataset, tree.hours(dataset, read)?)));
+            let inputs =
+                datasets.iter().map(|dataset| Ok((dataset, tree.hours(dataset, reaching_into(read, dataset))?)));
             let inputs = inputs.collect::<layout::Result<Vec<_>>>();
             (output.map(|output| output.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))), inputs)
         });

@@ -210,9 +210,15 @@ fn has_expired(holdings: &Holdings, window: &Window) -> bool {
 fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, String> {
     let mut inputs = Inputs::new();
     let hours = window.hours_read();
+    let from = hours.from.unwrap_or(Hour::MIN);
     for (name, files) in &holdings.inputs {
         let mut read = BTreeMap::new();
-        for (hour, commit) in files.range(hours.from.unwrap_or(Hour::MIN)..) {
+        // Windows of one data set do not overlap: of those that start earlier only the last may reach into this one.
+        let before = files.range(..from).rev().find_map(|(hour, commit)| Some(commit.as_ref().ok()?.window(*hour)));
+        if let Some(covers) = before.filter(|covers| window.reads(covers) != Reads::Nothing) {
+            return Err(straddles(name, &covers));
+        }
+        for (hour, commit) in files.range(from..) {
             if !hours.contains(*hour) {
                 break;
             }

@@ -113,6 +113,11 @@ impl<'a> Session<'a> {
             bail!("the query cannot be run over many hours at once");
         };
         let files = windows.iter().map(|window| file_literal(&self.tree.parquet(dataset, window.hour())));
+        let files = files.collect::<Vec<_>>().join(", ");
+        // The files of a stream are all alike. A query may have been another one when it made some of an aggregate's.
+        if models::model(dataset.as_str()).is_none() {
+            self.check_alike(&files, columns)?;
+        }
         let columns = columns.iter().map(|column| identifier(&column.name)).collect::<Vec<_>>().join(", ");
         let hour = identifier(together::HOUR);
         let view = format!(
@@ -120,7 +125,7 @@ impl<'a> Session<'a> {
              FROM read_parquet([{}], hive_partitioning = false, union_by_name = false);",
             together::set_hours(windows),
             identifier(together::ROWS),
-            files.collect::<Vec<_>>().join(", "),
+            files,
         );
         self.connection.execute_batch(&view)?;
         let select = format!("SELECT {}, {hour} FROM ({together})", result_columns(&self.columns));
@@ -133,6 +138,23 @@ impl<'a> Session<'a> {
             last = hour;
             each(hour, row)?;
         }
+        Ok(())
+    }
+
+    /// Fails unless all of `files` have these very columns: read together, all would have the types of the first.
+    fn check_alike(&self, files: &str, columns: &[Column]) -> anyhow::Result<()> {
+        let sql = format!(
+            "SELECT DISTINCT list_sort(list(name || ' ' || duckdb_type)) FROM parquet_schema([{files}]) \
+             WHERE duckdb_type IS NOT NULL GROUP BY file_name"
+        );
+        let mut expected: Vec<_> =
+            columns.iter().map(|column| format!("{} {}", column.name, column.sql_type)).collect();
+        expected.sort_unstable();
+        let sql = format!("SELECT count(*), count(*) FILTER (WHERE found = ?) FROM ({sql}) AS schemas(found)");
+        let list =
+            format!("[{}]", expected.iter().map(|column| engine::literal(column)).collect::<Vec<_>>().join(", "));
+        let counts = self.connection.query_row(&sql.replace('?', &list), [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        anyhow::ensure!(counts == (1_i64, 1_i64), "the files of {} are not all alike", self.query.name);
         Ok(())
     }
 

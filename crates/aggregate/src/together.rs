@@ -40,6 +40,10 @@ pub(crate) fn over_hours(
     columns: &[Column],
     result: &[Column],
 ) -> Option<String> {
+    // DuckDB numbers the files in a column of this name, unless they have one.
+    if columns.iter().any(|column| column.name.eq_ignore_ascii_case("file_index")) {
+        return None;
+    }
     let terms = Terms::new(connection)?;
     let mut tables = parsed.tables;
     tables.remove(dataset.as_str());

@@ -38,6 +38,8 @@ impl Draft {
         let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(Error::invalid(&target, "not the path of a file"));
         };
+        // The file of a name alone is in the working directory.
+        let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
         dirs::create(folder)?;
         let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), Ulid::generate()));
         drafts().insert(temporary.clone());

@@ -9,7 +9,7 @@
 use std::collections::BTreeMap;
 use std::io;
 
-use cli::{Outcome, Table, count};
+use cli::{Outcome, Table, TryAgain, count};
 use engine::identifier;
 use layout::{Hour, HourRange, Name, Tree};
 use warehouse::{Column, ColumnType, LoggedWindow, Warehouse};
@@ -54,8 +54,8 @@ pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     log::error!(
-        "{wrong} of {} in the warehouse differ from what was loaded: each is printed; to load one again, delete its line \
-         in load_log and run load-warehouse",
+        "{wrong} of {} in the warehouse differ from what was loaded: each is printed; to load one that the tree has again, \
+         set its fingerprint in load_log to '' and run load-warehouse",
         count(all, "hour")
     );
     Ok(Outcome::Partial)
@@ -75,9 +75,9 @@ fn verify_one(warehouse: &Warehouse, tree: &Tree, dataset: &Name, range: HourRan
         problems.insert(*hour, "the load log does not know of it".to_owned());
     }
     if let Some(target) = target {
-        for windows in batches(loaded(tree, dataset, range, &log)?) {
-            for (hour, columns) in differences(warehouse, dataset, &target, windows)? {
-                problems.entry(hour).or_insert_with(|| format!("differs from the file in {columns}"));
+        for windows in batches(loaded(tree, dataset, range, &log, &mut problems)?) {
+            for (hour, problem) in each_difference(warehouse, dataset, &target, &windows)? {
+                problems.entry(hour).or_insert(problem);
             }
         }
     }
@@ -97,17 +97,46 @@ fn logged(warehouse: &Warehouse, dataset: &Name) -> anyhow::Result<BTreeMap<Hour
     Ok(warehouse.load_log(Some(dataset))?.unwrap_or_default().remove(dataset).unwrap_or_default())
 }
 
-/// The hours that are loaded in the version that the tree has.
+/// What is wrong with the rows of `windows`. Where they cannot be compared together, each is by itself: one damaged file
+/// keeps no other from being looked at.
+fn each_difference(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    target: &Target,
+    windows: &[Window],
+) -> anyhow::Result<Vec<(Hour, String)>> {
+    match differences(warehouse, dataset, target, windows.to_vec()) {
+        Ok(found) => {
+            Ok(found.into_iter().map(|(hour, columns)| (hour, format!("differs from the file in {columns}"))).collect())
+        }
+        Err(error) if error.is::<TryAgain>() => Err(error),
+        Err(error) => match windows {
+            [window] if is_unchanged(window) => {
+                Ok(vec![(window.hour, format!("{}: {}", cli::damaged(dataset), engine::explain(&error)))])
+            }
+            [] | [_] => Ok(Vec::new()),
+            several => {
+                let each = several
+                    .iter()
+                    .map(|window| each_difference(warehouse, dataset, target, std::slice::from_ref(window)));
+                Ok(each.collect::<anyhow::Result<Vec<_>>>()?.concat())
+            }
+        },
+    }
+}
+
+/// The hours that are loaded in the version that the tree has. What cannot be read of those that are loaded is a problem.
 fn loaded(
     tree: &Tree,
     dataset: &Name,
     range: HourRange,
     log: &BTreeMap<Hour, LoggedWindow>,
+    problems: &mut BTreeMap<Hour, String>,
 ) -> anyhow::Result<Vec<Window>> {
     let files = tree.hours(dataset, range)?.published.into_iter().filter_map(|(file, commit)| match commit {
         Ok(commit) => Some((file, commit)),
         Err(error) => {
-            log::warn!("{}", cli::unreadable(dataset, &error));
+            problems.insert(file.hour, cli::unreadable(dataset, &error));
             None
         }
     });

@@ -218,7 +218,10 @@ impl Kind for MySql {
             format!("CASE WHEN {name} IS NOT NULL AND NOT ({condition}) THEN error({}) ELSE {name} END", literal(&text))
         };
         match column.kind {
-            ColumnType::Double => refuse(&format!("isfinite({name})"), "NaN or infinity"),
+            // A FLOAT is written with the digits of a DOUBLE, which is what the table has.
+            ColumnType::Double => {
+                format!("CAST({} AS DOUBLE)", refuse(&format!("isfinite({name})"), "NaN or infinity"))
+            }
             ColumnType::Timestamp | ColumnType::Date => {
                 let in_range = format!("coalesce(year({name}) BETWEEN 1 AND 9999, false)");
                 refuse(&in_range, "a time that is not in the years 1 to 9999")

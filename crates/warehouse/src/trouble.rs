@@ -25,6 +25,7 @@ const PASSWORD: &str = "check DB_USER and the password, which is in DB_PASSWORD,
 const ENCRYPT: &str = "the server wants an encrypted connection: set DB_SSL_MODE=required";
 const NO_TLS: &str = "the server offers no encryption: set it up there, or set DB_SSL_MODE=preferred or disabled";
 const DATABASE: &str = "create the database, or set DB_NAME to the one that is meant";
+const DATABASE_RIGHTS: &str = "set DB_NAME to the database that is meant, or grant DB_USER the rights on it";
 const RIGHTS: &str = "grant DB_USER what is missing, or have the owner create the table";
 const DEFINED: &str = "another process changed the tables at the same time";
 
@@ -51,7 +52,7 @@ const TROUBLES: &[Trouble] = &[
     lasting("(error 1698)", PASSWORD),
     lasting("(error 3159)", ENCRYPT),
     lasting("(error 1049)", DATABASE),
-    lasting("(error 1044)", RIGHTS),
+    lasting("(error 1044)", DATABASE_RIGHTS),
     lasting("(error 1142)", RIGHTS),
     passing("no answer in time", "it took longer than --timeout; what was not committed was undone"),
     passing("(error 1040)", CROWDED),
@@ -115,6 +116,8 @@ const TROUBLES: &[Trouble] = &[
 pub(crate) fn meaning(text: &str) -> (bool, Option<&'static str>) {
     // What PostgreSQL says of a row repeats the row's own text.
     let text = text.split("DETAIL:").next().unwrap_or(text);
+    // So does MySQL, which also numbers its errors.
+    let text = text.rfind("(error ").and_then(|number| text.get(number..)).unwrap_or(text);
     match TROUBLES.iter().find(|trouble| text.contains(trouble.says)) {
         Some(trouble) => (trouble.passes, Some(trouble.remedy)),
         None => (false, None),
@@ -130,6 +133,8 @@ mod tests {
         let refused = "Can't connect: Access denied for user 'u'@'h' (Can't connect to server)";
         assert!(!meaning(refused).0 && meaning(refused).1.is_some());
         assert!(meaning("connection to server failed: Connection refused").0);
+        assert_eq!(meaning("Duplicate entry 'database is locked' for key 'PRIMARY' (error 1062)"), (false, None));
+        assert!(meaning("Lock wait timeout exceeded; try restarting transaction (error 1205)").0);
         assert_eq!(meaning("duplicate key DETAIL: Key (text)=(Connection refused) already exists"), (false, None));
     }
 }

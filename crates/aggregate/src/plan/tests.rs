@@ -157,3 +157,16 @@ fn a_file_that_lies_in_a_window_in_part_is_refused_unless_its_rows_have_a_time()
     assert_eq!((plan.steps.len(), plan.unreadable.len()), (0, 2));
     assert!(plan.unreadable[0].1.contains("the window of x from 2025-09-02T18:00 to 2025-09-02T19:00"));
 }
+
+#[test]
+fn a_window_that_begins_inside_an_earlier_one_of_its_input_is_refused_too() {
+    let recipe = recipe("a", "1");
+    let mut house = holdings(&[("x", &[("2025-09-02T00", "1"), ("2025-09-02T05", "1")])]);
+    let window =
+        Window { end: "2025-09-03T00:00:00Z".parse().unwrap(), ..Window::of_hour("2025-09-02T00".parse().unwrap()) };
+    let day = Commit::of_window(Lineage::Segments(Vec::new()), window);
+    house.inputs.insert(name("days"), [("2025-09-02T00".parse().unwrap(), Ok(day))].into());
+    let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
+    // Each hour of the day lies in it in part.
+    assert_eq!((plan.steps.len(), plan.unreadable.len()), (0, 24));
+}

@@ -129,7 +129,8 @@ impl Client {
             return Ok(rows);
         }
         let first: Option<(String, u16, String)> = connection.query_first("SHOW WARNINGS LIMIT 1")?;
-        let reason = first.map_or_else(|| cli::count(warnings, "warning"), |(_, _, reason)| reason);
+        let reason = first
+            .map_or_else(|| cli::count(warnings, "warning"), |(_, code, reason)| format!("{reason} (error {code})"));
         Err(Refused(format!("the server would change values: {reason}")))
     }
 }
