@@ -91,3 +91,30 @@ fn a_damaged_hour_among_many_is_named_and_the_others_are_done() {
     assert_eq!(partial.stderr.lines().count(), 1, "{}", partial.stderr);
     assert_eq!(published(&house, "temperatures").len(), usize::try_from(HOURS).unwrap() - 1);
 }
+
+#[test]
+fn files_of_an_older_query_with_other_types_are_not_read_as_if_they_were_alike() {
+    for (name, more) in [("plain", ""), ("numbered", ", 0::BIGINT AS file_index")] {
+        let house = House::new();
+        many_hours(&house, "2025-09-02T00", HOURS);
+        let make = |x: &str, range: &str| {
+            let sql = format!("SELECT sensor_id, {x} AS x{more} FROM telemetry GROUP BY sensor_id");
+            run(&house, &format!("--sql {} {range}", file(&house, &format!("{name}.sql"), &sql))).expect(0);
+        };
+        make("count(*)", "");
+        make("count(*) + 0.5::DOUBLE", "--from 2025-09-02T08");
+        let sql =
+            file(&house, "sums.sql", &format!("SELECT sensor_id, sum(x) AS total FROM {name} GROUP BY sensor_id"));
+        run(&house, &format!("--sql {sql}")).expect(0);
+        let total = |hour: usize| {
+            rows(&published(&house, "sums")[hour..=hour], "FROM (SELECT sensor_id, total::DOUBLE FROM {})")
+        };
+        let at_once: Vec<_> = (0..usize::try_from(HOURS).unwrap()).map(total).collect();
+        for range in few_at_a_time() {
+            run(&house, &format!("--sql {sql} --rebuild {range}")).expect(0);
+        }
+        let by_itself: Vec<_> = (0..usize::try_from(HOURS).unwrap()).map(total).collect();
+        assert_eq!(at_once, by_itself, "{name}");
+        assert!(at_once[10][0].contains(".5"), "{:?}", at_once[10]);
+    }
+}
