@@ -198,13 +198,17 @@ fn due_hours(
 ) -> Vec<Step> {
     let raw = house.raw.get(name).map(Segments::hours).unwrap_or_default();
     let readers: Vec<_> = house.readers(name).map(|(name, dataset)| Reader::new(house, name, dataset)).collect();
+    let stale: BTreeSet<_> = Reader::new(house, name, dataset).stale().collect();
+    // Hours that are about to be made anew, and with them every window that reads them, of all that it reads.
+    let changing = raw.union(&stale).copied().filter(|hour| !dataset.expired.contains_key(hour)).collect();
     let needed = |hour: Hour, commit: &Commit| {
         if raw.contains(&hour) {
             return Some("raw segments of this hour are not compacted yet: run compact".to_owned());
         }
         let needed = || {
-            let by_reader = readers.iter().find_map(|reader| reader.needs(hour, commit));
-            by_reader.or_else(|| needed_by_warehouse(loaded, name, hour, commit))
+            let by_itself = stale.contains(&hour).then(|| "it is out of date itself: run aggregate".to_owned());
+            let by_reader = || readers.iter().find_map(|reader| reader.needs(hour, commit, &changing));
+            by_itself.or_else(by_reader).or_else(|| needed_by_warehouse(loaded, name, hour, commit))
         };
         if rules.even_if_needed { None } else { needed() }
     };

@@ -70,9 +70,24 @@ impl<'h> Reader<'h> {
         self.windows.values().filter(|made| made.is_stale).count()
     }
 
-    /// Why it still needs `hour` of a data set that it reads, and what to do about it.
-    pub(crate) fn needs(&self, hour: Hour, commit: &Commit) -> Option<String> {
+    /// The hours of its windows that are out of date.
+    pub(crate) fn stale(&self) -> impl Iterator<Item = Hour> {
+        self.windows.values().filter(|made| made.is_stale).map(|made| made.window.hour())
+    }
+
+    /// Why it still needs `hour` of a data set that it reads, of which the hours `changing` are about to be made anew, and
+    /// what to do about it.
+    pub(crate) fn needs(&self, hour: Hour, commit: &Commit, changing: &BTreeSet<Hour>) -> Option<String> {
         let (name, span) = (self.name, commit.window(hour));
+        let changes = |made: &Made| {
+            let hours = made.window.hours_read();
+            changing.range(hours.from.unwrap_or(Hour::MIN)..).next().filter(|changing| hours.contains(**changing))
+        };
+        if let Some(changing) = self.reading(&span).find_map(changes) {
+            return Some(format!(
+                "a window of the aggregate {name} reads it and {changing}, which is to be made anew: run compact and aggregate"
+            ));
+        }
         if self.reading(&span).any(|made| made.is_stale) {
             return Some(format!("the aggregate {name} is out of date for this hour: run aggregate"));
         }

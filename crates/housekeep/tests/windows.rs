@@ -51,6 +51,29 @@ fn late_data_of_one_hour_keeps_all_the_hours_of_its_day() {
 }
 
 #[test]
+fn a_late_segment_keeps_all_the_hours_of_its_day_and_a_late_hour_those_of_the_chain_behind_it() {
+    let house = House::new();
+    let first = ago(200);
+    let hours = stream(&house, first, 24);
+    let sums: Vec<_> = hours
+        .iter()
+        .map(|(hour, made_of)| (*hour, house.aggregate("sums", *hour, &[("telemetry", made_of)])))
+        .collect();
+    house.window("days", window(first, 24, 0), "sums", &sums);
+    house.window("direct", window(first, 24, 0), "telemetry", &hours);
+    let all_are_there = |dataset: &str| (0..24).filter(|hour| house.has(dataset, first.plus(*hour))).count() == 24;
+    // Not compacted yet: it will change its hour, and the day that reads it.
+    house.seal("telemetry", first.plus(5));
+    let run = house.run("clean --keep-parquet telemetry=1d -v").expect(0);
+    assert!(all_are_there("telemetry"));
+    assert!(run.stderr.contains("which is to be made anew"), "{}", run.stderr);
+    // Compacted, and its sum is not made anew yet.
+    house.stream("telemetry", first.plus(5), 4);
+    house.run("clean --keep-parquet sums=1d").expect(0);
+    assert!(all_are_there("sums"));
+}
+
+#[test]
 fn an_hour_in_which_one_day_ends_and_the_next_begins_stays_until_both_are_made() {
     let house = House::new();
     let first = ago(200);
