@@ -3,12 +3,11 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::tempfile::TempDir;
-use crate::warehouse::{PASSWORD, USER};
+use crate::warehouse::{PASSWORD, USER, cells, end, new_name};
 use crate::{Network, within};
 
 /// A running server.
@@ -118,10 +117,7 @@ impl MariaDb {
     /// What the server's own client prints: the cells of each row.
     #[track_caller]
     pub fn sql(&self, sql: &str) -> Vec<Vec<String>> {
-        let output = self.client().args(["-e", sql]).output().unwrap();
-        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+        cells(self.client().args(["-e", sql]))
     }
 
     /// Has the server's own client run `sql` on the side.
@@ -131,8 +127,7 @@ impl MariaDb {
 
     /// A database that no other test uses.
     pub fn database(&self) -> String {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("warehouse_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = new_name();
         self.sql(&format!("CREATE DATABASE {name}"));
         name
     }
@@ -144,9 +139,7 @@ impl MariaDb {
 
     /// Kills the server with -9.
     pub fn stop(&self) {
-        let mut guard = self.guard.lock().unwrap();
-        drop(guard.stdin.take());
-        guard.wait().unwrap();
+        end(&self.guard);
     }
 
     /// Starts it again, on the same data.

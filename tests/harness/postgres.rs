@@ -4,12 +4,11 @@ use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use crate::tempfile::TempDir;
-use crate::warehouse::{PASSWORD, USER, extension_is_missing};
+use crate::warehouse::{PASSWORD, USER, cells, end, extension_is_missing, new_name};
 use crate::{Network, within};
 
 /// A running server.
@@ -139,10 +138,7 @@ impl Postgres {
     /// What the server's own client prints: the cells of each row.
     #[track_caller]
     pub fn sql(&self, database: &str, sql: &str) -> Vec<Vec<String>> {
-        let output = self.client(database).args(["-c", sql]).output().unwrap();
-        assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
-        let text = String::from_utf8(output.stdout).unwrap();
-        text.lines().map(|line| line.split('\t').map(str::to_owned).collect()).collect()
+        cells(self.client(database).args(["-c", sql]))
     }
 
     /// Has the server's own client run `sql` on the side.
@@ -152,8 +148,7 @@ impl Postgres {
 
     /// A database that no other test uses.
     pub fn database(&self) -> String {
-        static NEXT: AtomicU32 = AtomicU32::new(0);
-        let name = format!("warehouse_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = new_name();
         self.sql("postgres", &format!("CREATE DATABASE {name} OWNER {USER}"));
         name
     }
@@ -165,9 +160,7 @@ impl Postgres {
 
     /// Kills all of the server with -9.
     pub fn stop(&self) {
-        let mut guard = self.guard.lock().unwrap();
-        drop(guard.stdin.take());
-        guard.wait().unwrap();
+        end(&self.guard);
     }
 
     /// Starts it again, on the same data.

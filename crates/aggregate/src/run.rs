@@ -109,7 +109,7 @@ impl Run<'_> {
         let sources = Sources::resolve(read, self.known, &args.tables)?;
         if args.output.is_some() {
             let (_, plan) = self.look(query, &sources, None, &BTreeMap::new())?;
-            let outcome = name_left(query, &plan);
+            let outcome = self.name_left(query, &plan);
             let session = Session::open(&args.session, self.tree, query, &sources, &Promised::new(), 1)?;
             let printed = print::print(args, &session, &plan)?;
             return Ok(if outcome == Outcome::Done { printed } else { outcome });
@@ -127,13 +127,13 @@ impl Run<'_> {
             }
             let steps = plan.steps.iter().map(|step| (step.window.hour(), recipe.commit(&step.window, &step.inputs)));
             planned.files.insert(query.name.clone(), steps.collect());
-            return Ok(name_left(query, &plan));
+            return Ok(self.name_left(query, &plan));
         }
         let Some(lock) = DatasetLock::try_acquire(self.tree, &query.name)? else {
             return Err(TryAgain(format!("{}: another process works on this data set", query.name)).into());
         };
         let (recipe, plan) = self.look(query, &sources, Some(&query.name), &BTreeMap::new())?;
-        let mut outcome = name_left(query, &plan);
+        let mut outcome = self.name_left(query, &plan);
         let mut made = Made::default();
         if !plan.steps.is_empty() {
             made = self.make(Maker { tree: self.tree, lock: &lock, query, recipe: &recipe }, &sources, &plan)?;
@@ -175,6 +175,28 @@ impl Run<'_> {
         Ok((recipe, plan))
     }
 
+    /// Says what is not made although it is not up to date, for reasons that somebody has to look at; and what was asked
+    /// for and cannot be.
+    fn name_left(&self, query: &Query, plan: &Plan) -> Outcome {
+        let windows = |number: usize| cli::count(number, query.calendar.unit().as_str());
+        for (hour, problem) in &plan.unreadable {
+            log::error!("{} {hour}: {problem}", query.name);
+        }
+        if let (Some(first), Some(last)) = (plan.bereft.first(), plan.bereft.last()) {
+            log::warn!(
+                "{}: {} from {first} to {last} left as they are, because nothing is there any more of what they were made \
+                 of: put the input back, or make them anew without it by --rebuild",
+                query.name,
+                windows(plan.bereft.len()),
+            );
+        }
+        if self.args.rebuild && plan.expired > 0 {
+            let expired = windows(plan.expired);
+            log::warn!("{}: {expired} left as they are, because retention has removed a part of them", query.name);
+        }
+        if plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
+    }
+
     fn make(&self, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> anyhow::Result<Made> {
         let session_args = &self.args.session;
         let workers = session_args.threads().min(plan.steps.len());
@@ -200,22 +222,6 @@ struct Planned {
 
 /// The files that would have been made of each data set.
 type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, layout::Commit>>;
-
-/// Says what is not made although it is not up to date, for reasons that somebody has to look at.
-fn name_left(query: &Query, plan: &Plan) -> Outcome {
-    for (hour, problem) in &plan.unreadable {
-        log::error!("{} {hour}: {problem}", query.name);
-    }
-    if let (Some(first), Some(last)) = (plan.bereft.first(), plan.bereft.last()) {
-        log::warn!(
-            "{}: {} from {first} to {last} left as they are, because nothing is there any more of what they were made of: \
-             put the input back, or make them anew without it by --rebuild",
-            query.name,
-            cli::count(plan.bereft.len(), query.calendar.unit().as_str()),
-        );
-    }
-    if plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
-}
 
 fn report(query: &Query, made: &Made, plan: &Plan) {
     let current = if plan.current > 0 { format!(", {} not over", plan.current) } else { String::new() };

@@ -32,14 +32,16 @@ pub fn unreadable(dataset: &Name, error: &Error) -> String {
 
 /// What to do about the Parquet file of an hour of `dataset` that cannot be read because of `error`.
 pub fn remedy_for(dataset: &Name, error: &Error) -> String {
-    match error {
-        Error::Misplaced { place, .. } => {
-            let file = place.file();
-            format!("move it to {} if there is no such file, else out of the tree", file.display())
-        }
-        error if is_refused(error) => "make it readable, and run again".to_owned(),
-        _ => remedy(dataset).to_owned(),
-    }
+    misplaced(error).unwrap_or_else(|| {
+        let remedy = if is_refused(error) { "make it readable, and run again" } else { remedy(dataset) };
+        remedy.to_owned()
+    })
+}
+
+/// What to do about a Parquet file that was made for another place, if that is the error.
+pub fn misplaced(error: &Error) -> Option<String> {
+    let Error::Misplaced { place, .. } = error else { return None };
+    Some(format!("move it to {} if there is no such file, else out of the tree", place.file().display()))
 }
 
 /// Whether the system refused to read a file, which says nothing about what is in it.

@@ -15,7 +15,7 @@ mod table;
 
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
 pub use count::count;
-pub use datasets::{check_names, damaged, is_refused, remedy, remedy_for, unreadable};
+pub use datasets::{check_names, damaged, is_refused, misplaced, remedy, remedy_for, unreadable};
 pub use exit::{Outcome, Reported, TryAgain, Usage, give_up, run};
 pub use interrupt::tidy_when_interrupted;
 pub use progress::{beside_progress, progress, progress_of_bytes};

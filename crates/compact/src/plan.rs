@@ -123,15 +123,12 @@ fn published(commit: Commit) -> Result<Published, Advised> {
 }
 
 fn unusable(error: &layout::Error) -> Advised {
-    let remedy = match error {
-        layout::Error::Misplaced { place, .. } => {
-            let file = place.file();
-            format!("move it to {} if there is no such file, else out of the tree", file.display())
-        }
-        error if cli::is_refused(error) => "make it readable".to_owned(),
-        _ => "put the right file back from a backup, or move it out of the tree and lose what only it holds".to_owned(),
+    let otherwise = || {
+        let unreadable =
+            "put the right file back from a backup, or move it out of the tree and lose what only it holds";
+        if cli::is_refused(error) { "make it readable" } else { unreadable }.to_owned()
     };
-    Advised { what: error.to_string(), remedy }
+    Advised { what: error.to_string(), remedy: cli::misplaced(error).unwrap_or_else(otherwise) }
 }
 
 /// The lineage of the hour's Parquet file when segments with these counts have been added to it.

@@ -2,8 +2,8 @@
 //!
 //! DuckDB's own JSON reader accepts other lines than the decoder does, and turns what it cannot read into rows of NULLs. So
 //! rows come from [`models::Decoder`], on as many threads as there are pieces to read, and every line is counted: accepted
-//! and in the rows, or damaged and left out. A line whose time is in another hour than its segment is damaged: it would be counted where nobody
-//! looks for it.
+//! and in the rows, or damaged and left out. A line whose time is in another hour than its segment is damaged: it would be
+//! counted where nobody looks for it.
 
 use std::collections::HashMap;
 use std::error::Error;

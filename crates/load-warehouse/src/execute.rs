@@ -5,6 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use cli::{Outcome, Table, TryAgain, count};
+use indicatif::ProgressBar;
 use layout::{Area, Name, Tree};
 use warehouse::{LoadLog, Warehouse, read_load_log};
 
@@ -83,25 +84,46 @@ fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally:
     }
     let mut warehouse = Warehouse::attach_to_write(&args.warehouse, &args.session, tree)?;
     let progress = cli::progress("hours", due as u64);
-    for (dataset, mut windows) in plans {
-        for pass in 1.. {
-            load_windows(&mut warehouse, &dataset, &args.key, windows, tally, &progress)?;
-            if std::mem::take(&mut tally.changed) == 0 {
-                break;
-            }
-            if pass == PASSES {
-                let text = format!("{dataset}: its files change faster than they are loaded: run again later");
-                return Err(TryAgain(text).into());
-            }
-            let log = warehouse.load_log(Some(&dataset))?.unwrap_or_default();
-            // What could not be read is named again, and what cannot be read since then is counted for the first time.
-            let mut now = Tally::default();
-            windows = plan_one(args, tree, &log, &dataset, &mut now)?;
-            tally.failed = tally.failed.max(now.failed);
+    let mut waits: Option<anyhow::Error> = None;
+    for (dataset, windows) in plans {
+        let Err(error) = load_one(args, tree, &mut warehouse, &dataset, windows, tally, &progress) else { continue };
+        if !error.is::<TryAgain>() {
+            return Err(error);
+        }
+        // The others need not wait for what this one waits for, as long as the warehouse is there.
+        if let Some(before) = waits.replace(error.context(format!("{dataset}: not loaded"))) {
+            log::error!("{before:#}");
+        }
+        if warehouse.attach_again().is_err() {
+            break;
         }
     }
     progress.finish_and_clear();
-    Ok(())
+    waits.map_or(Ok(()), Err)
+}
+
+/// Loads the windows of one data set, and again those whose files change meanwhile.
+fn load_one(
+    args: &Args,
+    tree: &Tree,
+    warehouse: &mut Warehouse,
+    dataset: &Name,
+    mut windows: Vec<Window>,
+    tally: &mut Tally,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    for _ in 0..PASSES {
+        load_windows(warehouse, dataset, &args.key, windows, tally, progress)?;
+        if std::mem::take(&mut tally.changed) == 0 {
+            return Ok(());
+        }
+        let log = warehouse.load_log(Some(dataset))?.unwrap_or_default();
+        // What could not be read is named again, and what cannot be read since then is counted for the first time.
+        let mut now = Tally::default();
+        windows = plan_one(args, tree, &log, dataset, &mut now)?;
+        tally.failed = tally.failed.max(now.failed);
+    }
+    Err(TryAgain("its files change faster than they are loaded: run again later".to_owned()).into())
 }
 
 fn print_heads(args: &Args, tree: &Tree) -> anyhow::Result<()> {

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
 
-use models::{Decoder, Reason, Value, model};
+use models::{ColumnType, Decoder, Field, Kind, Reason, Value, model};
 
 const GOOD: &str = r#"{"timestamp": 1756771200, "sensor_id": 7, "measurement": {"kind": "Temperature", "value": 21.5, "unit": "Celcius"}}"#;
 
@@ -146,5 +146,21 @@ fn each_built_in_model_fills_each_of_its_columns_once() {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), model.columns.len(), "{}", model.name);
+    }
+}
+
+#[test]
+fn every_model_has_a_time_to_place_its_rows_by_and_every_record_gives_one() {
+    fn gives(fields: &[Field], column: usize) -> bool {
+        fields.iter().any(|field| match field.kind {
+            Kind::Object(fields) => gives(fields, column),
+            Kind::EpochSeconds(to) | Kind::EpochMicros(to) => to == column,
+            _ => false,
+        })
+    }
+    for model in models::BUILT_IN {
+        let column = model.placed_by();
+        assert_eq!(model.columns.get(column).unwrap().column_type, ColumnType::Timestamp, "{}", model.name);
+        assert!(gives(model.record, column), "{}", model.name);
     }
 }

@@ -116,6 +116,33 @@ fn a_lock_that_is_not_given_free_is_tried_again_later() {
 }
 
 #[test]
+fn a_data_set_that_must_wait_keeps_no_other_waiting() {
+    let Some(server) = MariaDb::shared("a held table") else { return };
+    let database = server.database();
+    let house = House::new();
+    let target = Target::MariaDb { server, database: database.clone() };
+    for version in ["a", "b"] {
+        for dataset in ["first", "second"] {
+            publish(&house, dataset, "2025-09-02T10", version, &format!("SELECT '{version}' AS text"));
+        }
+        if version == "a" {
+            target.run(&house, "--all").expect(0);
+        }
+    }
+    let mut holder = server.start_sql(&format!("BEGIN; SELECT * FROM {database}.first FOR UPDATE; DO SLEEP(599)"));
+    until_one(server, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP(599)%'");
+    let run = target.run(&house, "--all").expect(75);
+    assert!(run.stderr.contains("first: not loaded: ") && !run.stderr.contains("second"), "{}", run.stderr);
+    let texts = |dataset: &str| server.sql(&format!("SELECT text FROM {database}.{dataset}"));
+    assert_eq!((texts("first"), texts("second")), (vec![vec!["a".to_owned()]], vec![vec!["b".to_owned()]]));
+    let id = server.sql("SELECT id FROM information_schema.processlist WHERE info LIKE 'DO SLEEP(599)%'");
+    server.sql(&format!("KILL {}", id[0][0]));
+    holder.wait().unwrap();
+    target.run(&house, "--all").expect(0);
+    assert_eq!(texts("first"), [["b"]]);
+}
+
+#[test]
 fn what_the_server_cannot_store_is_refused_whatever_its_mode() {
     let Some(server) = MariaDb::shared("values it cannot store") else { return };
     let target = Target::MariaDb { server, database: server.database() };
