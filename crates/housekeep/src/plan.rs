@@ -10,7 +10,7 @@ use warehouse::LoadLog;
 use crate::age::Age;
 use crate::args::CleanArgs;
 use crate::house::{Dataset, House, Parquet, Segments};
-use crate::reader::Reader;
+use crate::reader::{Need, Reader};
 
 /// How long each kind of file is kept; none for ever.
 #[derive(Debug)]
@@ -57,9 +57,9 @@ pub(crate) enum Action {
 /// Why something stays.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cause {
-    /// It has not been due for long.
+    /// It has not been due for long, or waits for a time that is not there yet.
     Waiting,
-    /// It has been due for more than a day.
+    /// It has been due for more than a day, and somebody has something to do.
     Overdue,
     /// Its file is damaged.
     Damaged,
@@ -197,18 +197,20 @@ fn due_hours(
     now: DateTime<Utc>,
 ) -> Vec<Step> {
     let raw = house.raw.get(name).map(Segments::hours).unwrap_or_default();
-    let readers: Vec<_> = house.readers(name).map(|(name, dataset)| Reader::new(house, name, dataset)).collect();
-    let stale: BTreeSet<_> = Reader::new(house, name, dataset).stale().collect();
+    let readers: Vec<_> = house.readers(name).map(|(name, dataset)| Reader::new(house, name, dataset, now)).collect();
+    let stale: BTreeSet<_> = Reader::new(house, name, dataset, now).stale().collect();
     // Hours that are about to be made anew, and with them every window that reads them, of all that it reads.
     let changing = raw.union(&stale).copied().filter(|hour| !dataset.expired.contains_key(hour)).collect();
     let needed = |hour: Hour, commit: &Commit| {
         if raw.contains(&hour) {
-            return Some("raw segments of this hour are not compacted yet: run compact".to_owned());
+            return Some(Need::Work("raw segments of this hour are not compacted yet: run compact".to_owned()));
         }
         let needed = || {
-            let by_itself = stale.contains(&hour).then(|| "it is out of date itself: run aggregate".to_owned());
+            let by_itself =
+                stale.contains(&hour).then(|| Need::Work("it is out of date itself: run aggregate".to_owned()));
             let by_reader = || readers.iter().find_map(|reader| reader.needs(hour, commit, &changing));
-            by_itself.or_else(by_reader).or_else(|| needed_by_warehouse(loaded, name, hour, commit))
+            let by_warehouse = || needed_by_warehouse(loaded, name, hour, commit).map(Need::Work);
+            by_itself.or_else(by_reader).or_else(by_warehouse)
         };
         if rules.even_if_needed { None } else { needed() }
     };
@@ -217,8 +219,8 @@ fn due_hours(
         let (action, reason) = match &parquet.commit {
             Err(problem) => (Action::Keep(Cause::Damaged), problem.clone()),
             Ok(commit) => match needed(*hour, commit) {
-                Some(reason) if overdue => (Action::Keep(Cause::Overdue), reason),
-                Some(reason) => (Action::Keep(Cause::Waiting), reason),
+                Some(Need::Work(reason)) if overdue => (Action::Keep(Cause::Overdue), reason),
+                Some(Need::Work(reason) | Need::Time(reason)) => (Action::Keep(Cause::Waiting), reason),
                 None => (Action::Remove, format!("older than {age}")),
             },
         };

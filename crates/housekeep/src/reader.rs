@@ -24,6 +24,7 @@ pub(crate) struct Reader<'h> {
     look_back: TimeDelta,
     /// The hours of its inputs for which it has no window, or not for all of it.
     missing: BTreeSet<Hour>,
+    now: DateTime<Utc>,
 }
 
 #[derive(Debug)]
@@ -32,9 +33,18 @@ struct Made {
     is_stale: bool,
 }
 
+/// Why an hour is still needed, and what to do about it.
+#[derive(Debug)]
+pub(crate) enum Need {
+    /// Somebody has something to do.
+    Work(String),
+    /// It passes with time.
+    Time(String),
+}
+
 impl<'h> Reader<'h> {
-    /// Looks at what the data set `name` has made and what is there of its inputs now.
-    pub(crate) fn new(house: &'h House, name: &'h Name, dataset: &'h Dataset) -> Self {
+    /// Looks at what the data set `name` has made and what is there of its inputs `now`.
+    pub(crate) fn new(house: &'h House, name: &'h Name, dataset: &'h Dataset, now: DateTime<Utc>) -> Self {
         let inputs: Vec<_> =
             dataset.inputs().into_iter().filter_map(|input| Some((input, house.datasets.get(input)?))).collect();
         let made = |(hour, commit): (Hour, &Commit)| {
@@ -47,7 +57,7 @@ impl<'h> Reader<'h> {
         let look_back =
             windows.values().map(|made| made.window.start - made.window.reads_from).max().unwrap_or_default();
         let look_back = look_back + look_back / 8;
-        let mut reader = Self { name, dataset, windows, longest, look_back, missing: BTreeSet::new() };
+        let mut reader = Self { name, dataset, windows, longest, look_back, missing: BTreeSet::new(), now };
         let files = inputs.iter().flat_map(|(_, input)| input.hours.iter());
         let missing = files.filter(|(hour, parquet)| {
             let span = parquet.commit.as_ref().map_or_else(|_| Window::of_hour(**hour), |commit| commit.window(**hour));
@@ -60,9 +70,9 @@ impl<'h> Reader<'h> {
         reader
     }
 
-    /// For how many hours of its inputs it has no window.
+    /// For how many hours of its inputs it has no window, although theirs is over.
     pub(crate) fn missing(&self) -> usize {
-        self.missing.iter().filter(|hour| !self.dataset.hours.contains_key(hour)).count()
+        self.missing.iter().filter(|hour| !self.dataset.hours.contains_key(hour) && self.is_over(**hour)).count()
     }
 
     /// How many of its windows were made of something else than what is there now.
@@ -77,39 +87,41 @@ impl<'h> Reader<'h> {
 
     /// Why it still needs `hour` of a data set that it reads, of which the hours `changing` are about to be made anew, and
     /// what to do about it.
-    pub(crate) fn needs(&self, hour: Hour, commit: &Commit, changing: &BTreeSet<Hour>) -> Option<String> {
+    pub(crate) fn needs(&self, hour: Hour, commit: &Commit, changing: &BTreeSet<Hour>) -> Option<Need> {
         let (name, span) = (self.name, commit.window(hour));
         let changes = |made: &Made| {
             let hours = made.window.hours_read();
             changing.range(hours.from.unwrap_or(Hour::MIN)..).next().filter(|changing| hours.contains(**changing))
         };
         if let Some(changing) = self.reading(&span).find_map(changes) {
-            return Some(format!(
+            return Some(Need::Work(format!(
                 "a window of the aggregate {name} reads it and {changing}, which is to be made anew: run compact and aggregate"
-            ));
+            )));
         }
         if self.reading(&span).any(|made| made.is_stale) {
-            return Some(format!("the aggregate {name} is out of date for this hour: run aggregate"));
+            return Some(Need::Work(format!("the aggregate {name} is out of date for this hour: run aggregate")));
         }
         // What retention has removed is not made again, so it needs nothing any more.
         if !self.covers(&span) && !self.dataset.expired.contains_key(&hour) {
             let damaged = self.dataset.hours.contains_key(&hour);
             return Some(if damaged {
-                format!("the aggregate {name} has a damaged file for this hour: see housekeep status")
+                Need::Work(format!("the aggregate {name} has a damaged file for this hour: see housekeep status"))
+            } else if self.is_over(hour) {
+                Need::Work(format!("the aggregate {name} does not have this hour yet: run aggregate"))
             } else {
-                format!("the aggregate {name} does not have this hour yet: run aggregate")
+                Need::Time(format!("the window of the aggregate {name} that reads it is not over"))
             });
         }
         if self.look_back > TimeDelta::zero() {
             let next = self.windows.values().next_back().map(|made| made.window.end);
             if next.is_some_and(|next| next - self.look_back < span.end) {
-                return Some(format!("the next window of the aggregate {name} reads back to this hour"));
+                return Some(Need::Time(format!("the next window of the aggregate {name} reads back to this hour")));
             }
             let far = span.end + self.look_back + self.longest;
             if let Some(later) = self.missing.range(hour..).next().filter(|later| later.start() < far) {
-                return Some(format!(
+                return Some(Need::Work(format!(
                     "the aggregate {name} does not have {later} yet, which reads back to this hour: run aggregate"
-                ));
+                )));
             }
         }
         None
@@ -120,6 +132,15 @@ impl<'h> Reader<'h> {
         let span = *span;
         let after = self.windows.range(span.start - self.longest..).map(|(_, made)| made);
         after.take_while(move |made| made.window.reads_from < span.end).filter(move |made| made.window.end > span.start)
+    }
+
+    /// Whether the window of an hour that has none is over: as far as can be known, since the next one begins where the last
+    /// ends, and none is longer than the longest.
+    fn is_over(&self, hour: Hour) -> bool {
+        let start = hour.start();
+        let next = self.windows.values().next_back().map(|made| made.window.end);
+        let begins = next.filter(|next| *next <= start && start < *next + self.longest).unwrap_or(start);
+        begins + self.longest <= self.now
     }
 
     /// Whether all of `span` lies in windows that it has made.

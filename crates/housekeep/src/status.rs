@@ -34,7 +34,7 @@ pub(crate) fn run(args: &SharedArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow:
     }
     let sections = [
         Section { kind: "stream", title: "Streams", records: streams(&house) },
-        Section { kind: "dataset", title: "Data sets", records: datasets(&house, log.as_ref()) },
+        Section { kind: "dataset", title: "Data sets", records: datasets(&house, log.as_ref(), now) },
         Section { kind: "quarantine", title: "Quarantine", records: quarantine(&house)? },
         Section { kind: "unpublished", title: "Unpublished files", records: unpublished(&house) },
         Section { kind: "damaged", title: "Damaged files", records: damaged },
@@ -79,10 +79,10 @@ fn lists(commit: &Commit, segment: &layout::SealedSegment) -> bool {
     matches!(&commit.lineage, Lineage::Segments(made_of) if made_of.iter().any(|part| part.name == segment.name))
 }
 
-fn datasets(house: &House, log: Option<&LoadLog>) -> Vec<Map<String, Value>> {
+fn datasets(house: &House, log: Option<&LoadLog>, now: DateTime<Utc>) -> Vec<Map<String, Value>> {
     let dataset = |(name, dataset): (&Name, &Dataset)| {
         let sources = dataset.inputs();
-        let reader = Reader::new(house, name, dataset);
+        let reader = Reader::new(house, name, dataset, now);
         let (not_loaded, loaded_stale) = log.and_then(|log| Some(unloaded(dataset, log.get(name)?))).unzip();
         let bytes: u64 = dataset.hours.values().map(|parquet| parquet.bytes).sum();
         let rows: u64 = dataset.hours.values().flat_map(|parquet| &parquet.commit).map(|commit| commit.rows).sum();

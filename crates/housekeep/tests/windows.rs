@@ -119,3 +119,30 @@ fn a_day_ages_from_its_end() {
     house.run("clean --keep-parquet 1d").expect(0);
     assert!(!house.has("days", ago(60)));
 }
+
+#[test]
+fn a_day_that_is_not_over_is_neither_overdue_nor_missing() {
+    let house = House::new();
+    // Windows of four days, as weeks and months are longer than the time that hours are kept.
+    let first = ago(8 * 24);
+    let hours = stream(&house, first, 7 * 24);
+    house.window("spans", window(first, 96, 0), "telemetry", &hours[..96]);
+    let missing = |number: usize| {
+        let status = house.run("status --format ndjson").expect(0);
+        let spans = status.stdout.lines().find(|line| line.contains("\"name\":\"spans\"")).unwrap().to_owned();
+        assert!(spans.contains(&format!("\"missing\":{number},\"out_of_date\":0")), "{spans}");
+    };
+    // The second is over, to the hour.
+    let run = house.run("clean --keep-parquet telemetry=1d").expect(0);
+    assert!(run.stderr.contains("overdue hours kept, from") && run.stderr.contains("run aggregate"), "{}", run.stderr);
+    missing(72);
+
+    let house = House::new();
+    let first = ago(7 * 24 + 20);
+    let hours = stream(&house, first, 7 * 24);
+    house.window("spans", window(first, 96, 0), "telemetry", &hours[..96]);
+    let run = house.run("clean --keep-parquet telemetry=1d -v").expect(0);
+    assert!(run.stderr.contains("the window of the aggregate spans that reads it is not over"), "{}", run.stderr);
+    assert!(!run.stderr.contains("overdue"), "{}", run.stderr);
+    assert!(hours[96..].iter().all(|(hour, _)| house.has("telemetry", *hour)));
+}
