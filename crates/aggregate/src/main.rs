@@ -17,6 +17,7 @@ mod plan;
 mod print;
 mod query;
 mod reads;
+mod report;
 mod run;
 mod session;
 mod sources;

@@ -1,5 +1,7 @@
 //! Which windows are made: a pure function of what the tree holds and the time.
 
+mod left;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -9,6 +11,9 @@ use layout::{Commit, Fingerprint, Hour, HourRange, Input, Lineage, Name, Reads, 
 
 use crate::calendar::{Calendar, Unit};
 use crate::holdings::{Files, Holdings};
+use crate::query::Query;
+pub(crate) use left::Left;
+use left::removed;
 
 /// The files that are read for a window: of each data set that has any, the hours with their fingerprints.
 pub(crate) type Inputs = BTreeMap<Name, BTreeMap<Hour, Fingerprint>>;
@@ -25,7 +30,7 @@ pub(crate) struct Step {
 }
 
 /// Why a window is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     /// It is not there yet.
     Missing,
@@ -107,8 +112,10 @@ pub(crate) struct Plan {
     pub(crate) unreadable: Vec<(Hour, String)>,
     /// How many windows are up to date.
     pub(crate) fresh: usize,
-    /// How many windows are left as they are, because retention removed a part of them.
+    /// How many windows are left as they are, because retention removed a part of them or of what they read.
     pub(crate) expired: usize,
+    /// Those of them that are not what the query would make.
+    pub(crate) left: Left,
     /// How many windows are not over.
     pub(crate) current: usize,
     /// Windows that are left as they are, because nothing is there any more of what they were made of.
@@ -147,8 +154,8 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
         if !wanted.calendar.begins_in(&window, wanted.range)? {
             continue;
         }
-        if has_expired(holdings, &window) {
-            plan.expired += 1;
+        if let Some(removed) = removed(holdings, &window) {
+            plan.leave(output, recipe, holdings, window, removed);
         } else if wanted.rebuild {
             plan.steps.push(Step { window, inputs: Inputs::new(), reason: Reason::Asked });
         } else {
@@ -162,8 +169,12 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
 impl Plan {
     fn add(&mut self, output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: Wanted<'_>, window: Window) {
         let hour = window.hour();
-        if has_expired(holdings, &window) || holdings.expired_output.contains(&hour) {
+        if holdings.expired_output.contains(&hour) {
             self.expired += 1;
+            return;
+        }
+        if let Some(removed) = removed(holdings, &window) {
+            self.leave(output, recipe, holdings, window, removed);
             return;
         }
         // Hours are there when they are over, or because that was asked of compact.
@@ -191,19 +202,25 @@ impl Plan {
     }
 }
 
+/// A reference table that `query` can do without, that is not given, and that windows to be made anew were made with: it
+/// was forgotten, and its columns would be emptied.
+pub(crate) fn forgotten(query: &Query, recipe: &Recipe, holdings: &Holdings, plan: &Plan) -> Option<&'static str> {
+    let was_used = |table: &str| {
+        plan.steps.iter().any(|step| match holdings.output.get(&step.window.hour()) {
+            Some(Ok(Commit { lineage: Lineage::Query { tables, .. }, .. })) => tables.contains_key(table),
+            _ => false,
+        })
+    };
+    let not_given = query.declared.iter().map(|table| table.name).filter(|table| !recipe.tables.contains_key(*table));
+    not_given.into_iter().find(|table| was_used(table))
+}
+
 /// What the files cover; one that cannot be read, the hour of its name.
 fn spans(files: &Files) -> impl Iterator<Item = Window> {
     files.iter().map(|(hour, commit)| {
         let window = commit.as_ref().map_or_else(|_| Window::of_hour(*hour), |commit| commit.window(*hour));
         Window { reads_from: window.start, ..window }
     })
-}
-
-/// Whether retention has removed anything that is read for `window`.
-fn has_expired(holdings: &Holdings, window: &Window) -> bool {
-    let hours = window.hours_read();
-    let from = hours.from.unwrap_or(Hour::MIN);
-    holdings.expired_inputs.range(from..).next().is_some_and(|hour| hours.contains(*hour))
 }
 
 /// The files that are read for `window`, or why one of them cannot be.
@@ -266,16 +283,21 @@ fn time(time: DateTime<Utc>) -> String {
 /// Why a window that was `made` is out of date, if it is.
 fn reason(recipe: &Recipe, window: &Window, inputs: &Inputs, made: Option<&Commit>) -> Option<Reason> {
     let Some(commit) = made else { return Some(Reason::Missing) };
-    let Lineage::Query { query, inputs: was, tables } = &commit.lineage else { return Some(Reason::Query) };
-    if *query != recipe.query || commit.window(window.hour()) != *window {
+    changed(recipe, window, commit).or_else(|| {
+        let was = commit.lineage.inputs().map(|(name, input)| (name.clone(), input.clone())).collect();
+        let now = inputs.iter().map(|(name, files)| (name.clone(), input(window, files))).collect();
+        difference(&now, &was).map(|name| Reason::Input(name.clone()))
+    })
+}
+
+/// What has changed of the recipe since a window was made, if anything that counts.
+fn changed(recipe: &Recipe, window: &Window, made: &Commit) -> Option<Reason> {
+    let Lineage::Query { query, tables, .. } = &made.lineage else { return Some(Reason::Query) };
+    if *query != recipe.query || made.window(window.hour()) != *window {
         return Some(Reason::Query);
     }
-    let (tables_now, tables_then) = (recipe.counted(&recipe.tables), recipe.counted(tables));
-    if let Some(name) = difference(&tables_now, &tables_then) {
-        return Some(Reason::Table((*name).to_owned()));
-    }
-    let now = inputs.iter().map(|(name, files)| (name.clone(), input(window, files))).collect();
-    difference(&now, was).map(|name| Reason::Input(name.clone()))
+    let (now, then) = (recipe.counted(&recipe.tables), recipe.counted(tables));
+    difference(&now, &then).map(|name| Reason::Table((*name).to_owned()))
 }
 
 /// The first key whose value is not the same in both.

@@ -14,10 +14,11 @@ use crate::explain;
 use crate::holdings::Holdings;
 use crate::make::{Made, Maker};
 use crate::order::{Read, in_order};
-use crate::plan::{Plan, Recipe, Wanted, plan};
+use crate::plan::{Plan, Recipe, Wanted, forgotten, plan};
 use crate::print;
 use crate::query::{Query, queries};
 use crate::reads::Parser;
+use crate::report;
 use crate::session::{Promised, Session};
 use crate::sources::{Sources, check_names, check_used, known_datasets};
 
@@ -109,7 +110,7 @@ impl Run<'_> {
         let sources = Sources::resolve(read, self.known, &args.tables)?;
         if args.output.is_some() {
             let (_, plan) = self.look(query, &sources, None, &BTreeMap::new())?;
-            let outcome = self.name_left(query, &plan);
+            let outcome = report::name_left(args, query, &plan);
             let session = Session::open(&args.session, self.tree, query, &sources, &Promised::new(), 1)?;
             let printed = print::print(args, &session, &plan)?;
             return Ok(if outcome == Outcome::Done { printed } else { outcome });
@@ -127,22 +128,27 @@ impl Run<'_> {
             }
             let steps = plan.steps.iter().map(|step| (step.window.hour(), recipe.commit(&step.window, &step.inputs)));
             planned.files.insert(query.name.clone(), steps.collect());
-            return Ok(self.name_left(query, &plan));
+            return Ok(report::name_left(args, query, &plan));
         }
         let Some(lock) = DatasetLock::try_acquire(self.tree, &query.name)? else {
             return Err(TryAgain(format!("{}: another process works on this data set", query.name)).into());
         };
-        let (recipe, plan) = self.look(query, &sources, Some(&query.name), &BTreeMap::new())?;
-        let mut outcome = self.name_left(query, &plan);
+        self.publish(&lock, query, &sources)
+    }
+
+    /// Makes the windows of `query` that are out of date.
+    fn publish(&self, lock: &DatasetLock, query: &Query, sources: &Sources<'_>) -> anyhow::Result<Outcome> {
+        let (recipe, plan) = self.look(query, sources, Some(&query.name), &BTreeMap::new())?;
+        let mut outcome = report::name_left(self.args, query, &plan);
         let mut made = Made::default();
         if !plan.steps.is_empty() {
-            made = self.make(Maker { tree: self.tree, lock: &lock, query, recipe: &recipe }, &sources, &plan)?;
+            made = self.make(Maker { tree: self.tree, lock, query, recipe: &recipe }, sources, &plan)?;
         }
         for (hour, reason) in &made.failed {
             log::error!("{} {hour}: {reason}", query.name);
             outcome = Outcome::Partial;
         }
-        report(query, &made, &plan);
+        report::summary(query, &made, &plan);
         Ok(outcome)
     }
 
@@ -172,29 +178,15 @@ impl Run<'_> {
             now: self.now,
         };
         let plan = plan(&query.name, &recipe, &holdings, wanted)?;
+        if let Some(table) = forgotten(query, &recipe, &holdings, &plan).filter(|_| !args.rebuild) {
+            return Err(Usage(format!(
+                "{}: was made with the table {table}, and now none is given: give it by --table {table}=FILE, or make the \
+                 windows anew without it by --rebuild",
+                query.name
+            ))
+            .into());
+        }
         Ok((recipe, plan))
-    }
-
-    /// Says what is not made although it is not up to date, for reasons that somebody has to look at; and what was asked
-    /// for and cannot be.
-    fn name_left(&self, query: &Query, plan: &Plan) -> Outcome {
-        let windows = |number: usize| cli::count(number, query.calendar.unit().as_str());
-        for (hour, problem) in &plan.unreadable {
-            log::error!("{} {hour}: {problem}", query.name);
-        }
-        if let (Some(first), Some(last)) = (plan.bereft.first(), plan.bereft.last()) {
-            log::warn!(
-                "{}: {} from {first} to {last} left as they are, because nothing is there any more of what they were made \
-                 of: put the input back, or make them anew without it by --rebuild",
-                query.name,
-                windows(plan.bereft.len()),
-            );
-        }
-        if self.args.rebuild && plan.expired > 0 {
-            let expired = windows(plan.expired);
-            log::warn!("{}: {expired} left as they are, because retention has removed a part of them", query.name);
-        }
-        if plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
     }
 
     fn make(&self, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> anyhow::Result<Made> {
@@ -222,18 +214,6 @@ struct Planned {
 
 /// The files that would have been made of each data set.
 type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, layout::Commit>>;
-
-fn report(query: &Query, made: &Made, plan: &Plan) {
-    let current = if plan.current > 0 { format!(", {} not over", plan.current) } else { String::new() };
-    log::info!(
-        "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part{current}",
-        query.name,
-        cli::count(made.windows, query.calendar.unit().as_str()),
-        made.failed.len() + plan.unreadable.len(),
-        plan.fresh,
-        plan.expired + made.removed
-    );
-}
 
 fn print_plan(args: &Args, lines: Vec<[String; 3]>) -> anyhow::Result<()> {
     let columns = ["dataset", "hour", "reason"].map(String::from).into();

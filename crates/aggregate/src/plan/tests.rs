@@ -110,7 +110,7 @@ fn a_day_that_is_not_over_waits() {
 fn windows_that_retention_touched_are_left_alone() {
     let recipe = recipe("a", "1");
     let mut house = holdings(&[("x", &[("2025-09-02T10", "1"), ("2025-09-03T10", "1")])]);
-    house.expired_inputs.insert(hour("2025-09-02T07"));
+    house.expired_inputs.insert(name("x"), [hour("2025-09-02T07")].into());
     let days = Calendar::new(Unit::Day, None, None).unwrap();
     let plan = planned(&days, &recipe, &house, "2030-01-01T00:00:00Z");
     assert_eq!((plan.steps.len(), plan.expired), (1, 1));
@@ -119,6 +119,42 @@ fn windows_that_retention_touched_are_left_alone() {
     house.expired_output.insert(hour("2025-09-03T10"));
     let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
     assert_eq!((plan.steps.len(), plan.expired), (1, 1));
+}
+
+#[test]
+fn of_windows_that_retention_touched_those_that_lack_late_data_are_told_from_those_of_an_older_query() {
+    let days = Calendar::new(Unit::Day, None, None).unwrap();
+    let (morning, evening) = ("2025-09-02T07", "2025-09-02T19");
+    let (first, second) = (recipe("a", "1"), recipe("b", "1"));
+    let left = |recipe: &Recipe, x: &[(&str, &str)], y: &[(&str, &str)]| {
+        let mut house = holdings(&[("x", &[(morning, "1"), (evening, "1")])]);
+        carry_out(&days, &first, &mut house);
+        house.inputs = [(name("x"), files(x)), (name("y"), files(y))].into();
+        house.expired_inputs.insert(name("x"), [hour(morning)].into());
+        let plan = planned(&days, recipe, &house, "2030-01-01T00:00:00Z");
+        assert_eq!((plan.steps.len(), plan.expired, plan.left.unmade.len()), (0, 1, 0));
+        let late: Vec<_> = plan.left.late.into_iter().map(|late| (late.input.to_string(), late.removed)).collect();
+        (late, plan.left.outdated.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>())
+    };
+    let removed = (name("x"), hour(morning));
+    assert_eq!(left(&first, &[(evening, "1")], &[]), (vec![], vec![]), "as it was made");
+    assert_eq!(left(&first, &[], &[]), (vec![], vec![]), "more of it is gone");
+    assert_eq!(left(&first, &[(evening, "2")], &[]), (vec![("x".into(), removed.clone())], vec![]));
+    assert_eq!(left(&first, &[(evening, "1"), ("2025-09-02T20", "1")], &[]).0.len(), 1, "an hour that came late");
+    assert_eq!(left(&first, &[(evening, "1")], &[(evening, "1")]).0, [("y".into(), removed.clone())]);
+    assert_eq!(left(&second, &[(evening, "1")], &[(evening, "1")]), (vec![], vec![Reason::Query]), "y is new to it");
+    assert_eq!(left(&second, &[(evening, "2")], &[]), (vec![("x".into(), removed)], vec![]));
+    assert_eq!(left(&recipe("a", "2"), &[], &[]), (vec![], vec![Reason::Table("sensors".into())]));
+}
+
+#[test]
+fn a_window_that_was_never_made_and_cannot_be_is_told_from_one_that_retention_removed() {
+    let mut house = holdings(&[("x", &[("2025-09-02T10", "1"), ("2025-09-03T10", "1")])]);
+    house.expired_inputs.insert(name("x"), [hour("2025-09-02T07"), hour("2025-09-03T07")].into());
+    house.expired_output.insert(hour("2025-09-03T00"));
+    let days = Calendar::new(Unit::Day, None, None).unwrap();
+    let plan = planned(&days, &recipe("a", "1"), &house, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.expired, plan.left.unmade), (2, vec![hour("2025-09-02T00")]));
 }
 
 #[test]
