@@ -6,7 +6,7 @@ use std::io;
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use cli::{Outcome, Table, TryAgain, Usage};
-use layout::{DatasetLock, Name, Tree};
+use layout::{Area, DatasetLock, Name, Tree};
 
 use crate::args::Args;
 use crate::check;
@@ -130,10 +130,16 @@ impl Run<'_> {
             planned.files.insert(query.name.clone(), steps.collect());
             return Ok(report::name_left(args, query, &plan));
         }
+        let is_new = !self.tree.folder(Area::Parquet, &query.name).exists();
         let Some(lock) = DatasetLock::try_acquire(self.tree, &query.name)? else {
             return Err(TryAgain(format!("{}: another process works on this data set", query.name)).into());
         };
-        self.publish(&lock, query, &sources)
+        let outcome = self.publish(&lock, query, &sources);
+        if is_new {
+            // A data set is known by its folder: one of which nothing could be made is none.
+            self.tree.remove_empty_folders(&lock, &query.name)?;
+        }
+        outcome
     }
 
     /// Makes the windows of `query` that are out of date.

@@ -15,6 +15,7 @@ fn refused(house: &House, sql: &str, message: &str) {
     assert!(failed.stderr.contains(message), "{sql}\n{}", failed.stderr);
     let after: Vec<_> = house.files().into_iter().filter(|file| !before.contains(file)).collect();
     assert_eq!(after, [""; 0]);
+    assert!(!house.path().join("parquet/q").exists(), "no data set of which there is nothing");
 }
 
 #[test]
@@ -198,7 +199,7 @@ fn a_sum_that_does_not_fit_is_an_error_and_not_another_number() {
     let sql = file(&house, "sums.sql", "SELECT sum(i) AS total FROM big");
     let partial = run(&house, &format!("--sql {sql}")).expect(3);
     assert!(partial.stderr.contains("out of range"), "{}", partial.stderr);
-    assert_eq!(published(&house, "sums").len(), 0);
+    assert!(!house.path().join("parquet/sums").exists());
 }
 
 #[test]
@@ -206,4 +207,5 @@ fn an_empty_house_has_nothing_to_aggregate() {
     let house = House::new();
     run(&house, "temperatures").expect(0);
     assert_eq!(house.files(), [""; 0]);
+    assert!(!house.path().join("parquet/temperatures").exists());
 }
