@@ -8,6 +8,7 @@ mod args;
 mod calendar;
 mod check;
 mod explain;
+mod failures;
 mod header;
 mod holdings;
 mod make;

@@ -10,6 +10,7 @@ use chrono::{DateTime, Utc};
 use layout::{Commit, Fingerprint, Hour, HourRange, Input, Lineage, Name, Reads, Window};
 
 use crate::calendar::{Calendar, Unit};
+use crate::failures::Failure;
 use crate::holdings::{Files, Holdings};
 use crate::query::Query;
 pub(crate) use left::Left;
@@ -108,8 +109,10 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct Plan {
     /// To make.
     pub(crate) steps: Vec<Step>,
-    /// Windows with a file that cannot be read or used, and what to do about it.
-    pub(crate) unreadable: Vec<(Hour, String)>,
+    /// Windows with a file that cannot be read, and what to do about it.
+    pub(crate) unreadable: Vec<Failure>,
+    /// Windows that an input does not fit into.
+    pub(crate) refused: Vec<Refused>,
     /// How many windows are up to date.
     pub(crate) fresh: usize,
     /// How many windows are left as they are, because retention removed a part of them or of what they read.
@@ -120,6 +123,21 @@ pub(crate) struct Plan {
     pub(crate) current: usize,
     /// Windows that are left as they are, because nothing is there any more of what they were made of.
     pub(crate) bereft: Vec<Hour>,
+}
+
+/// A window that is not made, because an input does not fit into it: its rows are in a file that covers more.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) window: Window,
+    pub(crate) input: Name,
+    /// What the file covers.
+    pub(crate) covers: Window,
+}
+
+/// Why it cannot be said what a window is made of.
+enum Problem {
+    Unreadable(Failure),
+    Refused(Refused),
 }
 
 /// Plans the windows of the data set `output` by `recipe`: those that are out of date, or all if they are to be made anew.
@@ -163,6 +181,7 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
         }
     }
     plan.steps.sort_by_key(|step| step.window);
+    plan.unreadable.sort();
     Ok(plan)
 }
 
@@ -183,9 +202,10 @@ impl Plan {
             return;
         }
         let made = holdings.output.get(&hour);
-        let made = made.map(|made| made.as_ref().map_err(|error| cli::unreadable(output, error))).transpose();
+        let made = made.map(|made| made.as_ref().map_err(|error| unreadable(hour, output, error))).transpose();
         match inputs(holdings, &window).and_then(|inputs| Ok((inputs, made?))) {
-            Err(problem) => self.unreadable.push((hour, problem)),
+            Err(Problem::Unreadable(failure)) => self.unreadable.push(failure),
+            Err(Problem::Refused(refused)) => self.refused.push(refused),
             Ok((inputs, made)) => {
                 match reason(recipe, &window, &inputs, made).or_else(|| wanted.rebuild.then_some(Reason::Asked)) {
                     Some(reason) => self.steps.push(Step { window, inputs, reason }),
@@ -197,7 +217,7 @@ impl Plan {
 
     fn add_unreadable(&mut self, output: &Name, hour: Hour, holdings: &Holdings) {
         if let Some(Err(error)) = holdings.output.get(&hour) {
-            self.unreadable.push((hour, cli::unreadable(output, error)));
+            self.unreadable.push(Failure::plain(hour, cli::unreadable(output, error)));
         }
     }
 }
@@ -224,8 +244,9 @@ fn spans(files: &Files) -> impl Iterator<Item = Window> {
 }
 
 /// The files that are read for `window`, or why one of them cannot be.
-fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, String> {
+fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, Problem> {
     let mut inputs = Inputs::new();
+    let refused = |name: &Name, covers| Problem::Refused(Refused { window: *window, input: name.clone(), covers });
     let hours = window.hours_read();
     let from = hours.from.unwrap_or(Hour::MIN);
     for (name, files) in &holdings.inputs {
@@ -233,18 +254,18 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, String> {
         // Windows of one data set do not overlap: of those that start earlier only the last may reach into this one.
         let before = files.range(..from).rev().find_map(|(hour, commit)| Some(commit.as_ref().ok()?.window(*hour)));
         if let Some(covers) = before.filter(|covers| window.reads(covers) != Reads::Nothing) {
-            return Err(straddles(name, &covers));
+            return Err(refused(name, covers));
         }
         for (hour, commit) in files.range(from..) {
             if !hours.contains(*hour) {
                 break;
             }
-            let commit = commit.as_ref().map_err(|error| cli::unreadable(name, error))?;
+            let commit = commit.as_ref().map_err(|error| unreadable(window.hour(), name, error))?;
             let covers = commit.window(*hour);
             match window.reads(&covers) {
                 Reads::Nothing => continue,
                 // Rows of a stream have a time, by which they are told apart.
-                Reads::Part if models::model(name.as_str()).is_none() => return Err(straddles(name, &covers)),
+                Reads::Part if models::model(name.as_str()).is_none() => return Err(refused(name, covers)),
                 Reads::Part | Reads::All => {}
             }
             read.insert(*hour, commit.fingerprint.clone());
@@ -256,13 +277,8 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, String> {
     Ok(inputs)
 }
 
-fn straddles(name: &Name, covers: &Window) -> String {
-    format!(
-        "the window of {name} from {} to {} lies in it only in part, and its rows cannot be told apart: read the streams \
-         that {name} is made of, or make windows at whose ends those of {name} end",
-        time(covers.start),
-        time(covers.end)
-    )
+fn unreadable(hour: Hour, dataset: &Name, error: &layout::Error) -> Problem {
+    Problem::Unreadable(Failure::plain(hour, cli::unreadable(dataset, error)))
 }
 
 fn misfit(output: &Name, hour: Hour, window: &Window, calendar: &Calendar) -> anyhow::Error {
@@ -276,7 +292,7 @@ fn misfit(output: &Name, hour: Hour, window: &Window, calendar: &Calendar) -> an
     )
 }
 
-fn time(time: DateTime<Utc>) -> String {
+pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M").to_string()
 }
 

@@ -11,6 +11,7 @@ use layout::{Area, DatasetLock, Name, Tree};
 use crate::args::Args;
 use crate::check;
 use crate::explain;
+use crate::failures;
 use crate::holdings::Holdings;
 use crate::make::{Made, Maker};
 use crate::order::{Read, in_order};
@@ -48,7 +49,7 @@ fn run_queries(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
     }
     let run = Run { args, tree: &tree, known: &known, now };
     if checks {
-        return check::check(args, &tree, &known, &in_order(reads)?);
+        return check::check(&run, &in_order(reads)?);
     }
     if args.output.is_some() && reads.len() != 1 {
         return Err(Usage(format!("--output - prints the rows of one query, and there are {}", reads.len())).into());
@@ -70,10 +71,12 @@ fn read_all(parser: &Parser<'_>, queries: Vec<Query>) -> anyhow::Result<(Vec<Rea
     Ok((reads, errors))
 }
 
-struct Run<'a> {
-    args: &'a Args,
-    tree: &'a Tree,
-    known: &'a BTreeSet<Name>,
+/// A run of the program.
+pub(crate) struct Run<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) tree: &'a Tree,
+    /// The names of all data sets.
+    pub(crate) known: &'a BTreeSet<Name>,
     now: DateTime<Utc>,
 }
 
@@ -118,7 +121,8 @@ impl Run<'_> {
         if args.plan.dry_run || args.explain {
             let (recipe, plan) = self.look(query, &sources, Some(&query.name), &planned.files)?;
             if args.explain {
-                explain::explain(args, self.tree, query, &sources, &plan)?;
+                let columns = explain::explain(args, self.tree, query, &sources, &plan, &planned.columns)?;
+                planned.columns.insert(query.name.clone(), columns);
             } else {
                 planned.lines.extend(
                     plan.steps
@@ -126,8 +130,7 @@ impl Run<'_> {
                         .map(|step| [query.name.to_string(), step.window.hour().to_string(), step.reason.to_string()]),
                 );
             }
-            let steps = plan.steps.iter().map(|step| (step.window.hour(), recipe.commit(&step.window, &step.inputs)));
-            planned.files.insert(query.name.clone(), steps.collect());
+            planned.add_files(&query.name, &recipe, &plan);
             return Ok(report::name_left(args, query, &plan));
         }
         let is_new = !self.tree.folder(Area::Parquet, &query.name).exists();
@@ -150,15 +153,16 @@ impl Run<'_> {
         if !plan.steps.is_empty() {
             made = self.make(Maker { tree: self.tree, lock, query, recipe: &recipe }, sources, &plan)?;
         }
-        for (hour, reason) in &made.failed {
-            log::error!("{} {hour}: {reason}", query.name);
+        failures::tell(query, &made.failed);
+        if !made.failed.is_empty() {
             outcome = Outcome::Partial;
         }
         report::summary(query, &made, &plan);
         Ok(outcome)
     }
 
-    fn look(
+    /// Looks at the tree, and at the files `planned` as if they were in it, and plans the windows of `query`.
+    pub(crate) fn look(
         &self,
         query: &Query,
         sources: &Sources<'_>,
@@ -175,6 +179,9 @@ impl Run<'_> {
         for (dataset, files) in &mut holdings.inputs {
             let files_of = planned.get(dataset).into_iter().flatten();
             files.extend(files_of.map(|(hour, commit)| (*hour, Ok(commit.clone()))));
+            if files.is_empty() {
+                report::name_missing(args, query, dataset);
+            }
         }
         let wanted = Wanted {
             calendar: &query.calendar,
@@ -210,16 +217,25 @@ impl Run<'_> {
     }
 }
 
-/// What a dry run would have made.
+/// What would have been made, where nothing is.
 #[derive(Debug, Default)]
-struct Planned {
-    files: Overlay,
+pub(crate) struct Planned {
+    pub(crate) files: Overlay,
+    pub(crate) columns: Promised,
     /// Data set, hour and reason of each window.
     lines: Vec<[String; 3]>,
 }
 
+impl Planned {
+    /// Adds the files that `plan` would make.
+    pub(crate) fn add_files(&mut self, dataset: &Name, recipe: &Recipe, plan: &Plan) {
+        let files = plan.steps.iter().map(|step| (step.window.hour(), recipe.commit(&step.window, &step.inputs)));
+        self.files.insert(dataset.clone(), files.collect());
+    }
+}
+
 /// The files that would have been made of each data set.
-type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, layout::Commit>>;
+pub(crate) type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, layout::Commit>>;
 
 fn print_plan(args: &Args, lines: Vec<[String; 3]>) -> anyhow::Result<()> {
     let columns = ["dataset", "hour", "reason"].map(String::from).into();

@@ -43,7 +43,7 @@ impl Plan {
         let hour = window.hour();
         let made = match holdings.output.get(&hour) {
             None => return self.left.unmade.push(hour),
-            Some(Err(error)) => return self.unreadable.push((hour, cli::unreadable(output, error))),
+            Some(Err(_)) => return self.add_unreadable(output, hour, holdings),
             Some(Ok(made)) => made,
         };
         let late = inputs(holdings, &window).ok().and_then(|inputs| late(recipe, hour, &inputs, made));

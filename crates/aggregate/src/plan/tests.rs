@@ -190,8 +190,8 @@ fn a_file_that_lies_in_a_window_in_part_is_refused_unless_its_rows_have_a_time()
     let days = Calendar::new(Unit::Day, Some("Asia/Kolkata"), None).unwrap();
     let house = holdings(&[("x", &[("2025-09-02T18", "1"), ("2025-09-03T10", "1")])]);
     let plan = planned(&days, &recipe, &house, "2030-01-01T00:00:00Z");
-    assert_eq!((plan.steps.len(), plan.unreadable.len()), (0, 2));
-    assert!(plan.unreadable[0].1.contains("the window of x from 2025-09-02T18:00 to 2025-09-02T19:00"));
+    assert_eq!((plan.steps.len(), plan.refused.len()), (0, 2));
+    assert_eq!(plan.refused[0].covers, Window::of_hour(hour("2025-09-02T18")));
 }
 
 #[test]
@@ -204,5 +204,5 @@ fn a_window_that_begins_inside_an_earlier_one_of_its_input_is_refused_too() {
     house.inputs.insert(name("days"), [("2025-09-02T00".parse().unwrap(), Ok(day))].into());
     let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
     // Each hour of the day lies in it in part.
-    assert_eq!((plan.steps.len(), plan.unreadable.len()), (0, 24));
+    assert_eq!((plan.steps.len(), plan.refused.len()), (0, 24));
 }
