@@ -182,6 +182,7 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
     }
     plan.steps.sort_by_key(|step| step.window);
     plan.unreadable.sort();
+    plan.left.outdated.sort();
     Ok(plan)
 }
 

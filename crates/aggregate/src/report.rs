@@ -67,7 +67,8 @@ fn meant(query: &Query, input: &Name, covers: &Window) -> String {
 
 /// Says that there is nothing to be read of `dataset`: to whoever wants to see something. Cron is early now and then.
 pub(crate) fn name_missing(args: &Args, query: &Query, dataset: &Name) {
-    let level = if args.output.is_some() || args.explain || args.plan.dry_run { Level::Warn } else { Level::Info };
+    let shows = args.explain || args.plan.dry_run || (args.output.is_some() && !args.range.is_given());
+    let level = if shows { Level::Warn } else { Level::Info };
     let asked = if args.range.is_given() { " that is asked for" } else { "" };
     let remedy = how_to_make(dataset.as_str());
     log::log!(level, "{}: there is no hour of {dataset}{asked}: {remedy}", query.name);
@@ -91,8 +92,8 @@ fn name_expired(args: &Args, query: &Query, plan: &Plan) -> bool {
         let (dataset, removed) = &late.removed;
         log::error!(
             "{name}: {} left without what has come late to {}, because retention removed a part of what they read ({dataset} \
-             {removed} first): put that back, or make them of what is left by deleting the records of what was removed \
-             (.expired.json in their folders of parquet/{dataset}/)",
+             {removed} first): put that back, or make them of what is left alone by deleting the records of what was \
+             removed (.expired.json in their folders of parquet/{dataset}/)",
             span(query, left.late.iter().map(|late| late.hour)),
             late.input,
         );

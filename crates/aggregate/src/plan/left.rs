@@ -39,18 +39,21 @@ impl Plan {
         window: Window,
         removed: (Name, Hour),
     ) {
-        self.expired += 1;
         let hour = window.hour();
-        let made = match holdings.output.get(&hour) {
-            None => return self.left.unmade.push(hour),
-            Some(Err(_)) => return self.add_unreadable(output, hour, holdings),
-            Some(Ok(made)) => made,
-        };
-        let late = inputs(holdings, &window).ok().and_then(|inputs| late(recipe, hour, &inputs, made));
-        if let Some(input) = late {
-            self.left.late.push(Late { hour, input, removed });
+        if let Some(Err(_)) = holdings.output.get(&hour) {
+            return self.add_unreadable(output, hour, holdings);
+        }
+        self.expired += 1;
+        let Some(Ok(made)) = holdings.output.get(&hour) else { return self.left.unmade.push(hour) };
+        let changes =
+            inputs(holdings, &window).map_or_else(|_| BTreeMap::new(), |now| changes(recipe, hour, &now, made));
+        let late = changes.iter().find(|(_, change)| **change == Change::Late);
+        if let Some((input, _)) = late {
+            self.left.late.push(Late { hour, input: input.clone(), removed });
         } else if let Some(reason) = changed(recipe, &window, made) {
             self.left.outdated.push((hour, reason));
+        } else if let Some(input) = changes.into_keys().next() {
+            self.left.outdated.push((hour, Reason::Input(input)));
         }
     }
 }
@@ -66,18 +69,29 @@ pub(super) fn removed(holdings: &Holdings, window: &Window) -> Option<(Name, Hou
     removed.min_by_key(|(_, hour)| *hour)
 }
 
-/// A data set of which there is something in `inputs` that the window `hour` was not `made` of, although its query read
-/// that: not what another query would read.
-fn late(recipe: &Recipe, hour: Hour, inputs: &Inputs, made: &Commit) -> Option<Name> {
-    let Lineage::Query { query, inputs: was, .. } = &made.lineage else { return None };
+/// How a data set has changed since a window was made of it.
+#[derive(Debug, PartialEq, Eq)]
+enum Change {
+    /// Something came to it.
+    Late,
+    /// All its files were made anew: its own query has changed, or a table of it.
+    Anew,
+}
+
+/// The data sets of which there is something in `inputs` that the window `hour` was not `made` of, although its query
+/// read that: not what another query would read.
+fn changes(recipe: &Recipe, hour: Hour, inputs: &Inputs, made: &Commit) -> BTreeMap<Name, Change> {
+    let Lineage::Query { query, inputs: was, .. } = &made.lineage else { return BTreeMap::new() };
     let read = made.window(hour).hours_read();
-    let is_late = |(name, files): &(&Name, &BTreeMap<Hour, Fingerprint>)| {
-        let was = was.get(*name);
-        let was_made_of = |at: Hour, file: &Fingerprint| {
-            was.is_some_and(|was| was.files(hour).any(|(then, known)| then == at && known == file))
+    let change = |name: &Name, files: &BTreeMap<Hour, Fingerprint>| {
+        let was: BTreeMap<_, _> = match was.get(name) {
+            Some(was) => was.files(hour).collect(),
+            None if *query == recipe.query => BTreeMap::new(),
+            None => return None,
         };
-        (was.is_some() || *query == recipe.query)
-            && files.iter().any(|(at, file)| read.contains(*at) && !was_made_of(*at, file))
+        let other = files.iter().filter(|(at, file)| read.contains(**at) && was.get(at) != Some(file)).count();
+        let is_anew = models::model(name.as_str()).is_none() && other > 1 && other == files.len();
+        (other > 0).then_some(if is_anew { Change::Anew } else { Change::Late })
     };
-    inputs.iter().find(is_late).map(|(name, _)| name.clone())
+    inputs.iter().filter_map(|(name, files)| Some((name.clone(), change(name, files)?))).collect()
 }

@@ -141,6 +141,8 @@ fn of_windows_that_retention_touched_those_that_lack_late_data_are_told_from_tho
     assert_eq!(left(&first, &[], &[]), (vec![], vec![]), "more of it is gone");
     assert_eq!(left(&first, &[(evening, "2")], &[]), (vec![("x".into(), removed.clone())], vec![]));
     assert_eq!(left(&first, &[(evening, "1"), ("2025-09-02T20", "1")], &[]).0.len(), 1, "an hour that came late");
+    let anew = [(evening, "2"), ("2025-09-02T20", "2")];
+    assert_eq!(left(&first, &anew, &[]), (vec![], vec![Reason::Input(name("x"))]), "by another query");
     assert_eq!(left(&first, &[(evening, "1")], &[(evening, "1")]).0, [("y".into(), removed.clone())]);
     assert_eq!(left(&second, &[(evening, "1")], &[(evening, "1")]), (vec![], vec![Reason::Query]), "y is new to it");
     assert_eq!(left(&second, &[(evening, "2")], &[]), (vec![("x".into(), removed)], vec![]));
