@@ -9,12 +9,12 @@ use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use layout::{Commit, Fingerprint, Hour, HourRange, Input, Lineage, Name, Reads, Window};
 
+pub(crate) use self::left::Left;
+use self::left::removed;
 use crate::calendar::{Calendar, Unit};
 use crate::failures::Failure;
 use crate::holdings::{Files, Holdings};
 use crate::query::Query;
-pub(crate) use left::Left;
-use left::removed;
 
 /// The files that are read for a window: of each data set that has any, the hours with their fingerprints.
 pub(crate) type Inputs = BTreeMap<Name, BTreeMap<Hour, Fingerprint>>;
@@ -193,13 +193,13 @@ impl Plan {
             self.expired += 1;
             return;
         }
-        if let Some(removed) = removed(holdings, &window) {
-            self.leave(output, recipe, holdings, window, removed);
-            return;
-        }
         // Hours are there when they are over, or because that was asked of compact.
         if wanted.calendar.unit() != Unit::Hour && wanted.now < window.end && !wanted.include_current {
             self.current += 1;
+            return;
+        }
+        if let Some(removed) = removed(holdings, &window) {
+            self.leave(output, recipe, holdings, window, removed);
             return;
         }
         let made = holdings.output.get(&hour);

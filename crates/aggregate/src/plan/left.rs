@@ -13,7 +13,7 @@ use crate::holdings::Holdings;
 pub(crate) struct Left {
     /// They lack something that was sent.
     pub(crate) late: Vec<Late>,
-    /// They were made by another query, or with other tables.
+    /// They were made by another query, with other tables, or of data sets that were made anew since.
     pub(crate) outdated: Vec<(Hour, Reason)>,
     /// They were never made.
     pub(crate) unmade: Vec<Hour>,

@@ -157,6 +157,8 @@ fn a_window_that_was_never_made_and_cannot_be_is_told_from_one_that_retention_re
     let days = Calendar::new(Unit::Day, None, None).unwrap();
     let plan = planned(&days, &recipe("a", "1"), &house, "2030-01-01T00:00:00Z");
     assert_eq!((plan.expired, plan.left.unmade), (2, vec![hour("2025-09-02T00")]));
+    let plan = planned(&days, &recipe("a", "1"), &house, "2025-09-02T20:00:00Z");
+    assert_eq!((plan.current, plan.left.unmade.len()), (1, 0), "one that is not over waits all the same");
 }
 
 #[test]
