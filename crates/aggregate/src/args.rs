@@ -61,7 +61,7 @@ pub(crate) struct Args {
     #[arg(long)]
     pub(crate) include_current: bool,
 
-    /// Say what a file needs and yields, and run nothing; can be given several times
+    /// Say what a file needs and yields and where its windows do not fit, and run nothing; can be given several times
     #[arg(long, value_name = "FILE", group = "what", conflicts_with_all = ["built_in", "sql", "dry_run", "rebuild"])]
     pub(crate) check: Vec<String>,
 
@@ -72,7 +72,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
 
-    /// Print the rows of the windows, up to date or not, and publish nothing
+    /// Print the rows of the windows, up to date or not, and publish nothing; those of which retention removed a part are left
+    /// out
     #[arg(long, value_name = "-", value_parser = ["-"], conflicts_with_all = ["dry_run", "rebuild", "what"])]
     pub(crate) output: Option<String>,
 

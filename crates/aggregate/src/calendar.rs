@@ -14,7 +14,7 @@ use jiff::{Span, Timestamp, ToSpan as _, Zoned};
 use layout::{Hour, HourRange, Window};
 
 /// How long a window is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Unit {
     Hour,
     Day,
@@ -31,6 +31,16 @@ impl Unit {
             Self::Day => "day",
             Self::Week => "week",
             Self::Month => "month",
+        }
+    }
+
+    /// The unit of a window that lasts as long as `window`; a day in which clocks are put back has 25 hours.
+    pub(crate) fn of(window: &Window) -> Self {
+        match (window.end - window.start).num_hours() {
+            ..=1 => Self::Hour,
+            2..=26 => Self::Day,
+            27..=170 => Self::Week,
+            _ => Self::Month,
         }
     }
 

@@ -5,37 +5,43 @@ use std::io;
 
 use anyhow::Context as _;
 use cli::{Outcome, Table};
-use layout::{Name, Tree};
+use layout::Name;
 use serde_json::Value;
 
 use crate::args::Args;
 use crate::order::Read;
 use crate::query::Query;
-use crate::session::{Promised, Session};
+use crate::report;
+use crate::run::{Planned, Run};
+use crate::session::Session;
 use crate::sources::Sources;
 
 /// A line of what is said: the data set, what kind of thing it is about, its name, and what it is.
 type Line = [String; 4];
 
 /// Prints what the queries, which are in order, need and yield. One that cannot be run is an error, after what it needs
-/// is said.
-pub(crate) fn check(args: &Args, tree: &Tree, known: &BTreeSet<Name>, reads: &[Read]) -> anyhow::Result<Outcome> {
+/// is said; one of which only some windows cannot, as the tree is now, is named.
+pub(crate) fn check(run: &Run<'_>, reads: &[Read]) -> anyhow::Result<Outcome> {
     let mut lines = Vec::new();
-    let mut promised = Promised::new();
+    let mut planned = Planned::default();
     let mut errors = Vec::new();
+    let mut outcome = Outcome::Done;
     for read in reads {
-        lines.extend(needs(args, known, read));
-        match yields(args, tree, known, read, &mut promised) {
-            Ok(columns) => lines.extend(columns),
+        lines.extend(needs(run.args, run.known, read));
+        match yields(run, read, &mut planned) {
+            Ok((columns, all)) => {
+                lines.extend(columns);
+                outcome = if all == Outcome::Done { outcome } else { all };
+            }
             Err(error) => errors.push(error),
         }
     }
-    print(args, lines).context("cannot print")?;
+    print(run.args, lines).context("cannot print")?;
     let last = errors.pop();
     for error in errors {
         log::error!("{}", engine::explain(&error));
     }
-    last.map_or(Ok(Outcome::Done), Err)
+    last.map_or(Ok(outcome), Err)
 }
 
 fn needs(args: &Args, known: &BTreeSet<Name>, read: &Read) -> Vec<Line> {
@@ -67,26 +73,20 @@ fn windows(query: &Query) -> String {
     }
 }
 
-fn yields(
-    args: &Args,
-    tree: &Tree,
-    known: &BTreeSet<Name>,
-    read: &Read,
-    promised: &mut Promised,
-) -> anyhow::Result<Vec<Line>> {
+/// The columns, and whether all windows could be made of what is there and of what is `planned`.
+fn yields(run: &Run<'_>, read: &Read, planned: &mut Planned) -> anyhow::Result<(Vec<Line>, Outcome)> {
     let query = &read.query;
-    let sources = Sources::resolve(read, known, &args.tables)?;
-    let session = Session::open(&args.session, tree, query, &sources, promised, 1)?;
-    let mut columns = session.columns().to_vec();
-    for column in &mut columns {
-        column.sql_type = column.stored_type().to_owned();
-    }
+    let sources = Sources::resolve(read, run.known, &run.args.tables)?;
+    let session = Session::open(&run.args.session, run.tree, query, &sources, &planned.columns, 1)?;
+    let columns = session.stored_columns();
     let line = |column: &crate::session::Column| {
         [query.name.to_string(), "column".to_owned(), column.name.clone(), column.sql_type.clone()]
     };
     let lines = columns.iter().map(line).collect();
-    promised.insert(query.name.clone(), columns);
-    Ok(lines)
+    planned.columns.insert(query.name.clone(), columns);
+    let (recipe, plan) = run.look(query, &sources, Some(&query.name), &planned.files)?;
+    planned.add_files(&query.name, &recipe, &plan);
+    Ok((lines, if report::name_refused(query, &plan) { Outcome::Partial } else { Outcome::Done }))
 }
 
 fn print(args: &Args, lines: Vec<Line>) -> io::Result<()> {

@@ -9,24 +9,26 @@ use layout::Tree;
 use crate::args::Args;
 use crate::plan::{Plan, Step};
 use crate::query::Query;
-use crate::session::{Promised, Session};
+use crate::session::{Column, Promised, Session};
 use crate::sources::Sources;
 
-/// Prints the plan of `query`.
+/// Prints the plan of `query`; returns the columns that it is going to yield. Those of data sets that other plans are
+/// going to yield are `promised`.
 pub(crate) fn explain(
     args: &Args,
     tree: &Tree,
     query: &Query,
     sources: &Sources<'_>,
     plan: &Plan,
-) -> anyhow::Result<()> {
+    promised: &Promised,
+) -> anyhow::Result<Vec<Column>> {
     let mut text = format!("{}: {}\n", query.name, query.origin);
     let reads: Vec<_> = sources.datasets.iter().map(ToString::to_string).collect();
     writeln!(text, "reads {}", reads.join(", "))?;
     for (table, _) in &sources.tables {
         writeln!(text, "reads {} from {}", table.name, table.file.display())?;
     }
-    let mut session = Session::open(&args.session, tree, query, sources, &Promised::new(), 1)?;
+    let mut session = Session::open(&args.session, tree, query, sources, promised, 1)?;
     session.find_together()?;
     let how = if session.can_run_together() { "many hours at once where they are small" } else { "window by window" };
     writeln!(
@@ -53,7 +55,8 @@ pub(crate) fn explain(
     while let Some(row) = rows.next()? {
         text += &row.get::<_, String>(1)?;
     }
-    io::stdout().lock().write_all(text.as_bytes()).context("cannot print the plan")
+    io::stdout().lock().write_all(text.as_bytes()).context("cannot print the plan")?;
+    Ok(session.stored_columns())
 }
 
 fn are_there(tree: &Tree, step: &Step) -> bool {

@@ -25,7 +25,7 @@ pub(crate) struct Header {
     pub(crate) ignore_changes: BTreeSet<String>,
 }
 
-const SETTINGS: &str = "@name, @window, @time_zone, @look_back, @key, @ignore_changes";
+const NAMES: [&str; 6] = ["name", "window", "time_zone", "look_back", "key", "ignore_changes"];
 
 impl Header {
     /// The header of a query that has none.
@@ -43,8 +43,11 @@ impl Header {
             if !seen.insert(setting) {
                 return Err(error(format!("@{setting} is given twice")));
             }
-            if value.is_empty() {
+            if value.is_empty() && NAMES.contains(&setting) {
                 return Err(error(format!("@{setting} has no value: write -- @{setting}: VALUE")));
+            }
+            if let Some((name, value)) = without_colon(setting) {
+                return Err(error(format!("\"@{setting}\" has no colon: write -- @{name}: {value}")));
             }
             match setting {
                 "name" => header.name = Some(value.parse().map_err(error)?),
@@ -53,7 +56,10 @@ impl Header {
                 "look_back" => look_back = Some(value.parse::<LookBack>().map_err(error)?),
                 "key" => header.key = list(value).map(str::to_owned).collect(),
                 "ignore_changes" => header.ignore_changes = list(value).map(str::to_lowercase).collect(),
-                _ => return Err(error(format!("there is no setting @{setting}: there are {SETTINGS}"))),
+                _ => {
+                    let names = NAMES.map(|name| format!("@{name}")).join(", ");
+                    return Err(error(format!("there is no setting @{setting}: there are {names}")));
+                }
             }
         }
         header.calendar = Calendar::new(unit, zone.map(|(_, zone)| zone), look_back)
@@ -78,6 +84,12 @@ fn settings(sql: &str) -> impl Iterator<Item = (usize, &str, &str)> {
         let (name, value) = setting.split_once(':').unwrap_or((setting, ""));
         Some((begins, name.trim(), value.trim()))
     })
+}
+
+/// The name and the value of a setting that is written without a colon: `window day`, `window = day`.
+fn without_colon(setting: &str) -> Option<(&str, &str)> {
+    let (name, value) = setting.split_once([' ', '\t', '='])?;
+    NAMES.contains(&name).then(|| (name, value.trim_start_matches(['=', ' ', '\t'])))
 }
 
 fn list(value: &str) -> impl Iterator<Item = &str> {
@@ -108,7 +120,10 @@ mod tests {
             ("-- a\n-- @windw: day\nSELECT 1", 8, "there is no setting @windw: there are @name"),
             ("-- @window: year", 3, "\"year\" is not a window"),
             ("-- @window: day\n-- @window: day", 19, "@window is given twice"),
-            ("-- @window", 3, "@window has no value"),
+            ("-- @window", 3, "@window has no value: write -- @window: VALUE"),
+            ("-- @window day", 3, "\"@window day\" has no colon: write -- @window: day"),
+            ("-- @look_back = 7 days -- or so", 3, "\"@look_back = 7 days\" has no colon: write -- @look_back: 7 days"),
+            ("-- @author Jane Doe", 3, "there is no setting @author Jane Doe: there are @name"),
             ("-- @window: day\n-- @time_zone: Berlin", 19, "\"Berlin\" is not a time zone"),
             ("-- @time_zone: Europe/Berlin", 3, "hours are those of UTC"),
             ("-- @look_back: week", 3, "\"week\" is not a span of time"),

@@ -16,8 +16,8 @@ pub(crate) struct Holdings {
     pub(crate) inputs: BTreeMap<Name, Files>,
     /// The files that it has made.
     pub(crate) output: Files,
-    /// The hours that retention has removed of what it reads.
-    pub(crate) expired_inputs: BTreeSet<Hour>,
+    /// The hours that retention has removed of each data set that it reads.
+    pub(crate) expired_inputs: BTreeMap<Name, BTreeSet<Hour>>,
     /// The hours that retention has removed of what it makes.
     pub(crate) expired_output: BTreeSet<Hour>,
 }
@@ -52,10 +52,7 @@ impl Holdings {
         for (dataset, hours) in inputs? {
             let files = hours.published.into_iter().map(|(file, commit)| (file.hour, commit)).collect();
             holdings.inputs.insert(dataset.clone(), files);
-            // Without an output nothing is replaced: what is there may be read.
-            if output.is_some() {
-                holdings.expired_inputs.extend(hours.expired);
-            }
+            holdings.expired_inputs.insert(dataset.clone(), hours.expired);
         }
         if let Some(hours) = output {
             holdings.output = hours.published.into_iter().map(|(file, commit)| (file.hour, commit)).collect();

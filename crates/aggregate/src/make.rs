@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use engine::{file_literal, identifier};
-use layout::{Commit, DatasetLock, Draft, Hour, Tree};
+use layout::{Commit, DatasetLock, Draft, Tree};
 
 use self::publisher::Publisher;
+use crate::failures::{Failure, MadeOf};
 use crate::plan::{Inputs, Recipe, Step};
 use crate::query::Query;
 use crate::session::Session;
@@ -32,7 +33,7 @@ pub(crate) struct Made {
     /// Published.
     pub(crate) windows: usize,
     /// Not made, and why.
-    pub(crate) failed: Vec<(Hour, String)>,
+    pub(crate) failed: Vec<Failure>,
     /// Left alone because an input was removed meanwhile.
     pub(crate) removed: usize,
 }
@@ -107,7 +108,7 @@ impl Maker<'_> {
             match self.make_window(session, step) {
                 Ok(Some(draft)) => batch.push((hour, draft)),
                 Ok(None) => made.removed += 1,
-                Err(error) => made.failed.push((hour, engine::explain(&error))),
+                Err(error) => made.failed.push(Failure::new(hour, &error)),
             }
             if since.elapsed() > PATIENCE {
                 publisher.publish(&mut batch);
@@ -146,20 +147,20 @@ impl Maker<'_> {
         let copy = engine::copy_statement(&session.select(), &draft, &self.commit(step, inputs));
         if let Err(error) = session.run(&step.window, inputs, &copy) {
             session.check_inputs(inputs)?;
-            return Err(error.context(self.made_of(inputs)));
+            return Err(error.context(MadeOf(self.files(inputs))));
         }
         self.check_key(session, &draft)?;
         Ok(draft)
     }
 
-    fn made_of(self, inputs: &Inputs) -> String {
+    fn files(self, inputs: &Inputs) -> String {
         let hours = inputs.iter().flat_map(|(dataset, files)| files.keys().map(move |hour| (dataset, *hour)));
         let mut files = hours.map(|(dataset, hour)| self.tree.parquet(dataset, hour).display().to_string());
         match (files.next(), files.next_back(), files.count()) {
-            (None, ..) => "made of nothing".to_owned(),
-            (Some(first), None, _) => format!("made of {first}"),
-            (Some(first), Some(last), 0) => format!("made of {first}, {last}"),
-            (Some(first), Some(last), between) => format!("made of {first}, {between} more, {last}"),
+            (None, ..) => "nothing".to_owned(),
+            (Some(first), None, _) => first,
+            (Some(first), Some(last), 0) => format!("{first}, {last}"),
+            (Some(first), Some(last), between) => format!("{first}, {between} more, {last}"),
         }
     }
 

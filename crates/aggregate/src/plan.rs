@@ -1,5 +1,7 @@
 //! Which windows are made: a pure function of what the tree holds and the time.
 
+mod left;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -7,8 +9,12 @@ use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use layout::{Commit, Fingerprint, Hour, HourRange, Input, Lineage, Name, Reads, Window};
 
+pub(crate) use self::left::Left;
+use self::left::removed;
 use crate::calendar::{Calendar, Unit};
+use crate::failures::Failure;
 use crate::holdings::{Files, Holdings};
+use crate::query::Query;
 
 /// The files that are read for a window: of each data set that has any, the hours with their fingerprints.
 pub(crate) type Inputs = BTreeMap<Name, BTreeMap<Hour, Fingerprint>>;
@@ -25,7 +31,7 @@ pub(crate) struct Step {
 }
 
 /// Why a window is made.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Reason {
     /// It is not there yet.
     Missing,
@@ -103,16 +109,35 @@ pub(crate) struct Wanted<'a> {
 pub(crate) struct Plan {
     /// To make.
     pub(crate) steps: Vec<Step>,
-    /// Windows with a file that cannot be read or used, and what to do about it.
-    pub(crate) unreadable: Vec<(Hour, String)>,
+    /// Windows with a file that cannot be read, and what to do about it.
+    pub(crate) unreadable: Vec<Failure>,
+    /// Windows that an input does not fit into.
+    pub(crate) refused: Vec<Refused>,
     /// How many windows are up to date.
     pub(crate) fresh: usize,
-    /// How many windows are left as they are, because retention removed a part of them.
+    /// How many windows are left as they are, because retention removed a part of them or of what they read.
     pub(crate) expired: usize,
+    /// Those of them that are not what the query would make.
+    pub(crate) left: Left,
     /// How many windows are not over.
     pub(crate) current: usize,
     /// Windows that are left as they are, because nothing is there any more of what they were made of.
     pub(crate) bereft: Vec<Hour>,
+}
+
+/// A window that is not made, because an input does not fit into it: its rows are in a file that covers more.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) window: Window,
+    pub(crate) input: Name,
+    /// What the file covers.
+    pub(crate) covers: Window,
+}
+
+/// Why it cannot be said what a window is made of.
+enum Problem {
+    Unreadable(Failure),
+    Refused(Refused),
 }
 
 /// Plans the windows of the data set `output` by `recipe`: those that are out of date, or all if they are to be made anew.
@@ -147,8 +172,8 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
         if !wanted.calendar.begins_in(&window, wanted.range)? {
             continue;
         }
-        if has_expired(holdings, &window) {
-            plan.expired += 1;
+        if let Some(removed) = removed(holdings, &window) {
+            plan.leave(output, recipe, holdings, window, removed);
         } else if wanted.rebuild {
             plan.steps.push(Step { window, inputs: Inputs::new(), reason: Reason::Asked });
         } else {
@@ -156,13 +181,15 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
         }
     }
     plan.steps.sort_by_key(|step| step.window);
+    plan.unreadable.sort();
+    plan.left.outdated.sort();
     Ok(plan)
 }
 
 impl Plan {
     fn add(&mut self, output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: Wanted<'_>, window: Window) {
         let hour = window.hour();
-        if has_expired(holdings, &window) || holdings.expired_output.contains(&hour) {
+        if holdings.expired_output.contains(&hour) {
             self.expired += 1;
             return;
         }
@@ -171,10 +198,15 @@ impl Plan {
             self.current += 1;
             return;
         }
+        if let Some(removed) = removed(holdings, &window) {
+            self.leave(output, recipe, holdings, window, removed);
+            return;
+        }
         let made = holdings.output.get(&hour);
-        let made = made.map(|made| made.as_ref().map_err(|error| cli::unreadable(output, error))).transpose();
+        let made = made.map(|made| made.as_ref().map_err(|error| unreadable(hour, output, error))).transpose();
         match inputs(holdings, &window).and_then(|inputs| Ok((inputs, made?))) {
-            Err(problem) => self.unreadable.push((hour, problem)),
+            Err(Problem::Unreadable(failure)) => self.unreadable.push(failure),
+            Err(Problem::Refused(refused)) => self.refused.push(refused),
             Ok((inputs, made)) => {
                 match reason(recipe, &window, &inputs, made).or_else(|| wanted.rebuild.then_some(Reason::Asked)) {
                     Some(reason) => self.steps.push(Step { window, inputs, reason }),
@@ -186,9 +218,22 @@ impl Plan {
 
     fn add_unreadable(&mut self, output: &Name, hour: Hour, holdings: &Holdings) {
         if let Some(Err(error)) = holdings.output.get(&hour) {
-            self.unreadable.push((hour, cli::unreadable(output, error)));
+            self.unreadable.push(Failure::plain(hour, cli::unreadable(output, error)));
         }
     }
+}
+
+/// A reference table that `query` can do without, that is not given, and that windows to be made anew were made with: it
+/// was forgotten, and its columns would be emptied.
+pub(crate) fn forgotten(query: &Query, recipe: &Recipe, holdings: &Holdings, plan: &Plan) -> Option<&'static str> {
+    let was_used = |table: &str| {
+        plan.steps.iter().any(|step| match holdings.output.get(&step.window.hour()) {
+            Some(Ok(Commit { lineage: Lineage::Query { tables, .. }, .. })) => tables.contains_key(table),
+            _ => false,
+        })
+    };
+    let not_given = query.declared.iter().map(|table| table.name).filter(|table| !recipe.tables.contains_key(*table));
+    not_given.into_iter().find(|table| was_used(table))
 }
 
 /// What the files cover; one that cannot be read, the hour of its name.
@@ -199,16 +244,10 @@ fn spans(files: &Files) -> impl Iterator<Item = Window> {
     })
 }
 
-/// Whether retention has removed anything that is read for `window`.
-fn has_expired(holdings: &Holdings, window: &Window) -> bool {
-    let hours = window.hours_read();
-    let from = hours.from.unwrap_or(Hour::MIN);
-    holdings.expired_inputs.range(from..).next().is_some_and(|hour| hours.contains(*hour))
-}
-
 /// The files that are read for `window`, or why one of them cannot be.
-fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, String> {
+fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, Problem> {
     let mut inputs = Inputs::new();
+    let refused = |name: &Name, covers| Problem::Refused(Refused { window: *window, input: name.clone(), covers });
     let hours = window.hours_read();
     let from = hours.from.unwrap_or(Hour::MIN);
     for (name, files) in &holdings.inputs {
@@ -216,18 +255,18 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, String> {
         // Windows of one data set do not overlap: of those that start earlier only the last may reach into this one.
         let before = files.range(..from).rev().find_map(|(hour, commit)| Some(commit.as_ref().ok()?.window(*hour)));
         if let Some(covers) = before.filter(|covers| window.reads(covers) != Reads::Nothing) {
-            return Err(straddles(name, &covers));
+            return Err(refused(name, covers));
         }
         for (hour, commit) in files.range(from..) {
             if !hours.contains(*hour) {
                 break;
             }
-            let commit = commit.as_ref().map_err(|error| cli::unreadable(name, error))?;
+            let commit = commit.as_ref().map_err(|error| unreadable(window.hour(), name, error))?;
             let covers = commit.window(*hour);
             match window.reads(&covers) {
                 Reads::Nothing => continue,
                 // Rows of a stream have a time, by which they are told apart.
-                Reads::Part if models::model(name.as_str()).is_none() => return Err(straddles(name, &covers)),
+                Reads::Part if models::model(name.as_str()).is_none() => return Err(refused(name, covers)),
                 Reads::Part | Reads::All => {}
             }
             read.insert(*hour, commit.fingerprint.clone());
@@ -239,13 +278,8 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, String> {
     Ok(inputs)
 }
 
-fn straddles(name: &Name, covers: &Window) -> String {
-    format!(
-        "the window of {name} from {} to {} lies in it only in part, and its rows cannot be told apart: read the streams \
-         that {name} is made of, or make windows at whose ends those of {name} end",
-        time(covers.start),
-        time(covers.end)
-    )
+fn unreadable(hour: Hour, dataset: &Name, error: &layout::Error) -> Problem {
+    Problem::Unreadable(Failure::plain(hour, cli::unreadable(dataset, error)))
 }
 
 fn misfit(output: &Name, hour: Hour, window: &Window, calendar: &Calendar) -> anyhow::Error {
@@ -259,23 +293,28 @@ fn misfit(output: &Name, hour: Hour, window: &Window, calendar: &Calendar) -> an
     )
 }
 
-fn time(time: DateTime<Utc>) -> String {
+pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M").to_string()
 }
 
 /// Why a window that was `made` is out of date, if it is.
 fn reason(recipe: &Recipe, window: &Window, inputs: &Inputs, made: Option<&Commit>) -> Option<Reason> {
     let Some(commit) = made else { return Some(Reason::Missing) };
-    let Lineage::Query { query, inputs: was, tables } = &commit.lineage else { return Some(Reason::Query) };
-    if *query != recipe.query || commit.window(window.hour()) != *window {
+    changed(recipe, window, commit).or_else(|| {
+        let was = commit.lineage.inputs().map(|(name, input)| (name.clone(), input.clone())).collect();
+        let now = inputs.iter().map(|(name, files)| (name.clone(), input(window, files))).collect();
+        difference(&now, &was).map(|name| Reason::Input(name.clone()))
+    })
+}
+
+/// What has changed of the recipe since a window was made, if anything that counts.
+fn changed(recipe: &Recipe, window: &Window, made: &Commit) -> Option<Reason> {
+    let Lineage::Query { query, tables, .. } = &made.lineage else { return Some(Reason::Query) };
+    if *query != recipe.query || made.window(window.hour()) != *window {
         return Some(Reason::Query);
     }
-    let (tables_now, tables_then) = (recipe.counted(&recipe.tables), recipe.counted(tables));
-    if let Some(name) = difference(&tables_now, &tables_then) {
-        return Some(Reason::Table((*name).to_owned()));
-    }
-    let now = inputs.iter().map(|(name, files)| (name.clone(), input(window, files))).collect();
-    difference(&now, was).map(|name| Reason::Input(name.clone()))
+    let (now, then) = (recipe.counted(&recipe.tables), recipe.counted(tables));
+    difference(&now, &then).map(|name| Reason::Table((*name).to_owned()))
 }
 
 /// The first key whose value is not the same in both.

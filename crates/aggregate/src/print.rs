@@ -6,12 +6,13 @@ use anyhow::Context as _;
 use cli::{Outcome, Table};
 
 use crate::args::Args;
+use crate::failures::{self, Failure};
 use crate::plan::Plan;
 use crate::session::Session;
 
 /// Prints the rows of the windows of `plan`, in order.
 pub(crate) fn print(args: &Args, session: &Session<'_>, plan: &Plan) -> anyhow::Result<Outcome> {
-    let mut outcome = Outcome::Done;
+    let mut failed = Vec::new();
     let select = session.select();
     let out = io::BufWriter::new(io::stdout().lock());
     let columns = session.columns().iter().map(|column| column.name.clone()).collect();
@@ -23,13 +24,14 @@ pub(crate) fn print(args: &Args, session: &Session<'_>, plan: &Plan) -> anyhow::
         };
         if let Err(error) = run() {
             if error.chain().any(<dyn std::error::Error>::is::<io::Error>) {
+                failures::tell(session.query, &failed);
                 return Err(error.context("cannot print"));
             }
             let error = session.check_inputs(&step.inputs).err().unwrap_or(error);
-            log::error!("{} {}: {}", session.query.name, step.window.hour(), engine::explain(&error));
-            outcome = Outcome::Partial;
+            failed.push(Failure::new(step.window.hour(), &error));
         }
     }
+    failures::tell(session.query, &failed);
     table.finish().context("cannot print")?;
-    Ok(outcome)
+    Ok(if failed.is_empty() { Outcome::Done } else { Outcome::Partial })
 }

@@ -6,18 +6,20 @@ use std::io;
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use cli::{Outcome, Table, TryAgain, Usage};
-use layout::{DatasetLock, Name, Tree};
+use layout::{Area, DatasetLock, Name, Tree};
 
 use crate::args::Args;
 use crate::check;
 use crate::explain;
+use crate::failures;
 use crate::holdings::Holdings;
 use crate::make::{Made, Maker};
 use crate::order::{Read, in_order};
-use crate::plan::{Plan, Recipe, Wanted, plan};
+use crate::plan::{Plan, Recipe, Wanted, forgotten, plan};
 use crate::print;
 use crate::query::{Query, queries};
 use crate::reads::Parser;
+use crate::report;
 use crate::session::{Promised, Session};
 use crate::sources::{Sources, check_names, check_used, known_datasets};
 
@@ -47,7 +49,7 @@ fn run_queries(args: &Args, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
     }
     let run = Run { args, tree: &tree, known: &known, now };
     if checks {
-        return check::check(args, &tree, &known, &in_order(reads)?);
+        return check::check(&run, &in_order(reads)?);
     }
     if args.output.is_some() && reads.len() != 1 {
         return Err(Usage(format!("--output - prints the rows of one query, and there are {}", reads.len())).into());
@@ -69,10 +71,12 @@ fn read_all(parser: &Parser<'_>, queries: Vec<Query>) -> anyhow::Result<(Vec<Rea
     Ok((reads, errors))
 }
 
-struct Run<'a> {
-    args: &'a Args,
-    tree: &'a Tree,
-    known: &'a BTreeSet<Name>,
+/// A run of the program.
+pub(crate) struct Run<'a> {
+    pub(crate) args: &'a Args,
+    pub(crate) tree: &'a Tree,
+    /// The names of all data sets.
+    pub(crate) known: &'a BTreeSet<Name>,
     now: DateTime<Utc>,
 }
 
@@ -109,7 +113,7 @@ impl Run<'_> {
         let sources = Sources::resolve(read, self.known, &args.tables)?;
         if args.output.is_some() {
             let (_, plan) = self.look(query, &sources, None, &BTreeMap::new())?;
-            let outcome = self.name_left(query, &plan);
+            let outcome = report::name_left(args, query, &plan);
             let session = Session::open(&args.session, self.tree, query, &sources, &Promised::new(), 1)?;
             let printed = print::print(args, &session, &plan)?;
             return Ok(if outcome == Outcome::Done { printed } else { outcome });
@@ -117,7 +121,8 @@ impl Run<'_> {
         if args.plan.dry_run || args.explain {
             let (recipe, plan) = self.look(query, &sources, Some(&query.name), &planned.files)?;
             if args.explain {
-                explain::explain(args, self.tree, query, &sources, &plan)?;
+                let columns = explain::explain(args, self.tree, query, &sources, &plan, &planned.columns)?;
+                planned.columns.insert(query.name.clone(), columns);
             } else {
                 planned.lines.extend(
                     plan.steps
@@ -125,28 +130,39 @@ impl Run<'_> {
                         .map(|step| [query.name.to_string(), step.window.hour().to_string(), step.reason.to_string()]),
                 );
             }
-            let steps = plan.steps.iter().map(|step| (step.window.hour(), recipe.commit(&step.window, &step.inputs)));
-            planned.files.insert(query.name.clone(), steps.collect());
-            return Ok(self.name_left(query, &plan));
+            planned.add_files(&query.name, &recipe, &plan);
+            return Ok(report::name_left(args, query, &plan));
         }
+        let is_new = !self.tree.folder(Area::Parquet, &query.name).exists();
         let Some(lock) = DatasetLock::try_acquire(self.tree, &query.name)? else {
             return Err(TryAgain(format!("{}: another process works on this data set", query.name)).into());
         };
-        let (recipe, plan) = self.look(query, &sources, Some(&query.name), &BTreeMap::new())?;
-        let mut outcome = self.name_left(query, &plan);
+        let outcome = self.publish(&lock, query, &sources);
+        if is_new {
+            // A data set is known by its folder: one of which nothing could be made is none.
+            self.tree.remove_empty_folders(&lock, &query.name)?;
+        }
+        outcome
+    }
+
+    /// Makes the windows of `query` that are out of date.
+    fn publish(&self, lock: &DatasetLock, query: &Query, sources: &Sources<'_>) -> anyhow::Result<Outcome> {
+        let (recipe, plan) = self.look(query, sources, Some(&query.name), &BTreeMap::new())?;
+        let mut outcome = report::name_left(self.args, query, &plan);
         let mut made = Made::default();
         if !plan.steps.is_empty() {
-            made = self.make(Maker { tree: self.tree, lock: &lock, query, recipe: &recipe }, &sources, &plan)?;
+            made = self.make(Maker { tree: self.tree, lock, query, recipe: &recipe }, sources, &plan)?;
         }
-        for (hour, reason) in &made.failed {
-            log::error!("{} {hour}: {reason}", query.name);
+        failures::tell(query, &made.failed);
+        if !made.failed.is_empty() {
             outcome = Outcome::Partial;
         }
-        report(query, &made, &plan);
+        report::summary(query, &made, &plan);
         Ok(outcome)
     }
 
-    fn look(
+    /// Looks at the tree, and at the files `planned` as if they were in it, and plans the windows of `query`.
+    pub(crate) fn look(
         &self,
         query: &Query,
         sources: &Sources<'_>,
@@ -163,6 +179,9 @@ impl Run<'_> {
         for (dataset, files) in &mut holdings.inputs {
             let files_of = planned.get(dataset).into_iter().flatten();
             files.extend(files_of.map(|(hour, commit)| (*hour, Ok(commit.clone()))));
+            if files.is_empty() {
+                report::name_missing(args, query, dataset);
+            }
         }
         let wanted = Wanted {
             calendar: &query.calendar,
@@ -172,29 +191,15 @@ impl Run<'_> {
             now: self.now,
         };
         let plan = plan(&query.name, &recipe, &holdings, wanted)?;
+        if let Some(table) = forgotten(query, &recipe, &holdings, &plan).filter(|_| !args.rebuild) {
+            return Err(Usage(format!(
+                "{}: was made with the table {table}, and now none is given: give it by --table {table}=FILE, or make the \
+                 windows anew without it by --rebuild",
+                query.name
+            ))
+            .into());
+        }
         Ok((recipe, plan))
-    }
-
-    /// Says what is not made although it is not up to date, for reasons that somebody has to look at; and what was asked
-    /// for and cannot be.
-    fn name_left(&self, query: &Query, plan: &Plan) -> Outcome {
-        let windows = |number: usize| cli::count(number, query.calendar.unit().as_str());
-        for (hour, problem) in &plan.unreadable {
-            log::error!("{} {hour}: {problem}", query.name);
-        }
-        if let (Some(first), Some(last)) = (plan.bereft.first(), plan.bereft.last()) {
-            log::warn!(
-                "{}: {} from {first} to {last} left as they are, because nothing is there any more of what they were made \
-                 of: put the input back, or make them anew without it by --rebuild",
-                query.name,
-                windows(plan.bereft.len()),
-            );
-        }
-        if self.args.rebuild && plan.expired > 0 {
-            let expired = windows(plan.expired);
-            log::warn!("{}: {expired} left as they are, because retention has removed a part of them", query.name);
-        }
-        if plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
     }
 
     fn make(&self, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> anyhow::Result<Made> {
@@ -212,28 +217,25 @@ impl Run<'_> {
     }
 }
 
-/// What a dry run would have made.
+/// What would have been made, where nothing is.
 #[derive(Debug, Default)]
-struct Planned {
-    files: Overlay,
+pub(crate) struct Planned {
+    pub(crate) files: Overlay,
+    pub(crate) columns: Promised,
     /// Data set, hour and reason of each window.
     lines: Vec<[String; 3]>,
 }
 
-/// The files that would have been made of each data set.
-type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, layout::Commit>>;
-
-fn report(query: &Query, made: &Made, plan: &Plan) {
-    let current = if plan.current > 0 { format!(", {} not over", plan.current) } else { String::new() };
-    log::info!(
-        "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part{current}",
-        query.name,
-        cli::count(made.windows, query.calendar.unit().as_str()),
-        made.failed.len() + plan.unreadable.len(),
-        plan.fresh,
-        plan.expired + made.removed
-    );
+impl Planned {
+    /// Adds the files that `plan` would make.
+    pub(crate) fn add_files(&mut self, dataset: &Name, recipe: &Recipe, plan: &Plan) {
+        let files = plan.steps.iter().map(|step| (step.window.hour(), recipe.commit(&step.window, &step.inputs)));
+        self.files.insert(dataset.clone(), files.collect());
+    }
 }
+
+/// The files that would have been made of each data set.
+pub(crate) type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, layout::Commit>>;
 
 fn print_plan(args: &Args, lines: Vec<[String; 3]>) -> anyhow::Result<()> {
     let columns = ["dataset", "hour", "reason"].map(String::from).into();

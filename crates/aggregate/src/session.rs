@@ -14,7 +14,7 @@ use serde_json::Value;
 use crate::plan::Inputs;
 use crate::query::Query;
 use crate::reads;
-use crate::sources::Sources;
+use crate::sources::{Sources, how_to_make};
 use crate::tables;
 use crate::together;
 
@@ -168,6 +168,12 @@ impl<'a> Session<'a> {
         &self.columns
     }
 
+    /// The columns of the files that are made of the result.
+    pub(crate) fn stored_columns(&self) -> Vec<Column> {
+        let stored = |column: &Column| Column { sql_type: column.stored_type().to_owned(), ..column.clone() };
+        self.columns.iter().map(stored).collect()
+    }
+
     /// The query to run in each window.
     pub(crate) fn select(&self) -> String {
         format!("SELECT {} FROM {QUERY}", result_columns(&self.columns))
@@ -287,7 +293,7 @@ fn columns(connection: &Connection, tree: &Tree, dataset: &Name, promised: &Prom
     }
     let files = tree.parquet_files(dataset, HourRange::ALL)?;
     let Some(newest) = files.last() else {
-        bail!("{dataset} has no hour yet, so its columns are not known: make it first");
+        bail!("{dataset} has no hour yet, so its columns are not known: {}", how_to_make(dataset.as_str()));
     };
     describe(connection, &read_parquet([newest.path.as_path()]))
         .with_context(|| format!("{}: its columns cannot be read", newest.path.display()))

@@ -94,11 +94,24 @@ pub(crate) fn known_datasets<'q>(
     Ok(streams.chain(tree.names(Area::Parquet)?).chain(made).collect())
 }
 
+/// How a data set that has no hour comes to have some.
+pub(crate) fn how_to_make(dataset: &str) -> String {
+    if models::model(dataset).is_some() {
+        format!("run compact, which makes them of the segments of {dataset} when their hour is over")
+    } else if dataset == "temperatures" {
+        "run aggregate temperatures, or give temperatures in the same run".to_owned()
+    } else {
+        format!("run the query that makes {dataset}, or give its file by --sql in the same run")
+    }
+}
+
 fn unknown<'n>(name: &str, known: impl Iterator<Item = &'n Name>) -> String {
     let known: Vec<_> = known.map(Name::as_str).collect();
     format!(
-        "there is no data set or reference table {name:?}: data sets are {}; a reference table is given by --table {}=FILE",
+        "there is no data set or reference table {name:?}: data sets are {}; a reference table is given by --table {}=FILE; \
+         if another aggregate makes it, {}",
         known.join(", "),
-        if name.parse::<Name>().is_ok() { name } else { "NAME" }
+        if name.parse::<Name>().is_ok() { name } else { "NAME" },
+        how_to_make(name)
     )
 }

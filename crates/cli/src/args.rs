@@ -69,6 +69,11 @@ pub struct RangeArgs {
 }
 
 impl RangeArgs {
+    /// Whether it is only a part of all hours.
+    pub fn is_given(self) -> bool {
+        self.from.is_some() || self.to.is_some()
+    }
+
     /// The hours.
     pub fn range(self) -> anyhow::Result<HourRange> {
         if let (Some(from), Some(to)) = (self.from, self.to)

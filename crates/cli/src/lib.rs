@@ -6,6 +6,7 @@
 //! shell shows as 130. A reader of stdout that goes away is not a failure.
 
 mod args;
+mod causes;
 mod count;
 mod datasets;
 mod exit;
@@ -14,6 +15,7 @@ mod progress;
 mod table;
 
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
+pub use causes::known_cause;
 pub use count::count;
 pub use datasets::{check_names, damaged, is_refused, misplaced, remedy, remedy_for, unreadable};
 pub use exit::{Outcome, Reported, TryAgain, Usage, give_up, run};

@@ -7,21 +7,11 @@ use std::sync::{Mutex, PoisonError};
 
 use layout::{Hour, Name};
 
-/// What can go wrong with the machine, and so for many hours in the same way: one of the texts is in the message, and this
-/// is to be done. Such errors come from the system, from layout and from DuckDB, and only their text has all of it.
-const CAUSES: [(&[&str], &str); 4] = [
-    (&["max_temp_directory_size"], "make room in --temp-dir, or name another folder"),
-    (&["No space left on device", "Disk quota exceeded"], "make room"),
-    (&["Read-only file system"], "make it writable"),
-    (&["Out of Memory Error"], "raise --memory-limit or lower --threads"),
-];
-
 /// The text of an error without the advice that DuckDB has for its own users, and what to do, if the cause is known.
 pub(crate) fn explain(error: &anyhow::Error) -> (String, Option<&'static str>) {
     let text = engine::explain(error);
-    let known = CAUSES.iter().find(|(texts, _)| texts.iter().any(|known| text.contains(known)));
-    let end = known.and_then(|_| text.find(" Possible solutions:")).unwrap_or(text.len());
-    (text.get(..end).unwrap_or(&text).to_owned(), known.map(|(_, remedy)| *remedy))
+    let (text, remedy) = cli::known_cause(&text);
+    (text.to_owned(), remedy)
 }
 
 /// An error of an hour that comes with what to do about it.

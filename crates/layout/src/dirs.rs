@@ -52,7 +52,7 @@ fn make_missing(path: &Path) -> Result<Vec<&Path>> {
 }
 
 /// Does again what failed because somebody tidied an empty folder away in between.
-fn again<T>(make: impl Fn() -> Result<T>) -> Result<T> {
+pub(crate) fn again<T>(make: impl Fn() -> Result<T>) -> Result<T> {
     let mut attempts = 1..ATTEMPTS;
     loop {
         match make() {

@@ -25,8 +25,10 @@ impl DatasetLock {
     /// Takes the lock, or returns none while another process has it. The lock is on the data set's folder itself.
     pub fn try_acquire(tree: &Tree, dataset: &Name) -> Result<Option<Self>> {
         let path = tree.folder(Area::Parquet, dataset);
-        dirs::create(&path)?;
-        let folder = File::open(&path).map_err(Error::at("open the folder", &path))?;
+        let folder = dirs::again(|| {
+            dirs::create(&path)?;
+            File::open(&path).map_err(Error::at("open the folder", &path))
+        })?;
         Ok(Locked::try_new(folder, &path)?.map(|folder| Self { _folder: folder }))
     }
 }

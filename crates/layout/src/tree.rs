@@ -310,6 +310,14 @@ impl Tree {
         }
     }
 
+    /// Removes the empty folders of a data set, its own too if nothing else is in it. Only who holds the data set's lock
+    /// does.
+    pub fn remove_empty_folders(&self, _: &DatasetLock, dataset: &Name) -> Result<()> {
+        let mut empty = self.empty_folders(Area::Parquet, dataset, &BTreeSet::new(), Hour::MIN)?;
+        empty.push(self.folder(Area::Parquet, dataset));
+        empty.iter().try_for_each(|folder| self.remove_empty_folder(folder).map(|_| ()))
+    }
+
     /// Calls `each` for every file `HH.<rest>` of `name` in `area` with its hour, `<rest>` and its path.
     pub(crate) fn each_file(
         &self,

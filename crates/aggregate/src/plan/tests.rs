@@ -110,7 +110,7 @@ fn a_day_that_is_not_over_waits() {
 fn windows_that_retention_touched_are_left_alone() {
     let recipe = recipe("a", "1");
     let mut house = holdings(&[("x", &[("2025-09-02T10", "1"), ("2025-09-03T10", "1")])]);
-    house.expired_inputs.insert(hour("2025-09-02T07"));
+    house.expired_inputs.insert(name("x"), [hour("2025-09-02T07")].into());
     let days = Calendar::new(Unit::Day, None, None).unwrap();
     let plan = planned(&days, &recipe, &house, "2030-01-01T00:00:00Z");
     assert_eq!((plan.steps.len(), plan.expired), (1, 1));
@@ -119,6 +119,46 @@ fn windows_that_retention_touched_are_left_alone() {
     house.expired_output.insert(hour("2025-09-03T10"));
     let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
     assert_eq!((plan.steps.len(), plan.expired), (1, 1));
+}
+
+#[test]
+fn of_windows_that_retention_touched_those_that_lack_late_data_are_told_from_those_of_an_older_query() {
+    let days = Calendar::new(Unit::Day, None, None).unwrap();
+    let (morning, evening) = ("2025-09-02T07", "2025-09-02T19");
+    let (first, second) = (recipe("a", "1"), recipe("b", "1"));
+    let left = |recipe: &Recipe, x: &[(&str, &str)], y: &[(&str, &str)]| {
+        let mut house = holdings(&[("x", &[(morning, "1"), (evening, "1")])]);
+        carry_out(&days, &first, &mut house);
+        house.inputs = [(name("x"), files(x)), (name("y"), files(y))].into();
+        house.expired_inputs.insert(name("x"), [hour(morning)].into());
+        let plan = planned(&days, recipe, &house, "2030-01-01T00:00:00Z");
+        assert_eq!((plan.steps.len(), plan.expired, plan.left.unmade.len()), (0, 1, 0));
+        let late: Vec<_> = plan.left.late.into_iter().map(|late| (late.input.to_string(), late.removed)).collect();
+        (late, plan.left.outdated.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>())
+    };
+    let removed = (name("x"), hour(morning));
+    assert_eq!(left(&first, &[(evening, "1")], &[]), (vec![], vec![]), "as it was made");
+    assert_eq!(left(&first, &[], &[]), (vec![], vec![]), "more of it is gone");
+    assert_eq!(left(&first, &[(evening, "2")], &[]), (vec![("x".into(), removed.clone())], vec![]));
+    assert_eq!(left(&first, &[(evening, "1"), ("2025-09-02T20", "1")], &[]).0.len(), 1, "an hour that came late");
+    let anew = [(evening, "2"), ("2025-09-02T20", "2")];
+    assert_eq!(left(&first, &anew, &[]), (vec![], vec![Reason::Input(name("x"))]), "by another query");
+    assert_eq!(left(&first, &[(evening, "1")], &[(evening, "1")]).0, [("y".into(), removed.clone())]);
+    assert_eq!(left(&second, &[(evening, "1")], &[(evening, "1")]), (vec![], vec![Reason::Query]), "y is new to it");
+    assert_eq!(left(&second, &[(evening, "2")], &[]), (vec![("x".into(), removed)], vec![]));
+    assert_eq!(left(&recipe("a", "2"), &[], &[]), (vec![], vec![Reason::Table("sensors".into())]));
+}
+
+#[test]
+fn a_window_that_was_never_made_and_cannot_be_is_told_from_one_that_retention_removed() {
+    let mut house = holdings(&[("x", &[("2025-09-02T10", "1"), ("2025-09-03T10", "1")])]);
+    house.expired_inputs.insert(name("x"), [hour("2025-09-02T07"), hour("2025-09-03T07")].into());
+    house.expired_output.insert(hour("2025-09-03T00"));
+    let days = Calendar::new(Unit::Day, None, None).unwrap();
+    let plan = planned(&days, &recipe("a", "1"), &house, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.expired, plan.left.unmade), (2, vec![hour("2025-09-02T00")]));
+    let plan = planned(&days, &recipe("a", "1"), &house, "2025-09-02T20:00:00Z");
+    assert_eq!((plan.current, plan.left.unmade.len()), (1, 0), "one that is not over waits all the same");
 }
 
 #[test]
@@ -154,8 +194,8 @@ fn a_file_that_lies_in_a_window_in_part_is_refused_unless_its_rows_have_a_time()
     let days = Calendar::new(Unit::Day, Some("Asia/Kolkata"), None).unwrap();
     let house = holdings(&[("x", &[("2025-09-02T18", "1"), ("2025-09-03T10", "1")])]);
     let plan = planned(&days, &recipe, &house, "2030-01-01T00:00:00Z");
-    assert_eq!((plan.steps.len(), plan.unreadable.len()), (0, 2));
-    assert!(plan.unreadable[0].1.contains("the window of x from 2025-09-02T18:00 to 2025-09-02T19:00"));
+    assert_eq!((plan.steps.len(), plan.refused.len()), (0, 2));
+    assert_eq!(plan.refused[0].covers, Window::of_hour(hour("2025-09-02T18")));
 }
 
 #[test]
@@ -168,5 +208,5 @@ fn a_window_that_begins_inside_an_earlier_one_of_its_input_is_refused_too() {
     house.inputs.insert(name("days"), [("2025-09-02T00".parse().unwrap(), Ok(day))].into());
     let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
     // Each hour of the day lies in it in part.
-    assert_eq!((plan.steps.len(), plan.unreadable.len()), (0, 24));
+    assert_eq!((plan.steps.len(), plan.refused.len()), (0, 24));
 }

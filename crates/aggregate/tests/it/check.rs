@@ -57,6 +57,22 @@ fn an_explanation_shows_the_windows_and_duckdbs_plan_and_makes_nothing() {
 }
 
 #[test]
+fn a_chain_can_be_explained_before_anything_of_it_is_made() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 2);
+    let days = file(&house, "days.sql", "-- @window: day\nSELECT sum(samples) AS samples FROM temperatures");
+    let said = run(&house, &format!("temperatures --sql {days} --explain")).expect(0);
+    for part in ["2 hours to make", "days: ", "reads temperatures", "1 day to make"] {
+        assert!(said.stdout.contains(part), "{}", said.stdout);
+    }
+    std::fs::create_dir(house.path().join("parquet/temperatures")).unwrap();
+    let alone = run(&house, &format!("--sql {days} --explain")).expect(1);
+    let message = "temperatures has no hour yet, so its columns are not known: run aggregate temperatures, or give \
+                   temperatures in the same run";
+    assert!(alone.stderr.contains(message), "{}", alone.stderr);
+}
+
+#[test]
 fn a_wrong_header_is_shown_with_its_line() {
     let house = House::new();
     let sql = file(&house, "days.sql", "-- days\n-- @window: daily\nSELECT 1 AS x FROM telemetry");

@@ -1,9 +1,9 @@
 //! What is made when: all that is out of date, and nothing else.
 
 use harness::House;
-use layout::{Commit, Fingerprint, Lineage, Name, Tree};
+use layout::{Commit, Fingerprint, Lineage};
 
-use crate::tree::{file, identity, lock, many_hours, planned, published, put, rows, run, telemetry};
+use crate::tree::{expire, file, identity, many_hours, planned, published, put, rows, run, telemetry};
 
 #[test]
 fn a_run_with_nothing_to_do_touches_no_file() {
@@ -121,18 +121,11 @@ fn an_hour_of_which_retention_removed_a_part_is_left_alone() {
     }
     run(&house, &format!("--sql {sql}")).expect(0);
     let before = identity(&published(&house, "both"));
-    let expire = |dataset: &str, hour: &str| {
-        let (tree, dataset): (_, Name) = (Tree::new(house.path()), dataset.parse().unwrap());
-        let lock = lock(&house, dataset.as_str());
-        let hour = hour.parse().unwrap();
-        let commit = Commit::read(&tree.parquet(&dataset, hour)).unwrap();
-        tree.expire_parquet(&lock, &dataset, &[(hour, commit)]).unwrap();
-    };
-    expire("doors", hours[0]);
+    expire(&house, "doors", hours[0]);
     assert_eq!(planned(&house, &format!("--sql {sql} --rebuild")).len(), 2, "one input is gone");
     run(&house, &format!("--sql {sql}")).expect(0);
     assert_eq!(identity(&published(&house, "both")), before);
-    expire("both", hours[1]);
+    expire(&house, "both", hours[1]);
     run(&house, &format!("--sql {sql}")).expect(0);
     assert_eq!(published(&house, "both").len(), 2, "what retention removed is not made again");
 }

@@ -7,6 +7,7 @@ mod crash;
 mod freshness;
 mod queries;
 mod refused;
+mod retention;
 mod tables;
 mod temperatures;
 mod together;

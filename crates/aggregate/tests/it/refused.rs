@@ -15,6 +15,7 @@ fn refused(house: &House, sql: &str, message: &str) {
     assert!(failed.stderr.contains(message), "{sql}\n{}", failed.stderr);
     let after: Vec<_> = house.files().into_iter().filter(|file| !before.contains(file)).collect();
     assert_eq!(after, [""; 0]);
+    assert!(!house.path().join("parquet/q").exists(), "no data set of which there is nothing");
 }
 
 #[test]
@@ -45,8 +46,62 @@ fn an_unknown_table_is_named_with_those_that_are_known() {
         &house,
         "SELECT * FROM telemetry JOIN plants USING (sensor_id)",
         "q.sql: there is no data set or reference table \"plants\": data sets are doors, measurement, telemetry; \
-         a reference table is given by --table plants=FILE",
+         a reference table is given by --table plants=FILE; if another aggregate makes it, run the query that makes plants",
     );
+    let temperatures =
+        "if another aggregate makes it, run aggregate temperatures, or give temperatures in the same run";
+    refused(&house, "SELECT * FROM temperatures", temperatures);
+}
+
+#[test]
+fn windows_that_fail_in_the_same_way_are_told_at_once() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 12);
+    for hour in ["2025-09-02T01", "2025-09-02T02", "2025-09-02T05"] {
+        telemetry(&house, hour, &[(1, Some(1.0), Some(&format!("x{hour}")), "Celsius")], "2");
+    }
+    put(&house, "telemetry", "2025-09-02T07", "SELECT 1 AS other", "2");
+    let sql = file(&house, "texts.sql", "SELECT CAST(measurement_text AS INTEGER) AS n FROM telemetry");
+    let partial = run(&house, &format!("--sql {sql}")).expect(3);
+    let lines: Vec<_> = partial.stderr.lines().collect();
+    assert_eq!(lines.len(), 2, "{}", partial.stderr);
+    assert!(lines[0].contains("error: texts 2025-09-02T01: made of "), "{}", partial.stderr);
+    assert!(lines[0].contains("'x2025-09-02T01'"), "{}", partial.stderr);
+    assert!(
+        lines[0].ends_with("; 2 more hours to 2025-09-02T05 in the same way (-v names each)"),
+        "{}",
+        partial.stderr
+    );
+    assert!(lines[1].contains("error: texts 2025-09-02T07: "), "{}", partial.stderr);
+    let named = run(&house, &format!("--sql {sql} -v")).expect(3);
+    assert!(named.stderr.contains("texts 2025-09-02T02: made of "), "{}", named.stderr);
+    let printed = run(&house, &format!("--sql {sql} --output -")).expect(3);
+    assert_eq!(printed.stderr.lines().count(), 2, "{}", printed.stderr);
+}
+
+#[test]
+fn windows_that_are_shorter_than_those_they_read_are_refused_at_once() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T00", 48);
+    let days = file(&house, "days.sql", "-- @window: day\nSELECT count(*) AS n FROM telemetry");
+    let sql = file(&house, "shares.sql", "SELECT n FROM days");
+    let message = "shares: 48 hours from 2025-09-02T00 to 2025-09-03T23 refused, because windows of days, first that from \
+                   2025-09-02T00:00 to 2025-09-03T00:00, lie in them only in part";
+    let refused = |arguments: &str| {
+        let refused = run(&house, arguments).expect(3);
+        assert_eq!(refused.stderr.lines().count(), 1, "{}", refused.stderr);
+        assert!(refused.stderr.contains(message), "{}", refused.stderr);
+        assert!(refused.stderr.contains(": did you mean -- @window: day? Or read the streams"), "{}", refused.stderr);
+    };
+    refused(&format!("--check {days} --check {sql}"));
+    refused(&format!("--sql {days} --sql {sql} --dry-run"));
+    refused(&format!("--sql {days} --sql {sql} --explain"));
+    refused(&format!("--sql {days} --sql {sql}"));
+    refused(&format!("--sql {sql} --output -"));
+    file(&house, "days.sql", "-- @window: day\n-- @time_zone: Europe/Berlin\nSELECT count(*) AS n FROM telemetry");
+    fs::remove_dir_all(house.path().join("parquet/days")).unwrap();
+    let zone = run(&house, &format!("--check {days} --check {sql}")).expect(3);
+    assert!(zone.stderr.contains("did you mean -- @window: day with the -- @time_zone of days?"), "{}", zone.stderr);
 }
 
 #[test]
@@ -198,7 +253,7 @@ fn a_sum_that_does_not_fit_is_an_error_and_not_another_number() {
     let sql = file(&house, "sums.sql", "SELECT sum(i) AS total FROM big");
     let partial = run(&house, &format!("--sql {sql}")).expect(3);
     assert!(partial.stderr.contains("out of range"), "{}", partial.stderr);
-    assert_eq!(published(&house, "sums").len(), 0);
+    assert!(!house.path().join("parquet/sums").exists());
 }
 
 #[test]
@@ -206,4 +261,11 @@ fn an_empty_house_has_nothing_to_aggregate() {
     let house = House::new();
     run(&house, "temperatures").expect(0);
     assert_eq!(house.files(), [""; 0]);
+    assert!(!house.path().join("parquet/temperatures").exists());
+    let message = "temperatures: there is no hour of telemetry: run compact";
+    for arguments in ["-v", "--dry-run", "--explain", "--output -"] {
+        let said = run(&house, &format!("temperatures {arguments}")).expect(0);
+        assert!(said.stderr.contains(message), "{arguments}: {}", said.stderr);
+    }
+    assert_eq!(run(&house, "temperatures").expect(0).stderr, "", "cron may only be early");
 }

@@ -93,3 +93,20 @@ fn a_reference_table_has_a_name_of_its_own() {
     let failed = run(&house, &format!("temperatures --table sensor={table}")).expect(2);
     assert!(failed.stderr.contains("does not read the table sensor: it reads sensors, telemetry"), "{}", failed.stderr);
 }
+
+#[test]
+fn a_table_that_is_forgotten_empties_no_columns() {
+    let house = house();
+    let sensors = file(&house, "sensors.csv", "sensor_id,name,location\n7,a,b\n8,c,d\n");
+    run(&house, &format!("temperatures --table sensors={sensors}")).expect(0);
+    telemetry(&house, "2025-09-02T11", &[(7, Some(1.0), None, "Celsius")], "1");
+    for more in ["", "--dry-run", "--explain"] {
+        let failed = run(&house, &format!("temperatures {more}")).expect(2);
+        let remedy = "was made with the table sensors, and now none is given: give it by --table sensors=FILE";
+        assert!(failed.stderr.contains(remedy), "{}", failed.stderr);
+    }
+    assert_eq!(names(&house), ["7,a,b", "8,c,d"]);
+    run(&house, "temperatures --rebuild").expect(0);
+    assert_eq!(names(&house), ["7,,", "8,,", "7,,"]);
+    run(&house, "temperatures").expect(0);
+}

@@ -42,6 +42,14 @@ pub(crate) fn lock(house: &House, dataset: &str) -> DatasetLock {
     }
 }
 
+/// Removes an hour of a data set as retention does.
+pub(crate) fn expire(house: &House, dataset: &str, hour: &str) {
+    let (tree, name, hour): (_, Name, Hour) =
+        (Tree::new(house.path()), dataset.parse().unwrap(), hour.parse().unwrap());
+    let commit = Commit::read(&tree.parquet(&name, hour)).unwrap();
+    tree.expire_parquet(&lock(house, dataset), &name, &[(hour, commit)]).unwrap();
+}
+
 /// Publishes an hour of telemetry.
 pub(crate) fn telemetry(house: &House, hour: &str, readings: &[Reading<'_>], version: &str) -> PathBuf {
     let start = harness::epoch(hour);

@@ -1,0 +1,145 @@
+//! What is said of windows that are not made, and of a run as a whole.
+
+use std::collections::BTreeMap;
+
+use chrono::Timelike as _;
+use cli::Outcome;
+use layout::{Hour, Name, Window};
+use log::Level;
+
+use crate::args::Args;
+use crate::calendar::Unit;
+use crate::failures;
+use crate::make::Made;
+use crate::plan::{Plan, Refused, time};
+use crate::query::Query;
+use crate::sources::how_to_make;
+
+/// Says what is not made although it is not up to date, for reasons that somebody has to look at; and what was asked for
+/// and cannot be.
+pub(crate) fn name_left(args: &Args, query: &Query, plan: &Plan) -> Outcome {
+    failures::tell(query, &plan.unreadable);
+    if !plan.bereft.is_empty() {
+        log::warn!(
+            "{}: {} left as they are, because nothing is there any more of what they were made of: put the input back, or \
+             make them anew without it by --rebuild",
+            query.name,
+            span(query, plan.bereft.iter().copied()),
+        );
+    }
+    let whole = if args.output.is_some() { name_left_out(query, plan) } else { name_expired(args, query, plan) };
+    let refused = name_refused(query, plan);
+    if whole && !refused && plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
+}
+
+/// Says which windows are refused, once for each data set that does not fit into them; returns whether there are any.
+pub(crate) fn name_refused(query: &Query, plan: &Plan) -> bool {
+    let mut inputs = BTreeMap::<&Name, Vec<&Refused>>::new();
+    for refused in &plan.refused {
+        inputs.entry(&refused.input).or_default().push(refused);
+    }
+    for (input, refused) in inputs {
+        let Some(Refused { covers, .. }) = refused.first() else { continue };
+        log::error!(
+            "{}: {} refused, because windows of {input}, first that from {} to {}, lie in them only in part, and their rows \
+             cannot be told apart: {}read the streams that {input} is made of, or make windows at whose ends those of \
+             {input} end",
+            query.name,
+            span(query, refused.iter().map(|refused| refused.window.hour())),
+            time(covers.start),
+            time(covers.end),
+            meant(query, input, covers),
+        );
+    }
+    !plan.refused.is_empty()
+}
+
+/// What the windows of `query` may be meant to be, if one of `input` that `covers` more is read for them.
+fn meant(query: &Query, input: &Name, covers: &Window) -> String {
+    let unit = Unit::of(covers);
+    if unit <= query.calendar.unit() {
+        return String::new();
+    }
+    let is_utc = covers.start.num_seconds_from_midnight() == 0;
+    let zone = if is_utc { String::new() } else { format!(" with the -- @time_zone of {input}") };
+    format!("did you mean -- @window: {}{zone}? Or ", unit.as_str())
+}
+
+/// Says that there is nothing to be read of `dataset`: to whoever wants to see something. Cron is early now and then.
+pub(crate) fn name_missing(args: &Args, query: &Query, dataset: &Name) {
+    let shows = args.explain || args.plan.dry_run || (args.output.is_some() && !args.range.is_given());
+    let level = if shows { Level::Warn } else { Level::Info };
+    let asked = if args.range.is_given() { " that is asked for" } else { "" };
+    let remedy = how_to_make(dataset.as_str());
+    log::log!(level, "{}: there is no hour of {dataset}{asked}: {remedy}", query.name);
+}
+
+/// Says which windows are not printed, since they would show a part as if it was all; returns whether there are none.
+fn name_left_out(query: &Query, plan: &Plan) -> bool {
+    let left_out = &plan.left.unmade;
+    if !left_out.is_empty() {
+        let windows = span(query, left_out.iter().copied());
+        log::error!("{}: {windows} left out, because retention removed a part of what they read", query.name);
+    }
+    left_out.is_empty()
+}
+
+/// Says which windows retention keeps as they are although they are not what the query would make; returns whether
+/// there is everything in them that was sent.
+fn name_expired(args: &Args, query: &Query, plan: &Plan) -> bool {
+    let (name, left) = (&query.name, &plan.left);
+    if let Some(late) = left.late.first() {
+        let (dataset, removed) = &late.removed;
+        log::error!(
+            "{name}: {} left without what has come late to {}, because retention removed a part of what they read ({dataset} \
+             {removed} first): put that back, or make them of what is left alone by deleting the records of what was \
+             removed (.expired.json in their folders of parquet/{dataset}/)",
+            span(query, left.late.iter().map(|late| late.hour)),
+            late.input,
+        );
+    }
+    // To be said once, by the first run that makes what it can, and to whoever asks: there is nothing to be done about it.
+    let asked = args.rebuild || args.range.is_given();
+    let first = plan.fresh == 0 && (!plan.steps.is_empty() || plan.expired == left.unmade.len());
+    let level = if asked || first { Level::Warn } else { Level::Info };
+    if let Some((_, reason)) = left.outdated.first() {
+        let windows = span(query, left.outdated.iter().map(|(hour, _)| *hour));
+        log::log!(
+            level,
+            "{name}: {windows} left as they are although {reason}, because retention removed a part of what they read"
+        );
+    }
+    if !left.unmade.is_empty() {
+        let windows = span(query, left.unmade.iter().copied());
+        log::log!(level, "{name}: {windows} never made, because retention removed a part of what they read");
+    }
+    let rest = plan.expired - left.late.len() - left.outdated.len() - left.unmade.len();
+    if args.rebuild && rest > 0 {
+        let rest = cli::count(rest, query.calendar.unit().as_str());
+        log::warn!("{name}: {rest} left as they are, because retention removed a part of them");
+    }
+    left.late.is_empty()
+}
+
+/// Windows in words: how many, the first and the last.
+fn span(query: &Query, mut hours: impl ExactSizeIterator<Item = Hour> + DoubleEndedIterator) -> String {
+    let windows = cli::count(hours.len(), query.calendar.unit().as_str());
+    match (hours.next(), hours.next_back()) {
+        (None, _) => windows,
+        (Some(only), None) => format!("{windows} ({only})"),
+        (Some(first), Some(last)) => format!("{windows} from {first} to {last}"),
+    }
+}
+
+/// The summary of `-v`.
+pub(crate) fn summary(query: &Query, made: &Made, plan: &Plan) {
+    let current = if plan.current > 0 { format!(", {} not over", plan.current) } else { String::new() };
+    log::info!(
+        "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part{current}",
+        query.name,
+        cli::count(made.windows, query.calendar.unit().as_str()),
+        made.failed.len() + plan.unreadable.len() + plan.refused.len(),
+        plan.fresh,
+        plan.expired + made.removed
+    );
+}

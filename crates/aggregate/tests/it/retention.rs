@@ -1,0 +1,76 @@
+//! Windows of which retention removed a part of what they read: left as they are, and named where that matters.
+
+use harness::House;
+
+use crate::tree::{expire, file, identity, many_hours, planned, published, rows, run, telemetry};
+
+const DAYS: &str = "-- @window: day\nSELECT sensor_id, count(*) AS n FROM telemetry \
+                    GROUP BY sensor_id ORDER BY sensor_id";
+
+/// Two days of which one has been made; retention removed an hour of the first.
+fn house() -> (House, String) {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T20", 8);
+    let sql = file(&house, "days.sql", DAYS);
+    run(&house, &format!("--sql {sql}")).expect(0);
+    expire(&house, "telemetry", "2025-09-02T20");
+    (house, format!("--sql {sql}"))
+}
+
+#[test]
+fn late_data_that_cannot_be_added_is_named_until_somebody_acts() {
+    let (house, days) = house();
+    assert_eq!(run(&house, &days).expect(0).stderr, "", "as it was made");
+    let before = identity(&published(&house, "days"));
+    telemetry(&house, "2025-09-02T22", &[(1, Some(1.0), None, "Celsius"), (1, Some(2.0), None, "Celsius")], "2");
+    for more in ["", "", "--dry-run", "--explain"] {
+        let late = run(&house, &format!("{days} {more}")).expect(3);
+        let message = "days: 1 day (2025-09-02T00) left without what has come late to telemetry, because retention removed \
+                       a part of what they read (telemetry 2025-09-02T20 first)";
+        assert!(late.stderr.contains(message), "{}", late.stderr);
+    }
+    assert_eq!(identity(&published(&house, "days")), before);
+    std::fs::remove_file(house.path().join("parquet/telemetry/2025/09/02/20.expired.json")).unwrap();
+    run(&house, &days).expect(0);
+    assert_eq!(rows(&published(&house, "days")[..1], "FROM {} ORDER BY sensor_id"), ["1,4", "2,2"]);
+}
+
+#[test]
+fn a_query_that_has_changed_is_said_to_leave_old_windows_by_the_run_that_applies_it() {
+    let (house, days) = house();
+    file(&house, "days.sql", &DAYS.replace("count(*)", "count(*) + 1"));
+    assert_eq!(planned(&house, &days), ["days,2025-09-03T00,the query has changed"]);
+    let first = run(&house, &days).expect(0);
+    let message = "days: 1 day (2025-09-02T00) left as they are although the query has changed";
+    assert!(first.stderr.contains(message), "{}", first.stderr);
+    assert_eq!(run(&house, &days).expect(0).stderr, "", "cron would send it again and again");
+    for more in ["-v", "--from 2025-09-02", "--rebuild"] {
+        let asked = run(&house, &format!("{days} {more}")).expect(0);
+        assert!(asked.stderr.contains(message), "{}", asked.stderr);
+    }
+    assert_eq!(rows(&published(&house, "days"), "SELECT DISTINCT n FROM {} ORDER BY n"), ["4", "5"]);
+}
+
+#[test]
+fn windows_that_were_never_made_are_said_to_be_impossible_by_the_first_run() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T20", 8);
+    expire(&house, "telemetry", "2025-09-02T20");
+    let days = format!("--sql {}", file(&house, "days.sql", DAYS));
+    let message = "days: 1 day (2025-09-02T00) never made, because retention removed a part of what they read";
+    let first = run(&house, &days).expect(0);
+    assert!(first.stderr.contains(message), "{}", first.stderr);
+    assert_eq!(run(&house, &days).expect(0).stderr, "");
+    let asked = run(&house, &format!("{days} --from 2025-09-02")).expect(0);
+    assert!(asked.stderr.contains(message), "{}", asked.stderr);
+}
+
+#[test]
+fn what_is_printed_is_whole() {
+    let (house, days) = house();
+    let printed = run(&house, &format!("{days} --output - --format csv")).expect(3);
+    assert_eq!(printed.stdout, "sensor_id,n\n1,4\n2,4\n");
+    let message = "days: 1 day (2025-09-02T00) left out, because retention removed a part of what they read";
+    assert!(printed.stderr.contains(message), "{}", printed.stderr);
+    run(&house, &format!("{days} --output - --from 2025-09-03")).expect(0);
+}
