@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use harness::{House, MariaDb, PASSWORD, Run};
 
-use crate::hours::{Expected, Seen, check, publish, publish_readings};
+use crate::hours::{Expected, Seen, check, publish, publish_readings, readings};
 
 use crate::target::{Target, use_server};
 
@@ -234,6 +234,32 @@ fn times_and_texts_do_not_depend_on_the_servers_settings() {
         "SELECT count(*) FROM {database}.readings WHERE note LIKE '%ü%' AND window_start = '2025-09-02 10:00:00'"
     );
     assert_eq!(server.sql(&count), [["3"]]);
+}
+
+#[test]
+fn what_is_read_of_the_server_is_asked_for_once() {
+    let Some(server) = MariaDb::own("statements") else { return };
+    let (house, database) = (House::new(), server.database());
+    let run = |arguments: &[&str]| {
+        let mut program = house.program("load-warehouse");
+        use_server(&mut program, "mysql", server.port, &database);
+        Run::of(program.arg("readings").args(arguments)).expect(0)
+    };
+    publish_readings(&house, "2025-09-02T10", "a", 5000);
+    run(&[]);
+    server.sql("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON");
+    let asked = || {
+        let readings = "command_type = 'Query' AND argument LIKE 'SELECT `%FROM `readings`%'";
+        let count = server.sql(&format!("SELECT count(*) FROM mysql.general_log WHERE {readings}"));
+        server.sql("TRUNCATE mysql.general_log");
+        count.concat().concat()
+    };
+    run(&["--verify"]);
+    assert_eq!(asked(), "1");
+    publish(&house, "readings", "2025-09-02T10", "b", &readings("2025-09-02T10", "a", 5001));
+    run(&[]);
+    assert_eq!(asked(), "1");
+    assert_eq!(server.sql(&format!("SELECT count(*), max(id) FROM {database}.readings")), [["5001", "5001"]]);
 }
 
 #[test]

@@ -9,7 +9,8 @@
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 use std::net::ToSocketAddrs as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mysql::prelude::Queryable as _;
@@ -21,6 +22,8 @@ use crate::server::Server;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long the server may be cut off, in seconds, before the connection is given up.
 const SILENCE: u32 = 30;
+/// How many rows of an answer are taken at a time: what DuckDB takes.
+const CHUNK: usize = 2048;
 
 /// What a server or the way to it has against a statement, as text that `trouble` knows: an error of the server has its
 /// number, because its words are in the server's language.
@@ -76,14 +79,40 @@ impl Client {
         Ok(connection.affected_rows())
     }
 
-    /// The columns and rows of a query.
-    pub(crate) fn query(&self, sql: &str) -> Result<(Vec<String>, Vec<Row>), Refused> {
+    /// The columns of a query, which is not run for that.
+    pub(crate) fn columns(&self, sql: &str) -> Result<Vec<String>, Refused> {
+        let mut connection = self.connection();
+        let result = connection.query_iter(format!("SELECT * FROM ({sql}) AS answer LIMIT 0"))?;
+        Ok(result.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect())
+    }
+
+    /// The rows of a query, some at a time, and none at their end. The connection is busy until then, or until what is
+    /// returned is dropped.
+    pub(crate) fn answer(self: &Arc<Self>, sql: &str) -> Receiver<Result<Vec<Row>, Refused>> {
+        let (sender, answer) = mpsc::sync_channel(1);
+        let (client, sql) = (Arc::clone(self), sql.to_owned());
+        std::thread::spawn(move || {
+            if let Err(error) = client.send_rows(&sql, &sender) {
+                // Who does not listen any more has heard of another error.
+                let _ = sender.send(Err(error));
+            }
+        });
+        answer
+    }
+
+    fn send_rows(&self, sql: &str, sender: &SyncSender<Result<Vec<Row>, Refused>>) -> Result<(), Refused> {
         let mut connection = self.connection();
         let mut result = connection.query_iter(sql)?;
-        let columns = result.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect();
-        let rows = result.by_ref().map(|row| row?.unwrap().into_iter().map(text).collect());
-        let rows = rows.collect::<Result<_, Refused>>()?;
-        Ok((columns, rows))
+        loop {
+            let rows = result.by_ref().take(CHUNK).map(|row| row?.unwrap().into_iter().map(text).collect());
+            let rows = rows.collect::<Result<Vec<Row>, Refused>>()?;
+            let is_last = rows.len() < CHUNK;
+            let is_heard = sender.send(Ok(rows)).is_ok();
+            if is_last || !is_heard {
+                let _ = sender.send(Ok(Vec::new()));
+                return Ok(());
+            }
+        }
     }
 
     /// Tells the server that we are there, unless a statement runs, which does.
@@ -109,8 +138,8 @@ impl Client {
 
     /// Whether a variable of the server is on.
     pub(crate) fn is_on(&self, variable: &str) -> Result<bool, Refused> {
-        let (_, rows) = self.query(&format!("SELECT @@{variable}"))?;
-        Ok(rows.concat().first().is_some_and(|value| value.as_deref() == Some("1")))
+        let value: Option<bool> = self.connection().query_first(format!("SELECT @@{variable}"))?;
+        Ok(value == Some(true))
     }
 
     /// Runs a `LOAD DATA LOCAL INFILE` whose file is all that `rows` yields; returns how many rows it inserted. The server
