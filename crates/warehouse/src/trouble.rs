@@ -16,7 +16,10 @@ const fn lasting(says: &'static str, remedy: &'static str) -> Trouble {
 }
 
 const AWAY: &str = "is the server running, and are DB_HOST and DB_PORT right?";
+const SILENT: &str =
+    "something takes the connection and says nothing: is it the server that is at DB_HOST and DB_PORT?";
 const CUT: &str = "the server or the network went away; what was not committed was undone";
+const LATE: &str = "it took longer than --timeout: give it more; what was not committed was undone";
 const BUSY: &str = "somebody else holds a lock on it; what was not committed was undone";
 const FULL: &str = "the warehouse's disk is full: make room there; what was not committed was undone";
 const CROWDED: &str = "the server has no connection to spare";
@@ -54,7 +57,8 @@ const TROUBLES: &[Trouble] = &[
     lasting("(error 1049)", DATABASE),
     lasting("(error 1044)", DATABASE_RIGHTS),
     lasting("(error 1142)", RIGHTS),
-    passing("no answer in time", "it took longer than --timeout; what was not committed was undone"),
+    passing("Can't connect to the server: no answer in time", SILENT),
+    passing("no answer in time", LATE),
     passing("(error 1040)", CROWDED),
     passing("(error 1203)", CROWDED),
     passing("(error 1226)", CROWDED),
@@ -92,7 +96,7 @@ const TROUBLES: &[Trouble] = &[
     passing("remaining connection slots", CROWDED),
     passing("too many connections", CROWDED),
     passing("due to lock timeout", BUSY),
-    passing("due to statement timeout", "it took longer than --timeout"),
+    passing("due to statement timeout", LATE),
     passing("deadlock detected", BUSY),
     passing("could not serialize access", BUSY),
     passing("due to administrator command", CUT),

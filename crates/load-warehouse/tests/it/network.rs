@@ -8,7 +8,7 @@ use harness::{House, Run};
 
 use crate::hours::{Seen, check, publish_readings};
 use crate::proxy::{Trick, proxy};
-use crate::target::{Target, on_each};
+use crate::target::{Target, on_each, use_server};
 
 /// Plays `history` on each kind of server.
 fn on_each_server(test: &str, history: impl Fn(&House, &Target, u16)) {
@@ -65,6 +65,23 @@ fn a_server_that_falls_silent_is_given_up_after_the_time_out() {
         target.run(house, "readings --wait 2m").expect(0);
         check(&target.readings(house), &expected("a", 2), &mut Seen::new());
     });
+}
+
+#[test]
+fn a_mysql_server_that_does_not_let_in_is_given_up_soon_whatever_the_time_out() {
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut program = house.program("load-warehouse");
+    use_server(&mut program, "mysql", listener.local_addr().unwrap().port(), "nothing");
+    let begun = Instant::now();
+    let run = Run::of(program.args(["readings", "--timeout", "2m"])).expect(75);
+    assert!(
+        run.stderr.contains("no answer in time: something takes the connection and says nothing"),
+        "{}",
+        run.stderr
+    );
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 #[test]
