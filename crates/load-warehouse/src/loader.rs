@@ -112,7 +112,7 @@ impl Loader<'_> {
         again: impl Fn(&mut Self, Vec<Window>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         if error.is::<TryAgain>() {
-            return Err(error);
+            return Err(error.context(hours(&windows)));
         }
         if let [window] = windows.as_slice() {
             if is_unchanged(window) {
@@ -141,7 +141,7 @@ impl Loader<'_> {
         for (reason, windows) in &self.failures {
             let place = match windows.as_slice() {
                 [window] => window.path.display().to_string(),
-                _ => hours(windows.iter().map(|window| window.hour).collect()),
+                _ => hours(windows),
             };
             log::error!("{}: not loaded: {place}: {reason}", self.dataset);
         }
@@ -149,7 +149,11 @@ impl Loader<'_> {
 }
 
 /// Hours as people write them: `2025-09-02T10 to 2025-09-02T14, 2025-09-03T00`.
-fn hours(mut hours: Vec<Hour>) -> String {
+fn hours(windows: &[Window]) -> String {
+    in_words(windows.iter().map(|window| window.hour).collect())
+}
+
+fn in_words(mut hours: Vec<Hour>) -> String {
     hours.sort_unstable();
     let runs = hours.chunk_by(|before, after| after.since(*before) == 1);
     let runs = runs.filter_map(|run| run.first().zip(run.last()));
@@ -163,7 +167,7 @@ mod tests {
 
     #[test]
     fn hours_in_a_row_are_named_by_their_ends() {
-        let named = |list: &[&str]| hours(list.iter().map(|hour| hour.parse().unwrap()).collect());
+        let named = |list: &[&str]| in_words(list.iter().map(|hour| hour.parse().unwrap()).collect());
         assert_eq!(named(&["2025-09-02T10"]), "2025-09-02T10");
         assert_eq!(
             named(&["2025-09-03T05", "2025-09-02T23", "2025-09-03T00", "2025-09-02T10"]),

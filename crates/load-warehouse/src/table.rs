@@ -24,13 +24,13 @@ pub(crate) enum Loaded {
 
 /// Loads windows whose files have the columns `schema`, for which the table is laid out.
 pub(crate) fn load(
-    warehouse: &Warehouse,
+    warehouse: &mut Warehouse,
     dataset: &Name,
     target: &Target,
     schema: &Schema,
     windows: &[Window],
 ) -> anyhow::Result<Loaded> {
-    let loaded = warehouse.transaction(|| {
+    let loaded = warehouse.transaction(|warehouse| {
         let windows = still_due(warehouse, dataset, windows)?;
         if windows.is_empty() {
             return Ok(Some((0, 0)));

@@ -84,8 +84,9 @@ impl Session {
             (Ok(result), _) => Ok(result),
             (Err(_), true) => {
                 let limit = humantime::format_duration(self.limit());
-                Err(TryAgain(format!("it took longer than {limit} (--timeout); what was not committed was undone"))
-                    .into())
+                let text =
+                    format!("it took longer than {limit}: give it more (--timeout); what was not committed was undone");
+                Err(TryAgain(text).into())
             }
             (Err(error), false) => Err(self.explain(&error.to_string())),
         }

@@ -116,6 +116,24 @@ fn a_lock_that_is_not_given_free_is_tried_again_later() {
 }
 
 #[test]
+fn a_statement_that_takes_too_long_is_named_with_its_hours_and_what_to_do() {
+    let Some(server) = MariaDb::shared("a slow statement") else { return };
+    let (house, database) = (House::new(), server.database());
+    let target = Target::MariaDb { server, database: database.clone() };
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    target.run(&house, "readings").expect(0);
+    let slow = "CREATE TRIGGER slow BEFORE INSERT ON readings FOR EACH ROW DO SLEEP(4)";
+    target.change(&house, slow);
+    publish_readings(&house, "2025-09-02T11", "a", 2);
+    publish_readings(&house, "2025-09-02T12", "a", 2);
+    let run = target.run(&house, "readings --timeout 2s").expect(75);
+    let says = "readings: not loaded: 2025-09-02T11 to 2025-09-02T12: ";
+    assert!(run.stderr.contains(says) && run.stderr.contains("give it more"), "{}", run.stderr);
+    target.change(&house, "DROP TRIGGER slow");
+    target.run(&house, "readings --wait 1m").expect(0);
+}
+
+#[test]
 fn a_data_set_that_must_wait_keeps_no_other_waiting() {
     let Some(server) = MariaDb::shared("a held table") else { return };
     let database = server.database();
