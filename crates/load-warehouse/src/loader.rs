@@ -8,6 +8,7 @@ use indicatif::ProgressBar;
 use layout::{Hour, Name};
 use warehouse::{Unanswered, Warehouse};
 
+use crate::key::check_rows;
 use crate::plan::{Window, batches};
 use crate::schema::{Schema, schemas};
 use crate::table::{Loaded, is_unchanged, load, still_due};
@@ -64,17 +65,25 @@ impl Loader<'_> {
                 Err(error) => self.fail(&[window], &error),
             }
         }
-        for (schema, windows) in alike {
-            match lay_out(self.warehouse, self.dataset, &schema, self.key) {
-                Ok(target) => self.load_alike(&target, &schema, windows)?,
-                Err(error) if error.is::<TryAgain>() => return Err(error),
-                Err(error) => self.fail(&windows, &error),
-            }
-        }
-        Ok(())
+        alike.into_iter().try_for_each(|(schema, windows)| self.load_into_table(&schema, windows))
     }
 
     /// Loads windows whose files have the columns `schema`.
+    fn load_into_table(&mut self, schema: &Schema, windows: Vec<Window>) -> anyhow::Result<()> {
+        if let Err(error) = check_rows(self.warehouse, self.key, schema, &windows) {
+            return self.each_half(windows, error, |loader, half| loader.load_into_table(schema, half));
+        }
+        match lay_out(self.warehouse, self.dataset, schema, self.key) {
+            Ok(target) => self.load_alike(&target, schema, windows),
+            Err(error) if error.is::<TryAgain>() => Err(error),
+            Err(error) => {
+                self.fail(&windows, &error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Loads windows for whose columns the table is laid out.
     fn load_alike(&mut self, target: &Target, schema: &Schema, windows: Vec<Window>) -> anyhow::Result<()> {
         match load(self.warehouse, self.dataset, target, schema, &windows) {
             Ok(Loaded::Rows(hours, rows)) => {

@@ -9,6 +9,7 @@
 
 mod args;
 mod execute;
+mod key;
 mod loader;
 mod plan;
 mod rows;

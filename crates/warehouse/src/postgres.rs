@@ -111,6 +111,16 @@ impl Postgres {
         )
     }
 
+    fn check_schema(&self, session: &Session) -> anyhow::Result<()> {
+        let (server, name) = (&self.server, &self.schema);
+        let sql = self.source(&format!("SELECT 1 AS one FROM pg_namespace WHERE nspname = {}", literal(name)));
+        if session.rows(&format!("SELECT * FROM {sql}"), |_| Ok(()))?.is_empty() {
+            let create = format!("CREATE SCHEMA {}", identifier(name));
+            anyhow::bail!("{server}: has no schema {name}: {create}, or set DB_SCHEMA to the one that is meant");
+        }
+        Ok(())
+    }
+
     /// Runs DDL in a transaction.
     fn define(&self, session: &Session, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         session.begin()?;
@@ -149,6 +159,7 @@ impl Kind for Postgres {
                  ISOLATION_LEVEL 'READ COMMITTED'{mode})"
             ))
             .with_context(|| format!("{}: cannot connect", self.server))?;
+        self.check_schema(session)?;
         Ok(true)
     }
 

@@ -30,10 +30,15 @@ const NO_TLS: &str = "the server offers no encryption: set it up there, or set D
 const DATABASE: &str = "create the database, or set DB_NAME to the one that is meant";
 const DATABASE_RIGHTS: &str = "set DB_NAME to the database that is meant, or grant DB_USER the rights on it";
 const RIGHTS: &str = "grant DB_USER what is missing, or have the owner create the table";
+const KEY: &str = "several rows have the same key: the columns that --key named must tell the rows of all hours apart";
 const DEFINED: &str = "another process changed the tables at the same time";
 
 /// In this order: the first that is found counts.
 const TROUBLES: &[Trouble] = &[
+    // What names a key repeats a row's own text.
+    lasting("violates primary key constraint", KEY),
+    lasting("UNIQUE constraint failed", KEY),
+    lasting("(error 1062)", KEY),
     // What forbids a connection comes first: it is wrapped in words of connections that fail.
     lasting("Access denied for user", PASSWORD),
     lasting("password authentication failed", PASSWORD),
@@ -110,6 +115,7 @@ const TROUBLES: &[Trouble] = &[
     passing("\" already exists", DEFINED),
     passing("pg_type_typname_nsp_index", DEFINED),
     passing("pg_class_relname_nsp_index", DEFINED),
+    lasting("violates unique constraint", KEY),
     // SQLite
     passing("duplicate column name", DEFINED),
     passing("database is locked", BUSY),
@@ -137,7 +143,9 @@ mod tests {
         let refused = "Can't connect: Access denied for user 'u'@'h' (Can't connect to server)";
         assert!(!meaning(refused).0 && meaning(refused).1.is_some());
         assert!(meaning("connection to server failed: Connection refused").0);
-        assert_eq!(meaning("Duplicate entry 'database is locked' for key 'PRIMARY' (error 1062)"), (false, None));
+        assert!(meaning("duplicate key value violates unique constraint \"pg_type_typname_nsp_index\"").0);
+        assert!(!meaning("duplicate key value violates unique constraint \"readings_pkey\"").0);
+        assert!(!meaning("Duplicate entry 'database is locked' for key 'PRIMARY' (error 1062)").0);
         assert!(meaning("Lock wait timeout exceeded; try restarting transaction (error 1205)").0);
         assert_eq!(meaning("duplicate key DETAIL: Key (text)=(Connection refused) already exists"), (false, None));
     }

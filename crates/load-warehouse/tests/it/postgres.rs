@@ -51,6 +51,20 @@ fn what_forbids_a_connection_is_a_failure_with_a_remedy_and_without_the_password
 }
 
 #[test]
+fn a_schema_that_is_missing_is_named_with_the_statement_that_makes_it() {
+    let Some(server) = Postgres::shared("a missing schema") else { return };
+    let (house, database) = (House::new(), server.database());
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let run = || Run::of(program(&house, server, &database).env("DB_SCHEMA", "Plant"));
+    let missing = run().expect(1);
+    let says = "has no schema Plant: CREATE SCHEMA \"Plant\", or set DB_SCHEMA to the one that is meant";
+    assert!(missing.stderr.contains(says), "{}", missing.stderr);
+    server.sql(&database, &format!("CREATE SCHEMA \"Plant\" AUTHORIZATION {}", harness::USER));
+    run().expect(0);
+    assert_eq!(server.sql(&database, "SELECT count(*) FROM \"Plant\".readings"), [["2"]]);
+}
+
+#[test]
 fn the_clients_own_password_file_serves_if_nobody_else_can_read_it() {
     let Some(server) = Postgres::shared("a .pgpass") else { return };
     let (house, database) = (House::new(), server.database());
