@@ -21,6 +21,7 @@ use crate::extension::{self, Extension};
 use crate::kind::{Access, Batch, Definition, Kind, definitions};
 use crate::server::{Defaults, Server};
 use crate::session::Session;
+use crate::watchdog::give_up;
 
 const EXTENSION: Extension = Extension { name: "postgres", file: "postgres_scanner" };
 
@@ -256,7 +257,7 @@ impl Kind for Postgres {
     fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
         session.execute(&batch.insert()).inspect_err(|error| {
             if error.is::<TryAgain>() {
-                cli::give_up(&format!("{}: {error:#}", self.server));
+                give_up(&format!("{}: {error:#}", self.server));
             }
         })
     }
