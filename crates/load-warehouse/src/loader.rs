@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use cli::TryAgain;
 use indicatif::ProgressBar;
 use layout::{Hour, Name};
-use warehouse::{Unanswered, Warehouse};
+use warehouse::{BrokenOff, Unanswered, Warehouse, give_up};
 
 use crate::key::check_rows;
 use crate::plan::{Window, batches};
@@ -49,6 +49,11 @@ pub(crate) fn load_windows(
     let mut loader = Loader { warehouse, key, dataset, tally, progress, failures: BTreeMap::new() };
     let result = batches(windows).into_iter().try_for_each(|batch| loader.load_batch(batch));
     loader.report();
+    if let Err(error) = &result
+        && error.is::<BrokenOff>()
+    {
+        give_up(&format!("{dataset}: not loaded: {error:#}"));
+    }
     result
 }
 

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use chrono::Utc;
 use layout::{Commit, Hour, Name, fault};
-use warehouse::{LogEntry, Warehouse};
+use warehouse::{BrokenOff, LogEntry, Warehouse};
 
 use crate::plan::{Window, due};
 use crate::rows::{changed, hours, keyed, numbered};
@@ -53,7 +53,7 @@ pub(crate) fn load(
     match loaded {
         Ok(Some((hours, rows))) => Ok(Loaded::Rows(hours, rows)),
         Ok(None) => Ok(Loaded::Changed),
-        Err(_) if !windows.iter().all(is_unchanged) => Ok(Loaded::Changed),
+        Err(error) if !error.is::<BrokenOff>() && !windows.iter().all(is_unchanged) => Ok(Loaded::Changed),
         Err(error) => Err(error),
     }
 }

@@ -21,7 +21,7 @@ use crate::extension::{self, Extension};
 use crate::kind::{Access, Batch, Definition, Kind, definitions};
 use crate::server::{Defaults, Server};
 use crate::session::Session;
-use crate::watchdog::give_up;
+use crate::warehouse::BrokenOff;
 
 const EXTENSION: Extension = Extension { name: "postgres", file: "postgres_scanner" };
 
@@ -252,14 +252,14 @@ impl Kind for Postgres {
         format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}")
     }
 
-    /// When the connection breaks in the middle of the rows, the extension cannot take that back and ends the process by
-    /// `abort`: it is ended before, with what there is to say.
+    /// When rows break off, the extension cannot take that back and ends the process by `abort`: nothing more may be asked
+    /// of the session.
     fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
-        session.execute(&batch.insert()).inspect_err(|error| {
-            if error.is::<TryAgain>() {
-                give_up(&format!("{}: {error:#}", self.server));
-            }
-        })
+        session.execute(&batch.insert()).map_err(
+            |error| {
+                if error.is::<TryAgain>() { error.context(BrokenOff) } else { error }
+            },
+        )
     }
 
     fn begin(&self, session: &Session) -> anyhow::Result<()> {

@@ -43,6 +43,17 @@ impl std::fmt::Display for Unanswered {
     }
 }
 
+/// The warehouse stopped taking rows in the middle of them: the process has to [`give_up`](crate::give_up), for it can neither
+/// go on with the warehouse nor let go of it.
+#[derive(Debug)]
+pub struct BrokenOff;
+
+impl std::fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the rows broke off")
+    }
+}
+
 /// An attached warehouse.
 #[derive(Debug)]
 pub struct Warehouse {
@@ -163,6 +174,7 @@ impl Warehouse {
                 self.kind.end(&self.session, "ROLLBACK")?;
                 Ok(None)
             }
+            Err(error) if error.is::<BrokenOff>() => Err(error),
             Err(error) => {
                 // The first error is the one to tell; a transaction that cannot be rolled back is dead anyway.
                 let _ = self.kind.end(&self.session, "ROLLBACK");

@@ -105,7 +105,7 @@ fn watch(shared: &Shared, limit: Duration, place: &str, interrupt: &InterruptHan
 }
 
 /// Ends the process with status 75, and leaves nothing to tidy up.
-pub(crate) fn give_up(text: &str) -> ! {
+pub fn give_up(text: &str) -> ! {
     layout::abandon_drafts();
     engine::abandon_spill();
     cli::give_up(text)
