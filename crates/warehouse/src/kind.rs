@@ -193,6 +193,11 @@ pub(crate) fn definitions(kind: &dyn Kind, definition: &Definition<'_>, id: &str
     all
 }
 
+/// The name of a table's index on `window_start`, which is no other table's name: no data set has a point in its own.
+pub(crate) fn index_name(table: &Name) -> String {
+    identifier(&format!("{table}.window_start"))
+}
+
 /// `columns` as DuckDB's types, whatever they come as.
 pub(crate) fn casts(columns: &[Column]) -> String {
     let cast = |column: &Column| {
