@@ -29,7 +29,7 @@ use crate::session::Session;
 
 use client::{Client, KeepAlive, Refused};
 
-const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required"] };
+const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required", "verify-full"] };
 
 /// A database on a MariaDB or MySQL server.
 #[derive(Debug)]

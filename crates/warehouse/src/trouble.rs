@@ -26,6 +26,8 @@ const CROWDED: &str = "the server has no connection to spare";
 const PASSWORD: &str = "check DB_USER and the password, which is in DB_PASSWORD, in DB_PASSWORD_FILE, or in the client's \
                         own file (~/.my.cnf, ~/.pgpass, which others must not be able to change or, the latter, read)";
 const ENCRYPT: &str = "the server wants an encrypted connection: set DB_SSL_MODE=required";
+const CERTIFICATE: &str = "set DB_SSL_CA to the file of the authority that signed the server's certificate, and DB_HOST to \
+                           the name in it";
 const NO_TLS: &str = "the server offers no encryption: set it up there, or set DB_SSL_MODE=preferred or disabled";
 const DATABASE: &str = "create the database, or set DB_NAME to the one that is meant";
 const DATABASE_RIGHTS: &str = "set DB_NAME to the database that is meant, or grant DB_USER the rights on it";
@@ -45,6 +47,8 @@ const TROUBLES: &[Trouble] = &[
     lasting("no password supplied", PASSWORD),
     lasting("insecure transport are prohibited", ENCRYPT),
     lasting("no encryption", ENCRYPT),
+    lasting("invalid peer certificate", CERTIFICATE),
+    lasting("certificate verify failed", CERTIFICATE),
     lasting("server does not support SSL", NO_TLS),
     lasting("SSL is required", NO_TLS),
     lasting("Unknown database", DATABASE),

@@ -232,6 +232,34 @@ fn a_server_that_speaks_tls_only_is_spoken_to_in_tls() {
 }
 
 #[test]
+fn the_certificate_of_a_server_is_verified_if_that_is_asked_for() {
+    let (keys, others) = (House::new(), House::new());
+    harness::signed_certificate(keys.path(), "IP:127.0.0.1");
+    harness::signed_certificate(others.path(), "IP:127.0.0.9");
+    let options = |keys: &House| {
+        ["cert", "key"].map(|name| format!("--ssl-{name}={}", keys.path().join(name).with_extension("pem").display()))
+    };
+    let (right, wrong) = (options(&keys), options(&others));
+    let Some(server) = MariaDb::own_with("a certificate", &right.each_ref().map(String::as_str)) else { return };
+    let Some(another) = MariaDb::own_with("a certificate", &wrong.each_ref().map(String::as_str)) else { return };
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let run = |server: &MariaDb, keys: &House| {
+        let mut program = house.program("load-warehouse");
+        use_server(&mut program, "mysql", server.port, &server.database());
+        Run::of(program.arg("readings").env("DB_SSL_MODE", "VERIFY-FULL").env("DB_SSL_CA", keys.path().join("ca.pem")))
+    };
+    assert_silent(&run(&server, &keys).expect(0));
+    for (server, keys) in [(&server, &others), (&another, &others)] {
+        let refused = run(server, keys).expect(1);
+        let says = "invalid peer certificate";
+        assert!(refused.stderr.contains(says) && refused.stderr.contains("set DB_SSL_CA to"), "{}", refused.stderr);
+    }
+    let missing = run(&server, &house).expect(1);
+    assert!(missing.stderr.contains("ca.pem: cannot be read: "), "{}", missing.stderr);
+}
+
+#[test]
 fn times_and_texts_do_not_depend_on_the_servers_settings() {
     let Some(server) = MariaDb::own("other settings") else { return };
     let (house, database) = (House::new(), server.database());
