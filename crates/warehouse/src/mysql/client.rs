@@ -235,7 +235,7 @@ fn connect_to(server: &Server, options: OptsBuilder) -> Result<Conn, Error> {
     if mode == "disabled" {
         return Conn::new(options);
     }
-    // The certificate is not verified.
+    // Any certificate will do.
     let encrypted = SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
     match Conn::new(options.clone().ssl_opts(Some(encrypted))) {
         Err(Error::DriverError(DriverError::TlsNotSupported)) if mode == "preferred" => Conn::new(options),
