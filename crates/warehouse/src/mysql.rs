@@ -79,6 +79,8 @@ impl Kind for MySql {
         let client = Arc::new(Client::connect(&self.server, session.limit()).map_err(explain)?);
         if access == Access::Read {
             client.run("SET SESSION TRANSACTION READ ONLY").map_err(explain)?;
+            // Who holds no lock may take its time between two rows of an answer.
+            client.run(&format!("SET SESSION net_write_timeout = {}", session.limit().as_secs())).map_err(explain)?;
         }
         rows::register(&session.connection, &client)?;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
