@@ -22,7 +22,7 @@ pub use postgres::Postgres;
 pub use random::{Random, rounds, seed};
 pub use server::{Server, is_gone, kill, until};
 pub use tempfile;
-pub use warehouse::{PASSWORD, USER, certificate, extension_is_missing};
+pub use warehouse::{PASSWORD, USER, certificate, extension_is_missing, signed_certificate};
 
 /// A program of the workspace. Cargo builds it beside the test that runs.
 pub fn program(name: &str) -> Command {

@@ -49,3 +49,16 @@ pub fn certificate(folder: &std::path::Path) {
         .unwrap();
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
 }
+
+/// Makes `cert.pem` and `key.pem` of a server in `folder`, for `name` (as `IP:127.0.0.1`), signed by the authority `ca.pem`.
+pub fn signed_certificate(folder: &std::path::Path, name: &str) {
+    std::fs::write(folder.join("names"), format!("subjectAltName={name}")).unwrap();
+    for arguments in [
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=server -keyout key.pem -out request",
+        "x509 -req -in request -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile names -out cert.pem",
+    ] {
+        let made = Command::new("openssl").args(arguments.split(' ')).current_dir(folder).output().unwrap();
+        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    }
+}

@@ -18,9 +18,9 @@ pub(crate) struct Args {
     #[arg(long, conflicts_with = "datasets")]
     pub(crate) all: bool,
 
-    /// Compare the warehouse with the tree instead: for each hour that is loaded in its present version, the count of rows,
-    /// and of each column the count of values and their sum (of a text its length). Changes nothing; differences are named
-    /// and make the exit status 3
+    /// Compare the warehouse with the tree instead: for each hour that is loaded in its present version, the count of rows
+    /// and a checksum of each column. Changes nothing; differences, and files that are gone although retention did not
+    /// remove them, are named and make the exit status 3; what is not loaded yet is only named
     #[arg(long, conflicts_with_all = ["dry_run", "head"])]
     pub(crate) verify: bool,
 

@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use cli::TryAgain;
 use indicatif::ProgressBar;
 use layout::{Hour, Name};
-use warehouse::{Unanswered, Warehouse};
+use warehouse::{BrokenOff, Unanswered, Warehouse, give_up};
 
+use crate::key::check_rows;
 use crate::plan::{Window, batches};
 use crate::schema::{Schema, schemas};
 use crate::table::{Loaded, is_unchanged, load, still_due};
@@ -48,6 +49,11 @@ pub(crate) fn load_windows(
     let mut loader = Loader { warehouse, key, dataset, tally, progress, failures: BTreeMap::new() };
     let result = batches(windows).into_iter().try_for_each(|batch| loader.load_batch(batch));
     loader.report();
+    if let Err(error) = &result
+        && error.is::<BrokenOff>()
+    {
+        give_up(&format!("{dataset}: not loaded: {error:#}"));
+    }
     result
 }
 
@@ -64,17 +70,25 @@ impl Loader<'_> {
                 Err(error) => self.fail(&[window], &error),
             }
         }
-        for (schema, windows) in alike {
-            match lay_out(self.warehouse, self.dataset, &schema, self.key) {
-                Ok(target) => self.load_alike(&target, &schema, windows)?,
-                Err(error) if error.is::<TryAgain>() => return Err(error),
-                Err(error) => self.fail(&windows, &error),
-            }
-        }
-        Ok(())
+        alike.into_iter().try_for_each(|(schema, windows)| self.load_into_table(&schema, windows))
     }
 
     /// Loads windows whose files have the columns `schema`.
+    fn load_into_table(&mut self, schema: &Schema, windows: Vec<Window>) -> anyhow::Result<()> {
+        if let Err(error) = check_rows(self.warehouse, self.key, schema, &windows) {
+            return self.each_half(windows, error, |loader, half| loader.load_into_table(schema, half));
+        }
+        match lay_out(self.warehouse, self.dataset, schema, self.key) {
+            Ok(target) => self.load_alike(&target, schema, windows),
+            Err(error) if error.is::<TryAgain>() => Err(error),
+            Err(error) => {
+                self.fail(&windows, &error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Loads windows for whose columns the table is laid out.
     fn load_alike(&mut self, target: &Target, schema: &Schema, windows: Vec<Window>) -> anyhow::Result<()> {
         match load(self.warehouse, self.dataset, target, schema, &windows) {
             Ok(Loaded::Rows(hours, rows)) => {
@@ -112,7 +126,7 @@ impl Loader<'_> {
         again: impl Fn(&mut Self, Vec<Window>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         if error.is::<TryAgain>() {
-            return Err(error);
+            return Err(error.context(hours(&windows)));
         }
         if let [window] = windows.as_slice() {
             if is_unchanged(window) {
@@ -141,7 +155,7 @@ impl Loader<'_> {
         for (reason, windows) in &self.failures {
             let place = match windows.as_slice() {
                 [window] => window.path.display().to_string(),
-                _ => hours(windows.iter().map(|window| window.hour).collect()),
+                _ => hours(windows),
             };
             log::error!("{}: not loaded: {place}: {reason}", self.dataset);
         }
@@ -149,7 +163,11 @@ impl Loader<'_> {
 }
 
 /// Hours as people write them: `2025-09-02T10 to 2025-09-02T14, 2025-09-03T00`.
-fn hours(mut hours: Vec<Hour>) -> String {
+fn hours(windows: &[Window]) -> String {
+    in_words(windows.iter().map(|window| window.hour).collect())
+}
+
+fn in_words(mut hours: Vec<Hour>) -> String {
     hours.sort_unstable();
     let runs = hours.chunk_by(|before, after| after.since(*before) == 1);
     let runs = runs.filter_map(|run| run.first().zip(run.last()));
@@ -163,7 +181,7 @@ mod tests {
 
     #[test]
     fn hours_in_a_row_are_named_by_their_ends() {
-        let named = |list: &[&str]| hours(list.iter().map(|hour| hour.parse().unwrap()).collect());
+        let named = |list: &[&str]| in_words(list.iter().map(|hour| hour.parse().unwrap()).collect());
         assert_eq!(named(&["2025-09-02T10"]), "2025-09-02T10");
         assert_eq!(
             named(&["2025-09-03T05", "2025-09-02T23", "2025-09-03T00", "2025-09-02T10"]),

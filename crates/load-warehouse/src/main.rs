@@ -9,6 +9,7 @@
 
 mod args;
 mod execute;
+mod key;
 mod loader;
 mod plan;
 mod rows;
@@ -21,5 +22,9 @@ mod verify;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    cli::tidy_when_interrupted(|| {
+        layout::abandon_drafts();
+        engine::abandon_spill();
+    });
     cli::run(log::LevelFilter::Warn, execute::run)
 }

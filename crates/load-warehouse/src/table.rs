@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context as _;
 use chrono::Utc;
 use layout::{Commit, Hour, Name, fault};
-use warehouse::{LogEntry, Warehouse};
+use warehouse::{BrokenOff, LogEntry, Warehouse};
 
 use crate::plan::{Window, due};
 use crate::rows::{changed, hours, keyed, numbered};
@@ -24,13 +24,13 @@ pub(crate) enum Loaded {
 
 /// Loads windows whose files have the columns `schema`, for which the table is laid out.
 pub(crate) fn load(
-    warehouse: &Warehouse,
+    warehouse: &mut Warehouse,
     dataset: &Name,
     target: &Target,
     schema: &Schema,
     windows: &[Window],
 ) -> anyhow::Result<Loaded> {
-    let loaded = warehouse.transaction(|| {
+    let loaded = warehouse.transaction(|warehouse| {
         let windows = still_due(warehouse, dataset, windows)?;
         if windows.is_empty() {
             return Ok(Some((0, 0)));
@@ -53,7 +53,7 @@ pub(crate) fn load(
     match loaded {
         Ok(Some((hours, rows))) => Ok(Loaded::Rows(hours, rows)),
         Ok(None) => Ok(Loaded::Changed),
-        Err(_) if !windows.iter().all(is_unchanged) => Ok(Loaded::Changed),
+        Err(error) if !error.is::<BrokenOff>() && !windows.iter().all(is_unchanged) => Ok(Loaded::Changed),
         Err(error) => Err(error),
     }
 }

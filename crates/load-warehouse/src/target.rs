@@ -30,10 +30,6 @@ pub(crate) fn lay_out(
     }
     let table = warehouse.columns(dataset)?;
     if table.is_empty() {
-        let strange = key.iter().find(|name| *name != "window_start" && !schema.iter().any(|column| column.is(name)));
-        if let Some(name) = strange {
-            anyhow::bail!("--key names the column {name}, which the data set does not have");
-        }
         warehouse.create_table(dataset, schema, key)?;
         return Ok(Target { has_id: key.is_empty(), columns: schema.clone() });
     }

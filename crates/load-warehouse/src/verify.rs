@@ -2,16 +2,17 @@
 //!
 //! Of every hour that was ever loaded the rows are counted and compared with the load log. Of each that is loaded in the
 //! version that the tree has, count and checksum of every column are compared with the file's; the checksum is the sum of
-//! the values' hashes, so the order of rows does not count, and every other difference does.
+//! the values' hashes, so the order of rows does not count, and every other difference does. A file that is gone, although
+//! retention did not remove it, is a difference; one that is not loaded yet, or in an older version, is none.
 //!
 //! The warehouse and the tree may change meanwhile: an hour counts only if it is logged afterwards as before.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use cli::{Outcome, Table, TryAgain, count};
 use engine::identifier;
-use layout::{Hour, HourRange, Name, Tree};
+use layout::{Hour, HourRange, Hours, Name, Tree};
 use warehouse::{Column, ColumnType, LoggedWindow, Warehouse};
 
 use crate::args::Args;
@@ -25,10 +26,31 @@ use crate::target::{Target, look};
 #[derive(Debug)]
 struct Found {
     hour: Hour,
-    logged: u64,
+    /// The rows that were loaded, or are to be.
+    rows: u64,
     held: u64,
-    /// What is wrong with it.
-    problem: Option<String>,
+    verdict: Verdict,
+}
+
+#[derive(Debug)]
+enum Verdict {
+    Right,
+    /// The warehouse has none of it yet.
+    New,
+    /// The warehouse has an older version.
+    Old,
+    Wrong(String),
+}
+
+impl Verdict {
+    fn text(&self) -> &str {
+        match self {
+            Self::Right => "ok",
+            Self::New => "not loaded yet",
+            Self::Old => "ok, but the tree has a newer version, which is not loaded yet",
+            Self::Wrong(problem) => problem,
+        }
+    }
 }
 
 /// Verifies data sets, and prints what was found of each hour.
@@ -36,16 +58,14 @@ pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
     let columns = ["dataset", "hour", "rows", "in_warehouse", "verdict"].map(str::to_owned).to_vec();
     let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
     let (mut all, mut wrong) = (0, 0);
-    if let Some(warehouse) = Warehouse::attach_to_read(&args.warehouse, &args.session, tree)? {
-        for dataset in &args.datasets {
-            for found in verify_one(&warehouse, tree, dataset, args.range.range()?)? {
-                let Found { hour, logged, held, problem } = found;
-                all += 1;
-                wrong += usize::from(problem.is_some());
-                let verdict = problem.unwrap_or_else(|| "ok".to_owned());
-                let cells = [dataset.as_str().into(), hour.to_string().into(), logged.into(), held.into()];
-                table.row(cells.into_iter().chain([verdict.into()]).collect())?;
-            }
+    let warehouse = Warehouse::attach_to_read(&args.warehouse, &args.session, tree)?;
+    for dataset in &args.datasets {
+        for found in verify_one(warehouse.as_ref(), tree, dataset, args.range.range()?)? {
+            let Found { hour, rows, held, verdict } = found;
+            all += usize::from(!matches!(verdict, Verdict::New));
+            wrong += usize::from(matches!(verdict, Verdict::Wrong(_)));
+            let cells = [dataset.as_str().into(), hour.to_string().into(), rows.into(), held.into()];
+            table.row(cells.into_iter().chain([verdict.text().into()]).collect())?;
         }
     }
     table.finish()?;
@@ -61,11 +81,61 @@ pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
     Ok(Outcome::Partial)
 }
 
-fn verify_one(warehouse: &Warehouse, tree: &Tree, dataset: &Name, range: HourRange) -> anyhow::Result<Vec<Found>> {
-    let (log, target) = (logged(warehouse, dataset)?, look(warehouse, dataset)?);
-    let counts = if target.is_some() { warehouse.counts(dataset)? } else { BTreeMap::new() };
+fn verify_one(
+    warehouse: Option<&Warehouse>,
+    tree: &Tree,
+    dataset: &Name,
+    range: HourRange,
+) -> anyhow::Result<Vec<Found>> {
+    let log = logged(warehouse, dataset)?;
+    // After the log: what it names then, the tree has or had.
+    let Hours { published, expired } = tree.hours(dataset, range)?;
     let mut problems = BTreeMap::new();
-    for (hour, window) in &log {
+    let mut files = Vec::new();
+    for (file, commit) in published {
+        match commit {
+            Ok(commit) => files.push((file, commit)),
+            Err(error) => drop(problems.insert(file.hour, cli::unreadable(dataset, &error))),
+        }
+    }
+    let windows = plan(files, None);
+    let files: BTreeMap<_, _> = windows.iter().map(|window| (window.hour, window)).collect();
+    for hour in log.keys().filter(|hour| !files.contains_key(hour) && !expired.contains(hour)) {
+        problems.entry(*hour).or_insert_with(|| GONE.to_owned());
+    }
+    let held = compare(warehouse, dataset, &log, &windows, &mut problems)?;
+    let after = logged(warehouse, dataset)?;
+    let all: BTreeSet<_> = log.keys().chain(held.keys()).chain(files.keys()).copied().collect();
+    let settled = all.into_iter().filter(|hour| range.contains(*hour) && log.get(hour) == after.get(hour));
+    let found = settled.map(|hour| {
+        let (logged, file) = (log.get(&hour), files.get(&hour));
+        let verdict = match (problems.remove(&hour), logged, file) {
+            (Some(problem), _, _) => Verdict::Wrong(problem),
+            (None, None, _) => Verdict::New,
+            (None, Some(logged), Some(file)) if logged.fingerprint != file.fingerprint => Verdict::Old,
+            _ => Verdict::Right,
+        };
+        let rows = logged.map(|logged| logged.rows).or(file.map(|file| file.rows)).unwrap_or_default();
+        Found { hour, rows, held: held.get(&hour).copied().unwrap_or_default(), verdict }
+    });
+    Ok(found.collect())
+}
+
+const GONE: &str = "the tree has no file of it, although retention did not remove it: put it back or make it again";
+
+/// Compares the table with the load log and with those of `windows` that are loaded; adds what is wrong to `problems`.
+/// Returns how many rows the table has of each hour.
+fn compare(
+    warehouse: Option<&Warehouse>,
+    dataset: &Name,
+    log: &BTreeMap<Hour, LoggedWindow>,
+    windows: &[Window],
+    problems: &mut BTreeMap<Hour, String>,
+) -> anyhow::Result<BTreeMap<Hour, u64>> {
+    let Some(warehouse) = warehouse else { return Ok(BTreeMap::new()) };
+    let target = look(warehouse, dataset)?;
+    let counts = if target.is_some() { warehouse.counts(dataset)? } else { BTreeMap::new() };
+    for (hour, window) in log {
         let held = counts.get(hour).copied().unwrap_or_default();
         if held != window.rows {
             problems.insert(*hour, format!("{} missing or too many", count(held.abs_diff(window.rows), "row")));
@@ -75,25 +145,19 @@ fn verify_one(warehouse: &Warehouse, tree: &Tree, dataset: &Name, range: HourRan
         problems.insert(*hour, "the load log does not know of it".to_owned());
     }
     if let Some(target) = target {
-        for windows in batches(loaded(tree, dataset, range, &log, &mut problems)?) {
+        let is_loaded =
+            |window: &&Window| log.get(&window.hour).is_some_and(|logged| logged.fingerprint == window.fingerprint);
+        for windows in batches(windows.iter().filter(is_loaded).cloned().collect()) {
             for (hour, problem) in each_difference(warehouse, dataset, &target, &windows)? {
                 problems.entry(hour).or_insert(problem);
             }
         }
     }
-    let after = logged(warehouse, dataset)?;
-    let all: std::collections::BTreeSet<_> = log.keys().chain(counts.keys()).copied().collect();
-    let settled = all.into_iter().filter(|hour| range.contains(*hour) && log.get(hour) == after.get(hour));
-    let found = settled.map(|hour| Found {
-        hour,
-        logged: log.get(&hour).map_or(0, |window| window.rows),
-        held: counts.get(&hour).copied().unwrap_or_default(),
-        problem: problems.remove(&hour),
-    });
-    Ok(found.collect())
+    Ok(counts)
 }
 
-fn logged(warehouse: &Warehouse, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, LoggedWindow>> {
+fn logged(warehouse: Option<&Warehouse>, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, LoggedWindow>> {
+    let Some(warehouse) = warehouse else { return Ok(BTreeMap::new()) };
     Ok(warehouse.load_log(Some(dataset))?.unwrap_or_default().remove(dataset).unwrap_or_default())
 }
 
@@ -123,26 +187,6 @@ fn each_difference(
             }
         },
     }
-}
-
-/// The hours that are loaded in the version that the tree has. What cannot be read of those that are loaded is a problem.
-fn loaded(
-    tree: &Tree,
-    dataset: &Name,
-    range: HourRange,
-    log: &BTreeMap<Hour, LoggedWindow>,
-    problems: &mut BTreeMap<Hour, String>,
-) -> anyhow::Result<Vec<Window>> {
-    let files = tree.hours(dataset, range)?.published.into_iter().filter_map(|(file, commit)| match commit {
-        Ok(commit) => Some((file, commit)),
-        Err(error) => {
-            problems.insert(file.hour, cli::unreadable(dataset, &error));
-            None
-        }
-    });
-    let mut windows = plan(files, None);
-    windows.retain(|window| log.get(&window.hour).is_some_and(|logged| logged.fingerprint == window.fingerprint));
-    Ok(windows)
 }
 
 /// The hours whose rows are not those of their files, with the columns that differ.

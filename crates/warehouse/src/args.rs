@@ -23,8 +23,8 @@ pub struct WarehouseArgs {
     ///
     /// A server is named by the environment: `DB_HOST` (127.0.0.1; a path is the server's socket, of PostgreSQL the folder
     /// of it), `DB_PORT` (3306, 5432), `DB_USER`, `DB_NAME`, for PostgreSQL `DB_SCHEMA` (public), and `DB_SSL_MODE`:
-    /// preferred (encrypted if the server can, which is the default), required or disabled, and for PostgreSQL also
-    /// verify-ca and verify-full, with `DB_SSL_CA` for the file of the authorities; MySQL's certificate is not verified.
+    /// preferred (encrypted if the server can, which is the default), required, disabled, or verify-full, with `DB_SSL_CA` for
+    /// the file of the authorities that may sign the server's certificate; for PostgreSQL also verify-ca.
     ///
     /// The password is in `DB_PASSWORD`, in the file that `DB_PASSWORD_FILE` names, or where the server's own clients look:
     /// `[client]` in ~/.my.cnf (with the user, too), ~/.pgpass or `PGPASSFILE`.

@@ -35,7 +35,8 @@ pub(crate) fn patiently<T>(wait: Duration, work: impl Fn() -> anyhow::Result<T>)
         match work() {
             Err(error) if is_passing(&error) && Instant::now() + PAUSE <= end => {
                 if std::mem::take(&mut is_first) {
-                    log::info!("{error:#}; trying again for {}", humantime::format_duration(wait));
+                    let wait = humantime::format_duration(Duration::from_secs((wait + PAUSE / 2).as_secs()));
+                    log::info!("{error:#}; trying again for {wait}");
                 }
                 thread::sleep(PAUSE);
             }

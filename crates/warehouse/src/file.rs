@@ -13,7 +13,7 @@ use layout::{Name, Tree, publish_new};
 
 use crate::args::WarehouseArgs;
 use crate::column::{Column, ColumnType};
-use crate::kind::{Access, Definition, Kind, definitions};
+use crate::kind::{Access, Definition, Kind, definitions, index_name};
 use crate::session::Session;
 
 /// How long to wait for another process that has the file open.
@@ -121,10 +121,11 @@ impl Kind for File {
     fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
         let name = self.table(definition.table.as_str());
         let columns = definitions(self, definition, "BIGINT", "TIMESTAMP").join(", ");
-        let index = identifier(&format!("{}_window_start", definition.table));
-        session.run(&format!(
-            "BEGIN; CREATE TABLE {name} ({columns}); CREATE INDEX {index} ON {name} (window_start); COMMIT"
-        ))
+        let index = index_name(definition.table);
+        session.begin()?;
+        let made =
+            session.run(&format!("CREATE TABLE {name} ({columns}); CREATE INDEX {index} ON {name} (window_start)"));
+        session.end(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(made)
     }
 
     fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {

@@ -153,10 +153,16 @@ pub(crate) trait Kind: fmt::Debug {
     }
 }
 
+/// The longest time that a flag may say: PostgreSQL counts its time-outs in milliseconds of 31 bits.
+const LONGEST: Duration = Duration::from_secs(24 * 24 * 3600);
+
 /// The warehouse that `args` and the environment name.
 pub(crate) fn of(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Box<dyn Kind>> {
-    if *args.timeout < Duration::from_secs(1) {
-        return Err(Usage(format!("--timeout {}: it must be 1s at least", args.timeout)).into());
+    if *args.timeout < Duration::from_secs(1) || *args.timeout > LONGEST {
+        return Err(Usage(format!("--timeout {}: it must be 1s to 24d", args.timeout)).into());
+    }
+    if *args.wait > LONGEST {
+        return Err(Usage(format!("--wait {}: it must be 24d at most", args.wait)).into());
     }
     Ok(match args.target {
         Target::Duckdb => Box::new(file::File::new(args, tree)),
@@ -185,6 +191,11 @@ pub(crate) fn definitions(kind: &dyn Kind, definition: &Definition<'_>, id: &str
         all.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
     all
+}
+
+/// The name of a table's index on `window_start`, which is no other table's name: no data set has a point in its own.
+pub(crate) fn index_name(table: &Name) -> String {
+    identifier(&format!("{table}.window_start"))
 }
 
 /// `columns` as DuckDB's types, whatever they come as.

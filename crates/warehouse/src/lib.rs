@@ -29,4 +29,5 @@ mod watchdog;
 pub use args::{Target, WarehouseArgs};
 pub use column::{Column, ColumnType};
 pub use log::{LoadLog, LoggedWindow, read_load_log};
-pub use warehouse::{LogEntry, Unanswered, Warehouse};
+pub use warehouse::{BrokenOff, LogEntry, Unanswered, Warehouse};
+pub use watchdog::give_up;

@@ -29,7 +29,7 @@ use crate::session::Session;
 
 use client::{Client, KeepAlive, Refused};
 
-const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required"] };
+const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required", "verify-full"] };
 
 /// A database on a MariaDB or MySQL server.
 #[derive(Debug)]
@@ -79,6 +79,8 @@ impl Kind for MySql {
         let client = Arc::new(Client::connect(&self.server, session.limit()).map_err(explain)?);
         if access == Access::Read {
             client.run("SET SESSION TRANSACTION READ ONLY").map_err(explain)?;
+            // Who holds no lock may take its time between two rows of an answer.
+            client.run(&format!("SET SESSION net_write_timeout = {}", session.limit().as_secs())).map_err(explain)?;
         }
         rows::register(&session.connection, &client)?;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);

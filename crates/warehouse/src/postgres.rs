@@ -21,6 +21,7 @@ use crate::extension::{self, Extension};
 use crate::kind::{Access, Batch, Definition, Kind, definitions};
 use crate::server::{Defaults, Server};
 use crate::session::Session;
+use crate::warehouse::BrokenOff;
 
 const EXTENSION: Extension = Extension { name: "postgres", file: "postgres_scanner" };
 
@@ -111,6 +112,16 @@ impl Postgres {
         )
     }
 
+    fn check_schema(&self, session: &Session) -> anyhow::Result<()> {
+        let (server, name) = (&self.server, &self.schema);
+        let sql = self.source(&format!("SELECT 1 AS one FROM pg_namespace WHERE nspname = {}", literal(name)));
+        if session.rows(&format!("SELECT * FROM {sql}"), |_| Ok(()))?.is_empty() {
+            let create = format!("CREATE SCHEMA {}", identifier(name));
+            anyhow::bail!("{server}: has no schema {name}: {create}, or set DB_SCHEMA to the one that is meant");
+        }
+        Ok(())
+    }
+
     /// Runs DDL in a transaction.
     fn define(&self, session: &Session, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         session.begin()?;
@@ -149,6 +160,7 @@ impl Kind for Postgres {
                  ISOLATION_LEVEL 'READ COMMITTED'{mode})"
             ))
             .with_context(|| format!("{}: cannot connect", self.server))?;
+        self.check_schema(session)?;
         Ok(true)
     }
 
@@ -240,14 +252,14 @@ impl Kind for Postgres {
         format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}")
     }
 
-    /// When the connection breaks in the middle of the rows, the extension cannot take that back and ends the process by
-    /// `abort`: it is ended before, with what there is to say.
+    /// When rows break off, the extension cannot take that back and ends the process by `abort`: nothing more may be asked
+    /// of the session.
     fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
-        session.execute(&batch.insert()).inspect_err(|error| {
-            if error.is::<TryAgain>() {
-                cli::give_up(&format!("{}: {error:#}", self.server));
-            }
-        })
+        session.execute(&batch.insert()).map_err(
+            |error| {
+                if error.is::<TryAgain>() { error.context(BrokenOff) } else { error }
+            },
+        )
     }
 
     fn begin(&self, session: &Session) -> anyhow::Result<()> {

@@ -84,8 +84,9 @@ impl Session {
             (Ok(result), _) => Ok(result),
             (Err(_), true) => {
                 let limit = humantime::format_duration(self.limit());
-                Err(TryAgain(format!("it took longer than {limit} (--timeout); what was not committed was undone"))
-                    .into())
+                let text =
+                    format!("it took longer than {limit}: give it more (--timeout); what was not committed was undone");
+                Err(TryAgain(text).into())
             }
             (Err(error), false) => Err(self.explain(&error.to_string())),
         }
@@ -108,8 +109,12 @@ fn scrub(text: &str, secrets: &[String]) -> String {
     secrets.iter().filter(|secret| !secret.is_empty()).fold(text.to_owned(), |text, secret| text.replace(secret, "***"))
 }
 
-/// Leaves a statement out that stands between `query "` and `": `, and the excerpt of the SQL after the message.
+/// Leaves a statement out that stands between `query "` and `": `, the parameters of a connection, and what follows the
+/// message: the excerpt of the SQL, the stack.
 fn shorten(text: &str) -> String {
+    let text = text.split_once("Unable to connect to Postgres at \"").map_or(text, |(_, parameters_and_reason)| {
+        parameters_and_reason.split_once("'\": ").map_or(text, |(_, reason)| reason)
+    });
     let text = match (text.find("query \""), text.rfind("\": ")) {
         (Some(start), Some(end)) if start < end => {
             let (before, _) = text.split_at(start);
@@ -118,7 +123,7 @@ fn shorten(text: &str) -> String {
         }
         _ => text.to_owned(),
     };
-    let text = text.split("\nLINE ").next().unwrap_or(&text);
+    let text = ["\nLINE ", "Stack Trace:"].iter().fold(&*text, |text, end| text.split(end).next().unwrap_or(text));
     text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
@@ -138,6 +143,8 @@ mod tests {
             "IO Error: Failed to run query \"INSERT INTO `t` VALUES ('Lost connection', \": x\")\": Duplicate entry\n";
         assert_eq!(shorten(text), "IO Error: Failed to run: Duplicate entry");
         assert!(!session(&[]).explain(text).is::<TryAgain>());
+        let text = "IO Error: Unable to connect to Postgres at \"sslmode='allow' x='it\\'s'\": it is \"away\"\n\nStack Trace:\n0 f\n";
+        assert_eq!(shorten(text), "it is \"away\"");
     }
 
     #[test]

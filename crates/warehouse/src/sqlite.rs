@@ -20,7 +20,7 @@ use layout::{Name, Tree};
 use crate::args::WarehouseArgs;
 use crate::column::{Column, ColumnType};
 use crate::extension::{self, Extension};
-use crate::kind::{Access, Definition, Kind, casts, definitions};
+use crate::kind::{Access, Definition, Kind, casts, definitions, index_name};
 use crate::session::Session;
 
 const EXTENSION: Extension = Extension { name: "sqlite", file: "sqlite_scanner" };
@@ -141,7 +141,7 @@ impl Kind for Sqlite {
     fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
         let name = definition.table.as_str();
         let columns = definitions(self, definition, "INTEGER", "TIMESTAMP").join(", ");
-        let (table, index) = (self.table(name), identifier(&format!("{name}_window_start")));
+        let (table, index) = (self.table(name), index_name(definition.table));
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {table} ({columns}); CREATE INDEX IF NOT EXISTS {index} ON {table} (window_start)"
         );

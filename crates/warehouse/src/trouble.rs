@@ -16,27 +16,39 @@ const fn lasting(says: &'static str, remedy: &'static str) -> Trouble {
 }
 
 const AWAY: &str = "is the server running, and are DB_HOST and DB_PORT right?";
+const SILENT: &str =
+    "something takes the connection and says nothing: is it the server that is at DB_HOST and DB_PORT?";
 const CUT: &str = "the server or the network went away; what was not committed was undone";
+const LATE: &str = "it took longer than --timeout: give it more; what was not committed was undone";
 const BUSY: &str = "somebody else holds a lock on it; what was not committed was undone";
 const FULL: &str = "the warehouse's disk is full: make room there; what was not committed was undone";
 const CROWDED: &str = "the server has no connection to spare";
 const PASSWORD: &str = "check DB_USER and the password, which is in DB_PASSWORD, in DB_PASSWORD_FILE, or in the client's \
                         own file (~/.my.cnf, ~/.pgpass, which others must not be able to change or, the latter, read)";
 const ENCRYPT: &str = "the server wants an encrypted connection: set DB_SSL_MODE=required";
+const CERTIFICATE: &str = "set DB_SSL_CA to the file of the authority that signed the server's certificate, and DB_HOST to \
+                           the name in it";
 const NO_TLS: &str = "the server offers no encryption: set it up there, or set DB_SSL_MODE=preferred or disabled";
 const DATABASE: &str = "create the database, or set DB_NAME to the one that is meant";
 const DATABASE_RIGHTS: &str = "set DB_NAME to the database that is meant, or grant DB_USER the rights on it";
 const RIGHTS: &str = "grant DB_USER what is missing, or have the owner create the table";
+const KEY: &str = "several rows have the same key: the columns that --key named must tell the rows of all hours apart";
 const DEFINED: &str = "another process changed the tables at the same time";
 
 /// In this order: the first that is found counts.
 const TROUBLES: &[Trouble] = &[
+    // What names a key repeats a row's own text.
+    lasting("violates primary key constraint", KEY),
+    lasting("UNIQUE constraint failed", KEY),
+    lasting("(error 1062)", KEY),
     // What forbids a connection comes first: it is wrapped in words of connections that fail.
     lasting("Access denied for user", PASSWORD),
     lasting("password authentication failed", PASSWORD),
     lasting("no password supplied", PASSWORD),
     lasting("insecure transport are prohibited", ENCRYPT),
     lasting("no encryption", ENCRYPT),
+    lasting("invalid peer certificate", CERTIFICATE),
+    lasting("certificate verify failed", CERTIFICATE),
     lasting("server does not support SSL", NO_TLS),
     lasting("SSL is required", NO_TLS),
     lasting("Unknown database", DATABASE),
@@ -54,7 +66,8 @@ const TROUBLES: &[Trouble] = &[
     lasting("(error 1049)", DATABASE),
     lasting("(error 1044)", DATABASE_RIGHTS),
     lasting("(error 1142)", RIGHTS),
-    passing("no answer in time", "it took longer than --timeout; what was not committed was undone"),
+    passing("Can't connect to the server: no answer in time", SILENT),
+    passing("no answer in time", LATE),
     passing("(error 1040)", CROWDED),
     passing("(error 1203)", CROWDED),
     passing("(error 1226)", CROWDED),
@@ -92,7 +105,7 @@ const TROUBLES: &[Trouble] = &[
     passing("remaining connection slots", CROWDED),
     passing("too many connections", CROWDED),
     passing("due to lock timeout", BUSY),
-    passing("due to statement timeout", "it took longer than --timeout"),
+    passing("due to statement timeout", LATE),
     passing("deadlock detected", BUSY),
     passing("could not serialize access", BUSY),
     passing("due to administrator command", CUT),
@@ -106,6 +119,7 @@ const TROUBLES: &[Trouble] = &[
     passing("\" already exists", DEFINED),
     passing("pg_type_typname_nsp_index", DEFINED),
     passing("pg_class_relname_nsp_index", DEFINED),
+    lasting("violates unique constraint", KEY),
     // SQLite
     passing("duplicate column name", DEFINED),
     passing("database is locked", BUSY),
@@ -133,7 +147,9 @@ mod tests {
         let refused = "Can't connect: Access denied for user 'u'@'h' (Can't connect to server)";
         assert!(!meaning(refused).0 && meaning(refused).1.is_some());
         assert!(meaning("connection to server failed: Connection refused").0);
-        assert_eq!(meaning("Duplicate entry 'database is locked' for key 'PRIMARY' (error 1062)"), (false, None));
+        assert!(meaning("duplicate key value violates unique constraint \"pg_type_typname_nsp_index\"").0);
+        assert!(!meaning("duplicate key value violates unique constraint \"readings_pkey\"").0);
+        assert!(!meaning("Duplicate entry 'database is locked' for key 'PRIMARY' (error 1062)").0);
         assert!(meaning("Lock wait timeout exceeded; try restarting transaction (error 1205)").0);
         assert_eq!(meaning("duplicate key DETAIL: Key (text)=(Connection refused) already exists"), (false, None));
     }

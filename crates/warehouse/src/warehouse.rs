@@ -2,8 +2,10 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Instant;
 
 use chrono::{DateTime, Utc};
+use cli::TryAgain;
 use duckdb::Row;
 use engine::{SessionArgs, literal};
 use layout::{Fingerprint, Hour, Name, Tree};
@@ -41,6 +43,17 @@ impl std::fmt::Display for Unanswered {
     }
 }
 
+/// The warehouse stopped taking rows in the middle of them: the process has to [`give_up`](crate::give_up), for it can neither
+/// go on with the warehouse nor let go of it.
+#[derive(Debug)]
+pub struct BrokenOff;
+
+impl std::fmt::Display for BrokenOff {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the rows broke off")
+    }
+}
+
 /// An attached warehouse.
 #[derive(Debug)]
 pub struct Warehouse {
@@ -64,6 +77,14 @@ impl Warehouse {
         let kind = kind::of(args, tree)?;
         let session_args = session.clone();
         let session = attach_with_log(&*kind, args, session)?;
+        Ok(Self { session, kind, args: args.clone(), session_args })
+    }
+
+    /// The warehouse without a connection to it: good for queries of DuckDB's own.
+    pub fn unattached(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
+        let kind = kind::of(args, tree)?;
+        let session_args = session.clone();
+        let session = Session::open(session, *args.timeout, kind.place(), Vec::new())?;
         Ok(Self { session, kind, args: args.clone(), session_args })
     }
 
@@ -137,9 +158,12 @@ impl Warehouse {
 
     /// Runs `work` in a transaction, in which no other load changes the warehouse. It is committed if `work` returns
     /// something, and otherwise leaves no trace.
-    pub fn transaction<T>(&self, work: impl FnOnce() -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
+    pub fn transaction<T>(
+        &mut self,
+        work: impl FnOnce(&Self) -> anyhow::Result<Option<T>>,
+    ) -> anyhow::Result<Option<T>> {
         self.kind.refresh(&self.session)?;
-        match self.begin().and_then(|()| work()) {
+        match self.begin().and_then(|()| work(self)) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
                 self.kind.end(&self.session, "COMMIT").map_err(|error| error.context(Unanswered))?;
@@ -150,6 +174,7 @@ impl Warehouse {
                 self.kind.end(&self.session, "ROLLBACK")?;
                 Ok(None)
             }
+            Err(error) if error.is::<BrokenOff>() => Err(error),
             Err(error) => {
                 // The first error is the one to tell; a transaction that cannot be rolled back is dead anyway.
                 let _ = self.kind.end(&self.session, "ROLLBACK");
@@ -158,14 +183,34 @@ impl Warehouse {
         }
     }
 
-    /// Begins a transaction with the lock that every load takes first.
-    fn begin(&self) -> anyhow::Result<()> {
-        patiently(*self.args.wait, || {
-            self.session.begin()?;
-            self.kind.begin(&self.session).inspect_err(|_| {
-                let _ = self.kind.end(&self.session, "ROLLBACK");
-            })
+    /// Begins a transaction with the lock that every load takes first: over a new connection, if this one has died.
+    fn begin(&mut self) -> anyhow::Result<()> {
+        let end = Instant::now() + *self.args.wait;
+        let mut is_first = true;
+        loop {
+            let begun = patiently(end.saturating_duration_since(Instant::now()), || match self.try_to_begin() {
+                Err(error) if error.is::<TryAgain>() && !self.is_there() => Ok(Err(error)),
+                begun => begun.map(Ok),
+            })?;
+            match begun {
+                Err(error) if is_first || Instant::now() < end => log::info!("{error:#}; connecting anew"),
+                begun => return begun,
+            }
+            is_first = false;
+            self.attach_again()?;
+        }
+    }
+
+    fn try_to_begin(&self) -> anyhow::Result<()> {
+        self.session.begin()?;
+        self.kind.begin(&self.session).inspect_err(|_| {
+            let _ = self.kind.end(&self.session, "ROLLBACK");
         })
+    }
+
+    /// Whether it still answers.
+    fn is_there(&self) -> bool {
+        self.session.run(&format!("SELECT * FROM {}", self.source("SELECT 1 AS one"))).is_ok()
     }
 
     /// The first id that no row of the data set has, or ever had as far as the load log knows.

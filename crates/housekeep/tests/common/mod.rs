@@ -118,9 +118,9 @@ impl House {
     /// The same of a warehouse of another kind.
     pub fn load_into(&self, target: Target, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
         let args = WarehouseArgs { target, ..WarehouseArgs::default() };
-        let warehouse = Warehouse::attach_to_write(&args, &session(), &self.tree).unwrap();
+        let mut warehouse = Warehouse::attach_to_write(&args, &session(), &self.tree).unwrap();
         let entry = LogEntry { hour, fingerprint: fingerprint.clone(), rows: 1, last_id: 1 };
-        let record = || warehouse.record(&name(dataset), &[entry], Utc::now()).map(Some);
+        let record = |warehouse: &Warehouse| warehouse.record(&name(dataset), &[entry], Utc::now()).map(Some);
         warehouse.transaction(record).unwrap();
     }
 

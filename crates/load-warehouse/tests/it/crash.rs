@@ -1,11 +1,12 @@
 //! kill -9 at every point and at any moment, then again, then exact comparison.
 
-use std::process::Stdio;
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use harness::{House, Random, rounds};
 
-use crate::hours::{Expected, Seen, check, publish_readings};
+use crate::hours::{Expected, Seen, check, publish, publish_readings, readings};
 use crate::target::{Target, on_each};
 
 #[test]
@@ -63,6 +64,29 @@ fn killed_at_random_moments_nothing_is_lost_or_doubled() {
         target.run(house, "readings").expect(0);
         check(&target.readings(house), &expected, &mut seen);
     });
+}
+
+#[test]
+fn an_interrupted_load_leaves_nothing_that_it_spilled() {
+    let (house, spill) = (House::new(), House::new());
+    let run = |arguments: &[&str]| {
+        let mut env = Command::new("env");
+        // Whoever runs the tests in the background has it ignored.
+        env.args(["--default-signal=TERM"]).arg(house.program("load-warehouse").get_program()).arg("readings");
+        env.env("DATA_DIR", house.path()).args(arguments).arg("--temp-dir").arg(spill.path());
+        env.spawn().unwrap()
+    };
+    publish_readings(&house, "2025-09-02T10", "a", 300_000);
+    assert!(run(&[]).wait().unwrap().success());
+    publish(&house, "readings", "2025-09-02T10", "b", &readings("2025-09-02T10", "a", 300_001));
+    let mut load = run(&["--memory-limit", "60MB", "--threads", "1"]);
+    let is_spilling = || !spill.files().is_empty();
+    harness::until("it spills", || is_spilling() || load.try_wait().unwrap().is_some());
+    harness::kill("-TERM", load.id());
+    assert_eq!(load.wait().unwrap().signal(), Some(15));
+    assert!(!is_spilling());
+    let tmp = house.files_like("", ".tmp");
+    assert!(tmp.is_empty(), "{tmp:?}");
 }
 
 fn kill_after(target: &Target, house: &House, time: Duration) {

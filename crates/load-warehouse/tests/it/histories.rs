@@ -62,6 +62,16 @@ fn hours_that_retention_removes_stay_in_the_warehouse() {
 }
 
 #[test]
+fn a_data_set_may_be_called_like_anothers_index() {
+    on_each("names of indexes", |house, target| {
+        for dataset in ["x", "x_window_start", "y_window_start", "y"] {
+            publish(house, dataset, "2025-09-02T10", "a", "SELECT 1 AS n");
+            target.run(house, dataset).expect(0);
+        }
+    });
+}
+
+#[test]
 fn only_the_hours_asked_for_are_loaded() {
     on_each("a range", |house, target| {
         for hour in ["2025-09-01T23", "2025-09-02T00", "2025-09-02T01"] {

@@ -20,6 +20,15 @@ pub(crate) fn publish(house: &House, dataset: &str, hour: &str, version: &str, s
     layout::publish(vec![draft]).unwrap();
 }
 
+/// Removes an hour of a data set, as retention would.
+pub(crate) fn expire(house: &House, dataset: &str, hour: &str) {
+    let tree = Tree::new(house.path());
+    let (dataset, hour) = (dataset.parse().unwrap(), hour.parse().unwrap());
+    let lock = DatasetLock::try_acquire(&tree, &dataset).unwrap().unwrap();
+    let commit = Commit::read(&tree.parquet(&dataset, hour)).unwrap();
+    tree.expire_parquet(&lock, &dataset, &[(hour, commit)]).unwrap();
+}
+
 /// The query for `rows` readings of an hour; each text says to which version of which hour it belongs.
 pub(crate) fn readings(hour: &str, version: &str, rows: u64) -> String {
     format!(

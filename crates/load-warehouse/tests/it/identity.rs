@@ -124,6 +124,44 @@ fn a_key_of_the_data_is_the_tables_key() {
 }
 
 #[test]
+fn what_cannot_be_a_key_is_refused_before_anything_is_made_of_it() {
+    on_each("a bad key", |house, target| {
+        let rows = |hour: &str, version: &str, rows: &str| {
+            publish(house, "keyed", hour, version, &format!("SELECT * FROM (VALUES {rows}) v(sensor, place, n)"));
+        };
+        rows("2025-09-02T10", "a", "(1, 'a', 1), (2, NULL, 2)");
+        rows("2025-09-02T11", "a", "(1, 'a', 1), (1, 'b', 2)");
+        for (key, status, says) in [
+            ("sensor,Sensor", 2, "--key names the column sensor twice"),
+            ("sensor,nothing", 3, "2025-09-02T10 to 2025-09-02T11: --key names the column nothing, which"),
+            ("sensor,place", 3, "10.parquet: --key names place, which is NULL in some rows"),
+            ("sensor", 3, "11.parquet: --key names sensor, which are the same in several rows"),
+        ] {
+            let dry = target.run(house, &format!("keyed -n --to 2025-09-02T12 --key {key}")).expect(status);
+            let named = says.trim_start_matches("2025-09-02T10 to 2025-09-02T11: ");
+            assert!(dry.stderr.contains(named), "{named}: {}", dry.stderr);
+            if key != "sensor" && key != "sensor,place" {
+                let run = target.run(house, &format!("keyed --key {key}")).expect(status);
+                assert!(run.stderr.contains(says), "{says}: {}", run.stderr);
+            }
+        }
+        let run = target.run(house, "keyed --key sensor").expect(3);
+        assert!(run.stderr.contains("11.parquet: --key names sensor"), "{}", run.stderr);
+        assert_eq!(target.query(house, "SELECT sensor, n FROM keyed ORDER BY n"), [["1", "1"], ["2", "2"]]);
+        // Rows of different hours meet in the table.
+        rows("2025-09-02T11", "b", "(3, 'a', 3)");
+        rows("2025-09-02T12", "a", "(1, 'a', 4)");
+        let run = target.run(house, "keyed --key sensor").expect(3);
+        assert!(
+            run.stderr.contains("12.parquet: ") && run.stderr.contains("several rows have the same key"),
+            "{}",
+            run.stderr
+        );
+        assert_eq!(target.query(house, "SELECT sensor, n FROM keyed ORDER BY n"), [["1", "1"], ["2", "2"], ["3", "3"]]);
+    });
+}
+
+#[test]
 fn all_data_sets_are_loaded_in_one_run() {
     on_each("all data sets", |house, target| {
         assert_eq!(target.run(house, "--all").expect(0).stderr, "");

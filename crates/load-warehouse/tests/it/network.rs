@@ -4,11 +4,11 @@ use std::net::TcpListener;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{House, Run};
+use harness::{House, MariaDb, Run};
 
 use crate::hours::{Seen, check, publish_readings};
 use crate::proxy::{Trick, proxy};
-use crate::target::{Target, on_each};
+use crate::target::{Target, on_each, use_server};
 
 /// Plays `history` on each kind of server.
 fn on_each_server(test: &str, history: impl Fn(&House, &Target, u16)) {
@@ -65,6 +65,47 @@ fn a_server_that_falls_silent_is_given_up_after_the_time_out() {
         target.run(house, "readings --wait 2m").expect(0);
         check(&target.readings(house), &expected("a", 2), &mut Seen::new());
     });
+}
+
+#[test]
+fn a_mysql_server_that_does_not_let_in_is_given_up_soon_whatever_the_time_out() {
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let mut program = house.program("load-warehouse");
+    use_server(&mut program, "mysql", listener.local_addr().unwrap().port(), "nothing");
+    let begun = Instant::now();
+    let run = Run::of(program.args(["readings", "--timeout", "2m"])).expect(75);
+    assert!(
+        run.stderr.contains("no answer in time: something takes the connection and says nothing"),
+        "{}",
+        run.stderr
+    );
+    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_connection_that_dies_while_a_load_waits_for_the_lock_is_made_anew() {
+    let Some(server) = MariaDb::kept("a connection that dies waiting") else { return };
+    let (house, database) = (House::new(), server.database());
+    let target = Target::MariaDb { server, database: database.clone() };
+    let runs = |sql: &str| {
+        let count = format!("SELECT count(*) FROM information_schema.processlist WHERE info LIKE '{sql}'");
+        server.sql(&count) == [["1"]]
+    };
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    target.run(&house, "readings").expect(0);
+    publish_readings(&house, "2025-09-02T10", "b", 3);
+    let holder =
+        server.start_sql(&format!("BEGIN; SELECT * FROM {database}.load_lock FOR UPDATE; DO SLEEP(12); COMMIT"));
+    harness::until("the lock is held", || runs("DO SLEEP%"));
+    let load = target.program(&house).args(["readings", "--wait", "1m", "-v"]).stderr(Stdio::piped()).spawn().unwrap();
+    harness::until("the load waits", || runs("SELECT id FROM load_lock%UPDATE"));
+    server.kill_connections();
+    let run = Run::from(load.wait_with_output().unwrap()).expect(0);
+    assert!(run.stderr.contains("connecting anew"), "{}", run.stderr);
+    assert!(holder.wait_with_output().unwrap().status.success());
+    check(&target.readings(&house), &expected("b", 3), &mut Seen::new());
 }
 
 #[test]

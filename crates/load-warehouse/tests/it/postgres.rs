@@ -51,6 +51,42 @@ fn what_forbids_a_connection_is_a_failure_with_a_remedy_and_without_the_password
 }
 
 #[test]
+fn a_schema_that_is_missing_is_named_with_the_statement_that_makes_it() {
+    let Some(server) = Postgres::shared("a missing schema") else { return };
+    let (house, database) = (House::new(), server.database());
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let run = || Run::of(program(&house, server, &database).env("DB_SCHEMA", "Plant"));
+    let missing = run().expect(1);
+    let says = "has no schema Plant: CREATE SCHEMA \"Plant\", or set DB_SCHEMA to the one that is meant";
+    assert!(missing.stderr.contains(says), "{}", missing.stderr);
+    server.sql(&database, &format!("CREATE SCHEMA \"Plant\" AUTHORIZATION {}", harness::USER));
+    run().expect(0);
+    assert_eq!(server.sql(&database, "SELECT count(*) FROM \"Plant\".readings"), [["2"]]);
+}
+
+#[test]
+fn what_failed_before_a_statement_took_too_long_is_named_as_well() {
+    let Some(server) = Postgres::shared("a slow statement") else { return };
+    let (house, database) = (House::new(), server.database());
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    Run::of(&mut program(&house, server, &database)).expect(0);
+    publish(&house, "readings", "2025-09-02T11", "a", "SELECT [1] AS nested");
+    publish_readings(&house, "2025-09-02T12", "a", 2);
+    server.sql(
+        &database,
+        "CREATE FUNCTION slow() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN PERFORM pg_sleep(5); RETURN NEW; END'; \
+         CREATE TRIGGER slow BEFORE INSERT ON readings FOR EACH ROW EXECUTE FUNCTION slow()",
+    );
+    let run = Run::of(program(&house, server, &database).args(["--timeout", "2s"])).expect(75);
+    assert!(run.stderr.contains("11.parquet: the column nested is of type nested"), "{}", run.stderr);
+    assert!(run.stderr.contains("readings: not loaded: 2025-09-02T12: "), "{}", run.stderr);
+    assert!(run.stderr.contains("give it more (--timeout)"), "{}", run.stderr);
+    server.sql(&database, "DROP TRIGGER slow ON readings");
+    Run::of(&mut program(&house, server, &database)).expect(3);
+    assert_eq!(server.sql(&database, "SELECT count(*) FROM readings"), [["4"]]);
+}
+
+#[test]
 fn the_clients_own_password_file_serves_if_nobody_else_can_read_it() {
     let Some(server) = Postgres::shared("a .pgpass") else { return };
     let (house, database) = (House::new(), server.database());

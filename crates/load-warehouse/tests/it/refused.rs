@@ -1,7 +1,9 @@
 //! What is refused: it is named with what to do, and the rest is loaded.
 
+use harness::House;
+
 use crate::hours::{Expected, Seen, check, publish, publish_readings, readings};
-use crate::target::on_each;
+use crate::target::{Target, on_each};
 
 fn one_hour(hour: &str) -> Expected {
     [(hour.to_owned(), ("a".to_owned(), 2))].into()
@@ -140,6 +142,16 @@ fn a_misspelt_data_set_is_wrong_usage_once_there_is_any() {
         target.run(house, "").expect(2);
         assert!(!house.files().contains(&"warehouse.duckdb".to_owned()));
     });
+}
+
+#[test]
+fn a_time_that_no_server_takes_is_wrong_usage() {
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    for time in ["--timeout 0s", "--timeout 30d", "--wait 30d", "--timeout 9999999999999s", "--wait 500000000000y"] {
+        let run = Target::File.run(&house, &format!("readings {time}")).expect(2);
+        assert!(run.stderr.contains("24d"), "{}", run.stderr);
+    }
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::process::Stdio;
 
 use harness::{House, MariaDb, PASSWORD, Run};
 
-use crate::hours::{Expected, Seen, check, publish, publish_readings};
+use crate::hours::{Expected, Seen, check, publish, publish_readings, readings};
 
 use crate::target::{Target, use_server};
 
@@ -116,6 +116,24 @@ fn a_lock_that_is_not_given_free_is_tried_again_later() {
 }
 
 #[test]
+fn a_statement_that_takes_too_long_is_named_with_its_hours_and_what_to_do() {
+    let Some(server) = MariaDb::shared("a slow statement") else { return };
+    let (house, database) = (House::new(), server.database());
+    let target = Target::MariaDb { server, database: database.clone() };
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    target.run(&house, "readings").expect(0);
+    let slow = "CREATE TRIGGER slow BEFORE INSERT ON readings FOR EACH ROW DO SLEEP(4)";
+    target.change(&house, slow);
+    publish_readings(&house, "2025-09-02T11", "a", 2);
+    publish_readings(&house, "2025-09-02T12", "a", 2);
+    let run = target.run(&house, "readings --timeout 2s").expect(75);
+    let says = "readings: not loaded: 2025-09-02T11 to 2025-09-02T12: ";
+    assert!(run.stderr.contains(says) && run.stderr.contains("give it more"), "{}", run.stderr);
+    target.change(&house, "DROP TRIGGER slow");
+    target.run(&house, "readings --wait 1m").expect(0);
+}
+
+#[test]
 fn a_data_set_that_must_wait_keeps_no_other_waiting() {
     let Some(server) = MariaDb::shared("a held table") else { return };
     let database = server.database();
@@ -214,6 +232,34 @@ fn a_server_that_speaks_tls_only_is_spoken_to_in_tls() {
 }
 
 #[test]
+fn the_certificate_of_a_server_is_verified_if_that_is_asked_for() {
+    let (keys, others) = (House::new(), House::new());
+    harness::signed_certificate(keys.path(), "IP:127.0.0.1");
+    harness::signed_certificate(others.path(), "IP:127.0.0.9");
+    let options = |keys: &House| {
+        ["cert", "key"].map(|name| format!("--ssl-{name}={}", keys.path().join(name).with_extension("pem").display()))
+    };
+    let (right, wrong) = (options(&keys), options(&others));
+    let Some(server) = MariaDb::own_with("a certificate", &right.each_ref().map(String::as_str)) else { return };
+    let Some(another) = MariaDb::own_with("a certificate", &wrong.each_ref().map(String::as_str)) else { return };
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let run = |server: &MariaDb, keys: &House| {
+        let mut program = house.program("load-warehouse");
+        use_server(&mut program, "mysql", server.port, &server.database());
+        Run::of(program.arg("readings").env("DB_SSL_MODE", "VERIFY-FULL").env("DB_SSL_CA", keys.path().join("ca.pem")))
+    };
+    assert_silent(&run(&server, &keys).expect(0));
+    for (server, keys) in [(&server, &others), (&another, &others)] {
+        let refused = run(server, keys).expect(1);
+        let says = "invalid peer certificate";
+        assert!(refused.stderr.contains(says) && refused.stderr.contains("set DB_SSL_CA to"), "{}", refused.stderr);
+    }
+    let missing = run(&server, &house).expect(1);
+    assert!(missing.stderr.contains("ca.pem: cannot be read: "), "{}", missing.stderr);
+}
+
+#[test]
 fn times_and_texts_do_not_depend_on_the_servers_settings() {
     let Some(server) = MariaDb::own("other settings") else { return };
     let (house, database) = (House::new(), server.database());
@@ -234,6 +280,32 @@ fn times_and_texts_do_not_depend_on_the_servers_settings() {
         "SELECT count(*) FROM {database}.readings WHERE note LIKE '%ü%' AND window_start = '2025-09-02 10:00:00'"
     );
     assert_eq!(server.sql(&count), [["3"]]);
+}
+
+#[test]
+fn what_is_read_of_the_server_is_asked_for_once() {
+    let Some(server) = MariaDb::own("statements") else { return };
+    let (house, database) = (House::new(), server.database());
+    let run = |arguments: &[&str]| {
+        let mut program = house.program("load-warehouse");
+        use_server(&mut program, "mysql", server.port, &database);
+        Run::of(program.arg("readings").args(arguments)).expect(0)
+    };
+    publish_readings(&house, "2025-09-02T10", "a", 5000);
+    run(&[]);
+    server.sql("SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON");
+    let asked = || {
+        let readings = "command_type = 'Query' AND argument LIKE 'SELECT `%FROM `readings`%'";
+        let count = server.sql(&format!("SELECT count(*) FROM mysql.general_log WHERE {readings}"));
+        server.sql("TRUNCATE mysql.general_log");
+        count.concat().concat()
+    };
+    run(&["--verify"]);
+    assert_eq!(asked(), "1");
+    publish(&house, "readings", "2025-09-02T10", "b", &readings("2025-09-02T10", "a", 5001));
+    run(&[]);
+    assert_eq!(asked(), "1");
+    assert_eq!(server.sql(&format!("SELECT count(*), max(id) FROM {database}.readings")), [["5001", "5001"]]);
 }
 
 #[test]

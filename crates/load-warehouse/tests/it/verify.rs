@@ -1,6 +1,6 @@
 //! `--verify`: finds what somebody did to the warehouse, and nothing else.
 
-use crate::hours::{publish_readings, readings};
+use crate::hours::{expire, publish_readings, readings};
 use crate::target::on_each;
 
 #[test]
@@ -21,9 +21,18 @@ fn what_was_changed_in_the_warehouse_is_named() {
         assert_eq!(run.stdout.matches(",ok\n").count(), 6, "{}", run.stdout);
         // A version that is not loaded yet, and an hour that has expired, are no differences.
         publish_readings(house, "2025-09-02T14", "b", 31);
-        std::fs::remove_file(&house.files_like("parquet/", "13.parquet")[0]).unwrap();
+        publish_readings(house, "2025-09-02T16", "a", 5);
+        expire(house, "readings", "2025-09-02T13");
         let picture = target.picture(house, &["readings"]);
-        target.run(house, "readings --verify").expect(0);
+        let run = target.run(house, "readings --verify --format csv").expect(0);
+        let noted: Vec<_> = run.stdout.lines().skip(1).filter(|line| !line.ends_with(",ok")).collect();
+        assert_eq!(
+            noted,
+            [
+                "readings,2025-09-02T14,30,30,\"ok, but the tree has a newer version, which is not loaded yet\"",
+                "readings,2025-09-02T16,5,0,not loaded yet",
+            ]
+        );
         assert_eq!(target.picture(house, &["readings"]), picture);
         for sql in [
             "UPDATE readings SET value = value + 1e-9 WHERE id = 3",
@@ -33,7 +42,8 @@ fn what_was_changed_in_the_warehouse_is_named() {
             target.change(house, sql);
         }
         let run = target.run(house, "readings --verify --format csv").expect(3);
-        let wrong: Vec<_> = run.stdout.lines().skip(1).filter(|line| !line.ends_with(",ok")).collect();
+        let lines = run.stdout.lines().skip(1);
+        let wrong: Vec<_> = lines.filter(|line| !line.ends_with(",ok") && !line.contains("not loaded yet")).collect();
         assert_eq!(
             wrong,
             [
@@ -45,6 +55,25 @@ fn what_was_changed_in_the_warehouse_is_named() {
         );
         assert!(run.stderr.contains("4 of 6 hours in the warehouse differ from what was loaded"), "{}", run.stderr);
         let run = target.run(house, "readings --verify --from 2025-09-02T14").expect(0);
-        assert_eq!(run.stdout.lines().count(), 3, "{}", run.stdout);
+        assert_eq!(run.stdout.lines().count(), 4, "{}", run.stdout);
+    });
+}
+
+#[test]
+fn a_file_that_is_gone_is_named_unless_retention_removed_it() {
+    on_each("a file that is gone", |house, target| {
+        publish_readings(house, "2025-09-02T10", "a", 30);
+        let run = target.run(house, "readings --verify --format csv").expect(0);
+        assert!(run.stdout.ends_with("readings,2025-09-02T10,30,0,not loaded yet\n"), "{}", run.stdout);
+        publish_readings(house, "2025-09-02T11", "a", 30);
+        target.run(house, "readings").expect(0);
+        std::fs::remove_file(&house.files_like("parquet/", "11.parquet")[0]).unwrap();
+        let run = target.run(house, "readings --verify --format csv").expect(3);
+        assert!(run.stdout.contains("readings,2025-09-02T10,30,30,ok\n"), "{}", run.stdout);
+        assert!(
+            run.stdout.contains("readings,2025-09-02T11,30,30,\"the tree has no file of it, although"),
+            "{}",
+            run.stdout
+        );
     });
 }

@@ -7,13 +7,18 @@
 //! - Errors say nothing of the statement.
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read};
+use std::fs::File;
+use std::io::{self, ErrorKind, Write as _};
 use std::net::ToSocketAddrs as _;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::os::fd::{AsRawFd as _, BorrowedFd};
+use std::path::PathBuf;
+use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, DriverError, Error, LocalInfileHandler, MySqlError, OptsBuilder, SslOpts, Value};
+use rustix::net::sockopt::{Timeout, set_socket_timeout};
 
 use crate::server::Server;
 
@@ -21,6 +26,8 @@ use crate::server::Server;
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long the server may be cut off, in seconds, before the connection is given up.
 const SILENCE: u32 = 30;
+/// How many rows of an answer are taken at a time: what DuckDB takes.
+const CHUNK: usize = 2048;
 
 /// What a server or the way to it has against a statement, as text that `trouble` knows: an error of the server has its
 /// number, because its words are in the server's language.
@@ -30,6 +37,12 @@ pub(crate) struct Refused(String);
 impl Refused {
     pub(crate) fn because(reason: &dyn fmt::Display) -> Self {
         Self(reason.to_string())
+    }
+
+    /// Why there is no connection: another try may help only if nobody has answered.
+    fn connecting(error: &Error) -> Self {
+        let prefix = if is_lost(error) { "Can't connect to the server: " } else { "" };
+        Self(format!("{prefix}{}", explain(error)))
     }
 }
 
@@ -52,14 +65,23 @@ pub(crate) struct Client {
 }
 
 impl Client {
-    /// Connects. No answer of the server may take longer than `limit`.
+    /// Connects. No answer of the server may take longer than `limit`, and none before it lets us in longer than
+    /// [`CONNECT`].
     pub(crate) fn connect(server: &Server, limit: Duration) -> Result<Self, Refused> {
-        let refused = |error: Error| Refused(format!("Can't connect to the server: {}", explain(&error)));
         let connection = if server.is_socket() {
-            Conn::new(options(server, limit).socket(Some(server.host.as_str()))).map_err(refused)?
+            let options = options(server, limit).socket(Some(server.host.as_str()));
+            Conn::new(options).map_err(|error| Refused::connecting(&error))?
+        } else if server.ssl_mode.as_deref() == Some("verify-full") {
+            connect_verified(server, limit)?
         } else {
             connect_to_any(server, limit)?
         };
+        let wait = |which| {
+            // SAFETY: the connection has it open.
+            let socket = unsafe { BorrowedFd::borrow_raw(connection.as_raw_fd()) };
+            set_socket_timeout(socket, which, Some(limit)).map_err(|error| Refused::because(&error))
+        };
+        wait(Timeout::Recv).and(wait(Timeout::Send))?;
         let client = Self { connection: Mutex::new(connection) };
         client.run(SETTINGS)?;
         Ok(client)
@@ -76,14 +98,40 @@ impl Client {
         Ok(connection.affected_rows())
     }
 
-    /// The columns and rows of a query.
-    pub(crate) fn query(&self, sql: &str) -> Result<(Vec<String>, Vec<Row>), Refused> {
+    /// The columns of a query, which is not run for that.
+    pub(crate) fn columns(&self, sql: &str) -> Result<Vec<String>, Refused> {
+        let mut connection = self.connection();
+        let result = connection.query_iter(format!("SELECT * FROM ({sql}) AS answer LIMIT 0"))?;
+        Ok(result.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect())
+    }
+
+    /// The rows of a query, some at a time, and none at their end. The connection is busy until then, or until what is
+    /// returned is dropped.
+    pub(crate) fn answer(self: &Arc<Self>, sql: &str) -> Receiver<Result<Vec<Row>, Refused>> {
+        let (sender, answer) = mpsc::sync_channel(1);
+        let (client, sql) = (Arc::clone(self), sql.to_owned());
+        std::thread::spawn(move || {
+            if let Err(error) = client.send_rows(&sql, &sender) {
+                // Who does not listen any more has heard of another error.
+                let _ = sender.send(Err(error));
+            }
+        });
+        answer
+    }
+
+    fn send_rows(&self, sql: &str, sender: &SyncSender<Result<Vec<Row>, Refused>>) -> Result<(), Refused> {
         let mut connection = self.connection();
         let mut result = connection.query_iter(sql)?;
-        let columns = result.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect();
-        let rows = result.by_ref().map(|row| row?.unwrap().into_iter().map(text).collect());
-        let rows = rows.collect::<Result<_, Refused>>()?;
-        Ok((columns, rows))
+        loop {
+            let rows = result.by_ref().take(CHUNK).map(|row| row?.unwrap().into_iter().map(text).collect());
+            let rows = rows.collect::<Result<Vec<Row>, Refused>>()?;
+            let is_last = rows.len() < CHUNK;
+            let is_heard = sender.send(Ok(rows)).is_ok();
+            if is_last || !is_heard {
+                let _ = sender.send(Ok(Vec::new()));
+                return Ok(());
+            }
+        }
     }
 
     /// Tells the server that we are there, unless a statement runs, which does.
@@ -109,16 +157,20 @@ impl Client {
 
     /// Whether a variable of the server is on.
     pub(crate) fn is_on(&self, variable: &str) -> Result<bool, Refused> {
-        let (_, rows) = self.query(&format!("SELECT @@{variable}"))?;
-        Ok(rows.concat().first().is_some_and(|value| value.as_deref() == Some("1")))
+        let value: Option<bool> = self.connection().query_first(format!("SELECT @@{variable}"))?;
+        Ok(value == Some(true))
     }
 
     /// Runs a `LOAD DATA LOCAL INFILE` whose file is all that `rows` yields; returns how many rows it inserted. The server
     /// only warns of what other statements fail at: here it is an error.
-    pub(crate) fn load(&self, sql: &str, mut rows: impl Read + Send + 'static) -> Result<u64, Refused> {
+    pub(crate) fn load(
+        &self,
+        sql: &str,
+        mut rows: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static,
+    ) -> Result<u64, Refused> {
         let mut connection = self.connection();
         connection.set_local_infile_handler(Some(LocalInfileHandler::new(move |_, server| {
-            io::copy(&mut rows, server).map(|_| ())
+            rows.try_for_each(|rows| server.write_all(&rows?))
         })));
         let loaded = connection.query_drop(sql);
         // The server is given no other file. With the handler goes the reader: whoever still writes to it is told.
@@ -146,20 +198,21 @@ fn no_file() -> LocalInfileHandler {
 
 /// Connects to the first of the server's addresses that answers.
 fn connect_to_any(server: &Server, limit: Duration) -> Result<Conn, Refused> {
-    let mut refused = "it has no address".to_owned();
+    let mut refused = Refused("Can't connect to the server: it has no address".to_owned());
     let addresses = (server.host.as_str(), server.port).to_socket_addrs();
     for address in addresses.map_err(|error| Refused(format!("could not translate host name: {error}")))? {
         let ip = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
         match connect_to(server, options(server, limit).ip_or_hostname(Some(ip)).tcp_port(address.port())) {
             Ok(connection) => return Ok(connection),
-            Err(error) => refused = explain(&error),
+            Err(error) => refused = Refused::connecting(&error),
         }
     }
-    Err(Refused(format!("Can't connect to the server: {refused}")))
+    Err(refused)
 }
 
 /// What is the same for each way to the server.
 fn options(server: &Server, limit: Duration) -> OptsBuilder {
+    let limit = CONNECT.min(limit);
     OptsBuilder::new()
         .user(Some(server.user.as_str()))
         .pass(server.password.as_deref())
@@ -167,7 +220,7 @@ fn options(server: &Server, limit: Duration) -> OptsBuilder {
         // Otherwise the driver goes over to the server's Unix socket where it can, past what DB_HOST says.
         .prefer_socket(false)
         .local_infile_handler(Some(no_file()))
-        .tcp_connect_timeout(Some(CONNECT.min(limit)))
+        .tcp_connect_timeout(Some(limit))
         .read_timeout(Some(limit))
         .write_timeout(Some(limit))
         .tcp_keepalive_time_ms(Some(SILENCE * 1000 / 2))
@@ -182,12 +235,24 @@ fn connect_to(server: &Server, options: OptsBuilder) -> Result<Conn, Error> {
     if mode == "disabled" {
         return Conn::new(options);
     }
-    // The certificate is not verified.
+    // Any certificate will do.
     let encrypted = SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
     match Conn::new(options.clone().ssl_opts(Some(encrypted))) {
         Err(Error::DriverError(DriverError::TlsNotSupported)) if mode == "preferred" => Conn::new(options),
         connected => connected,
     }
+}
+
+/// Connects to a server whose certificate has its name and is signed by an authority that is trusted. (The driver takes the
+/// first of the name's addresses.)
+fn connect_verified(server: &Server, limit: Duration) -> Result<Conn, Refused> {
+    let mut encrypted = SslOpts::default();
+    if let Some(path) = &server.ssl_ca {
+        File::open(path).map_err(|error| Refused(format!("{path}: cannot be read: {error}: DB_SSL_CA names it")))?;
+        encrypted = encrypted.with_root_cert_path(Some(PathBuf::from(path)));
+    }
+    let options = options(server, limit).ip_or_hostname(Some(server.host.as_str())).tcp_port(server.port);
+    Conn::new(options.ssl_opts(Some(encrypted))).map_err(|error| Refused::connecting(&error))
 }
 
 /// What a session needs: a strict mode, because a server that is not strict cuts values off silently; an end to waiting for
@@ -205,14 +270,33 @@ fn text(value: Value) -> Result<Option<String>, Refused> {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        Self(match &error {
-            Error::MySqlError(error) => in_words(error),
-            Error::DriverError(DriverError::PacketTooLarge) => {
-                "a row is longer than the server takes: set its max_allowed_packet higher".to_owned()
-            }
-            error => format!("Lost connection: {}", explain(error)),
-        })
+        let prefix = if is_lost(&error) { "Lost connection: " } else { "" };
+        Self(format!("{prefix}{}", explain(&error)))
     }
+}
+
+/// Whether the connection is to blame, or what it carried: then another one may do.
+fn is_lost(error: &Error) -> bool {
+    match error {
+        Error::IoError(_) => true,
+        Error::CodecError(error) => !is_too_large(error),
+        Error::DriverError(error) => matches!(
+            error,
+            DriverError::ConnectTimeout
+                | DriverError::CouldNotConnect(_)
+                | DriverError::PacketOutOfSync
+                | DriverError::UnexpectedPacket
+                | DriverError::Timeout
+        ),
+        _ => false,
+    }
+}
+
+const TOO_LARGE: &str = "a row is longer than the server takes: set its max_allowed_packet higher";
+
+/// The type of this error has no public name.
+fn is_too_large(error: &dyn fmt::Display) -> bool {
+    error.to_string().contains("larger than max_allowed_packet")
 }
 
 fn in_words(error: &MySqlError) -> String {
@@ -228,9 +312,40 @@ fn explain(error: &Error) -> String {
     match error {
         Error::MySqlError(error) => in_words(error),
         Error::IoError(error) => in_time(error.to_string()),
+        Error::DriverError(DriverError::PacketTooLarge) => TOO_LARGE.to_owned(),
+        Error::CodecError(error) if is_too_large(error) => TOO_LARGE.to_owned(),
         Error::CodecError(error) => in_time(error.to_string()),
         Error::DriverError(DriverError::CouldNotConnect(Some((_, reason, _)))) => reason.clone(),
         Error::DriverError(DriverError::TlsNotSupported) => "server does not support SSL".to_owned(),
+        Error::DriverError(error) => error.to_string(),
         other => other.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::trouble::meaning;
+
+    #[test]
+    fn only_what_is_the_connections_fault_passes() {
+        let io = |kind| Error::IoError(io::Error::from(kind));
+        for error in [
+            io(ErrorKind::ConnectionReset),
+            Error::CodecError(io::Error::from(ErrorKind::TimedOut).into()),
+            Error::DriverError(DriverError::UnexpectedPacket),
+        ] {
+            assert!(meaning(&Refused::connecting(&error).0).0, "{error}");
+            assert!(meaning(&Refused::from(error).0).0);
+        }
+        for error in [
+            Error::DriverError(DriverError::PacketTooLarge),
+            Error::DriverError(DriverError::CleartextPluginDisabled),
+            Error::DriverError(DriverError::UnknownAuthPlugin("auth_gssapi_client".to_owned())),
+            Error::MySqlError(MySqlError { state: String::new(), message: "Lost connection".to_owned(), code: 1064 }),
+        ] {
+            assert!(!meaning(&Refused::connecting(&error).0).0, "{error}");
+            assert!(!meaning(&Refused::from(error).0).0);
+        }
     }
 }
