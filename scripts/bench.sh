@@ -5,10 +5,10 @@
 #
 # Ingest: until every byte is in a file, beside a bare recv and write of the same bytes by one thread (and beside that a
 # bare peek, write and consume: the price of losing nothing), and beside the same service in Python (asyncio, pydantic, a
-# buffered writer). compact: beside DuckDB's own COPY of the same file. aggregate: beside one GROUP BY of DuckDB. Idle runs and loading: a year of hours, 8,760 of
-# them. What is compared runs in turns, and medians count: the ratios say something about other machines too, the
-# absolute figures do not. The table stands in README.md between the lines
-# <!-- bench --> and <!-- /bench -->; with --print it is only printed. Takes some minutes after the build.
+# buffered writer). compact: beside DuckDB's own COPY of the same file. aggregate: beside one GROUP BY of DuckDB. Idle runs
+# and loading: a year of hours, 8,760 of them. What is compared runs in turns, and medians count: the ratios say something
+# about other machines too, the absolute figures do not. The table stands in README.md between the lines
+# <!-- bench --> and <!-- /bench -->; with --print it is only printed. Takes a quarter of an hour after the build.
 #
 # Settings: BENCH_ROUNDS (5), BENCH_MB of messages for each run of ingest (400; a twentieth of it for Python),
 # BENCH_COMPACT_MB for one of compact (3000), BENCH_YEAR_ROWS for aggregate's year of hours (31536000, one a second), TMPDIR
