@@ -28,11 +28,9 @@ pub(crate) fn check(run: &Run<'_>, reads: &[Read]) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::Done;
     for read in reads {
         lines.extend(needs(run.args, run.known, read));
-        match yields(run, read, &mut planned) {
-            Ok((columns, all)) => {
-                lines.extend(columns);
-                outcome = if all == Outcome::Done { outcome } else { all };
-            }
+        match yields(run, read, &mut planned, &mut lines) {
+            Ok(Outcome::Done) => {}
+            Ok(less) => outcome = less,
             Err(error) => errors.push(error),
         }
     }
@@ -73,8 +71,8 @@ fn windows(query: &Query) -> String {
     }
 }
 
-/// The columns, and whether all windows could be made of what is there and of what is `planned`.
-fn yields(run: &Run<'_>, read: &Read, planned: &mut Planned) -> anyhow::Result<(Vec<Line>, Outcome)> {
+/// Adds the columns to `lines`; returns whether all windows could be made of what is there and of what is `planned`.
+fn yields(run: &Run<'_>, read: &Read, planned: &mut Planned, lines: &mut Vec<Line>) -> anyhow::Result<Outcome> {
     let query = &read.query;
     let sources = Sources::resolve(read, run.known, &run.args.tables)?;
     let session = Session::open(&run.args.session, run.tree, query, &sources, &planned.columns, 1)?;
@@ -82,11 +80,11 @@ fn yields(run: &Run<'_>, read: &Read, planned: &mut Planned) -> anyhow::Result<(
     let line = |column: &crate::session::Column| {
         [query.name.to_string(), "column".to_owned(), column.name.clone(), column.sql_type.clone()]
     };
-    let lines = columns.iter().map(line).collect();
+    lines.extend(columns.iter().map(line));
     planned.columns.insert(query.name.clone(), columns);
     let (recipe, plan) = run.look(query, &sources, Some(&query.name), &planned.files)?;
     planned.add_files(&query.name, &recipe, &plan);
-    Ok((lines, if report::name_refused(query, &plan) { Outcome::Partial } else { Outcome::Done }))
+    Ok(if report::name_refused(query, &plan) { Outcome::Partial } else { Outcome::Done })
 }
 
 fn print(args: &Args, lines: Vec<Line>) -> io::Result<()> {

@@ -92,7 +92,7 @@ fn input(window: &Window, files: &BTreeMap<Hour, Fingerprint>) -> Input {
 }
 
 /// The windows that are wanted.
-#[derive(Debug, Clone, Copy)]
+#[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
     pub(crate) calendar: &'a Calendar,
     /// Those that begin in it.
@@ -102,6 +102,8 @@ pub(crate) struct Wanted<'a> {
     /// Also those that are not over.
     pub(crate) include_current: bool,
     pub(crate) now: DateTime<Utc>,
+    /// The commit record of an hour that retention removed, if it can be read.
+    pub(crate) expired: &'a dyn Fn(&Name, Hour) -> Option<Commit>,
 }
 
 /// The windows to make, in order, and those that cannot be.
@@ -173,7 +175,7 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
             continue;
         }
         if let Some(removed) = removed(holdings, &window) {
-            plan.leave(output, recipe, holdings, window, removed);
+            plan.leave(output, recipe, holdings, wanted, window, removed);
         } else if wanted.rebuild {
             plan.steps.push(Step { window, inputs: Inputs::new(), reason: Reason::Asked });
         } else {
@@ -199,7 +201,7 @@ impl Plan {
             return;
         }
         if let Some(removed) = removed(holdings, &window) {
-            self.leave(output, recipe, holdings, window, removed);
+            self.leave(output, recipe, holdings, wanted, window, removed);
             return;
         }
         let made = holdings.output.get(&hour);

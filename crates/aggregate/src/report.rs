@@ -100,7 +100,7 @@ fn name_expired(args: &Args, query: &Query, plan: &Plan) -> bool {
     }
     // To be said once, by the first run that makes what it can, and to whoever asks: there is nothing to be done about it.
     let asked = args.rebuild || args.range.is_given();
-    let first = plan.fresh == 0 && (!plan.steps.is_empty() || plan.expired == left.unmade.len());
+    let first = plan.fresh == 0 && !plan.steps.is_empty();
     let level = if asked || first { Level::Warn } else { Level::Info };
     if let Some((_, reason)) = left.outdated.first() {
         let windows = span(query, left.outdated.iter().map(|(hour, _)| *hour));

@@ -6,7 +6,7 @@ use std::io;
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use cli::{Outcome, Table, TryAgain, Usage};
-use layout::{Area, DatasetLock, Name, Tree};
+use layout::{DatasetLock, Name, Tree};
 
 use crate::args::Args;
 use crate::check;
@@ -133,15 +133,12 @@ impl Run<'_> {
             planned.add_files(&query.name, &recipe, &plan);
             return Ok(report::name_left(args, query, &plan));
         }
-        let is_new = !self.tree.folder(Area::Parquet, &query.name).exists();
         let Some(lock) = DatasetLock::try_acquire(self.tree, &query.name)? else {
             return Err(TryAgain(format!("{}: another process works on this data set", query.name)).into());
         };
         let outcome = self.publish(&lock, query, &sources);
-        if is_new {
-            // A data set is known by its folder: one of which nothing could be made is none.
-            self.tree.remove_empty_folders(&lock, &query.name)?;
-        }
+        // A data set is known by its folder: one of which nothing could be made is none.
+        self.tree.remove_without_files(&lock, &query.name)?;
         outcome
     }
 
@@ -189,6 +186,7 @@ impl Run<'_> {
             rebuild: args.rebuild || output.is_none(),
             include_current: args.include_current,
             now: self.now,
+            expired: &|dataset, hour| self.tree.expired_record(dataset, hour).ok(),
         };
         let plan = plan(&query.name, &recipe, &holdings, wanted)?;
         if let Some(table) = forgotten(query, &recipe, &holdings, &plan).filter(|_| !args.rebuild) {

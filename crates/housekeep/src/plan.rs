@@ -205,14 +205,11 @@ fn due_hours(
         if raw.contains(&hour) {
             return Some(Need::Work("raw segments of this hour are not compacted yet: run compact".to_owned()));
         }
-        let needed = || {
-            let by_itself =
-                stale.contains(&hour).then(|| Need::Work("it is out of date itself: run aggregate".to_owned()));
-            let by_reader = || readers.iter().find_map(|reader| reader.needs(hour, commit, &changing));
-            let by_warehouse = || needed_by_warehouse(loaded, name, hour, commit).map(Need::Work);
-            by_itself.or_else(by_reader).or_else(by_warehouse)
-        };
-        if rules.even_if_needed { None } else { needed() }
+        let by_itself = stale.contains(&hour).then(|| Need::Work("it is out of date itself: run aggregate".to_owned()));
+        let by_readers = readers.iter().filter_map(|reader| reader.needs(hour, commit, &changing));
+        let by_warehouse = || needed_by_warehouse(loaded, name, hour, commit).map(Need::Work);
+        let needs = by_itself.into_iter().chain(by_readers).chain(std::iter::once_with(by_warehouse).flatten());
+        if rules.even_if_needed { None } else { pressing(needs) }
     };
     let step = |(hour, parquet): (&Hour, &Parquet)| {
         let overdue = age.is_past(ends(*hour, parquet), now - TimeDelta::days(1));
@@ -235,6 +232,18 @@ fn due_hours(
         }
     };
     dataset.hours.iter().filter(|(hour, parquet)| age.is_past(ends(**hour, parquet), now)).map(step).collect()
+}
+
+/// The need to tell: one that somebody has something to do about comes before one that passes with time.
+fn pressing(needs: impl Iterator<Item = Need>) -> Option<Need> {
+    let mut passing = None;
+    for need in needs {
+        match need {
+            Need::Work(_) => return Some(need),
+            Need::Time(_) => passing = passing.or(Some(need)),
+        }
+    }
+    passing
 }
 
 /// The last hour that a file covers.

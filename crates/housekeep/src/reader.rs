@@ -113,15 +113,16 @@ impl<'h> Reader<'h> {
             });
         }
         if self.look_back > TimeDelta::zero() {
-            let next = self.windows.values().next_back().map(|made| made.window.end);
-            if next.is_some_and(|next| next - self.look_back < span.end) {
-                return Some(Need::Time(format!("the next window of the aggregate {name} reads back to this hour")));
-            }
             let far = span.end + self.look_back + self.longest;
-            if let Some(later) = self.missing.range(hour..).next().filter(|later| later.start() < far) {
+            let missing: Vec<_> = self.missing.range(hour..).take_while(|later| later.start() < far).collect();
+            if let Some(later) = missing.iter().find(|later| self.is_over(***later)) {
                 return Some(Need::Work(format!(
                     "the aggregate {name} does not have {later} yet, which reads back to this hour: run aggregate"
                 )));
+            }
+            let next = self.windows.values().next_back().map(|made| made.window.end);
+            if next.is_some_and(|next| next - self.look_back < span.end) || !missing.is_empty() {
+                return Some(Need::Time(format!("the next window of the aggregate {name} reads back to this hour")));
             }
         }
         None
@@ -155,23 +156,32 @@ impl<'h> Reader<'h> {
     }
 }
 
-/// Whether a window was made of something else than what is there now, and nothing that it reads is removed.
+/// Whether a window was made of something else than what is there now. Of one that reads what retention has removed, that is
+/// only what has come late since then: not what another query has made anew.
 fn is_stale(inputs: &[(&Name, &Dataset)], window: Window, hour: Hour, commit: &Commit) -> bool {
-    let hours = window.hours_read();
-    let mut now: BTreeMap<(&Name, Hour), &Fingerprint> = BTreeMap::new();
-    let from = hours.from.unwrap_or(Hour::MIN);
-    for (name, input) in inputs {
-        if input.expired.range(from..).next().is_some_and(|(hour, _)| hours.contains(*hour)) {
-            return false;
-        }
-        for (at, parquet) in input.hours.range(from..).take_while(|(at, _)| hours.contains(**at)) {
-            let Ok(file) = &parquet.commit else { continue };
-            if window.reads(&file.window(*at)) != Reads::Nothing {
-                now.insert((name, *at), &file.fingerprint);
-            }
-        }
-    }
     let Lineage::Query { inputs: read, .. } = &commit.lineage else { return false };
     let then = read.iter().flat_map(|(name, input)| input.files(hour).map(move |(at, file)| ((name, at), file)));
-    now != then.collect()
+    let then: BTreeMap<_, _> = then.collect();
+    let hours = window.hours_read();
+    let from = hours.from.unwrap_or(Hour::MIN);
+    let mut now: BTreeMap<(&Name, Hour), &Fingerprint> = BTreeMap::new();
+    let (mut has_expired, mut is_late) = (false, false);
+    for (name, input) in inputs {
+        let removed = input.expired.range(from..).next().filter(|(hour, _)| hours.contains(**hour));
+        has_expired |= removed.is_some();
+        for (at, parquet) in input.hours.range(from..).take_while(|(at, _)| hours.contains(**at)) {
+            let Ok(file) = &parquet.commit else { continue };
+            if window.reads(&file.window(*at)) == Reads::Nothing {
+                continue;
+            }
+            let like_before = || match removed {
+                Some((_, Ok(before))) => file.is_made_like(before),
+                _ => true,
+            };
+            let differs = then.get(&(*name, *at)) != Some(&&file.fingerprint);
+            is_late |= differs && read.contains_key(*name) && like_before();
+            now.insert((name, *at), &file.fingerprint);
+        }
+    }
+    if has_expired { is_late } else { now != then }
 }

@@ -146,3 +146,35 @@ fn a_day_that_is_not_over_is_neither_overdue_nor_missing() {
     assert!(!run.stderr.contains("overdue"), "{}", run.stderr);
     assert!(hours[96..].iter().all(|(hour, _)| house.has("telemetry", *hour)));
 }
+
+#[test]
+fn what_somebody_has_to_do_is_said_before_what_passes_with_time() {
+    let house = House::new();
+    // Both aggregates read the stream, and only the second, by name, waits for somebody.
+    let first = ago(7 * 24 + 20);
+    let hours = stream(&house, first, 7 * 24);
+    house.window("a", window(first, 96, 0), "telemetry", &hours[..96]);
+    house.aggregate("b", first, &[("telemetry", &hours[0].1)]);
+    let run = house.run("clean --keep-parquet telemetry=1d").expect(0);
+    assert!(run.stderr.contains("overdue hours kept"), "{}", run.stderr);
+    assert!(run.stderr.contains("the aggregate b does not have this hour yet: run aggregate"), "{}", run.stderr);
+}
+
+#[test]
+fn what_came_late_to_a_day_that_retention_touched_stays_until_somebody_acts() {
+    let house = House::new();
+    let first = ago(200);
+    let hours = stream(&house, first, 24);
+    house.window("days", window(first, 24, 0), "telemetry", &hours);
+    let telemetry = common::name("telemetry");
+    let lock = layout::DatasetLock::try_acquire(&house.tree, &telemetry).unwrap().unwrap();
+    let commit = layout::Commit::read(&house.tree.parquet(&telemetry, first)).unwrap();
+    house.tree.expire_parquet(&lock, &telemetry, &[(first, commit)]).unwrap();
+    drop(lock);
+    house.stream("telemetry", first.plus(5), 4);
+    let run = house.run("clean --keep-parquet telemetry=1d").expect(0);
+    assert!(run.stderr.contains("days is out of date for this hour: run aggregate"), "{}", run.stderr);
+    assert!(house.has("telemetry", first.plus(5)), "the only place where the late row is");
+    house.run("clean --keep-parquet telemetry=1d --even-if-needed").expect(0);
+    assert!(!house.has("telemetry", first.plus(5)));
+}

@@ -169,6 +169,17 @@ impl Commit {
     /// The key of the record in the footer's metadata.
     pub const KEY: &str = "commit";
 
+    /// Whether both files were made in the same way: of segments, or by one query with the same reference tables.
+    pub fn is_made_like(&self, other: &Self) -> bool {
+        match (&self.lineage, &other.lineage) {
+            (Lineage::Segments(_), Lineage::Segments(_)) => true,
+            (Lineage::Query { query, tables, .. }, Lineage::Query { query: other, tables: others, .. }) => {
+                (query, tables) == (other, others)
+            }
+            _ => false,
+        }
+    }
+
     /// The record for a file that is about to be written.
     pub fn new(lineage: Lineage) -> Self {
         Self::deduplicated(lineage, 0)

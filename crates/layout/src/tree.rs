@@ -310,12 +310,19 @@ impl Tree {
         }
     }
 
-    /// Removes the empty folders of a data set, its own too if nothing else is in it. Only who holds the data set's lock
-    /// does.
-    pub fn remove_empty_folders(&self, _: &DatasetLock, dataset: &Name) -> Result<()> {
-        let mut empty = self.empty_folders(Area::Parquet, dataset, &BTreeSet::new(), Hour::MIN)?;
-        empty.push(self.folder(Area::Parquet, dataset));
-        empty.iter().try_for_each(|folder| self.remove_empty_folder(folder).map(|_| ()))
+    /// Removes the folder of a data set if there is no file in it. Only who holds the data set's lock does, and nothing
+    /// after it.
+    pub fn remove_without_files(&self, _: &DatasetLock, dataset: &Name) -> Result<()> {
+        self.remove_folder_without_files(&self.folder(Area::Parquet, dataset)).map(|_| ())
+    }
+
+    fn remove_folder_without_files(&self, path: &Path) -> Result<bool> {
+        for (name, is_folder) in dirs::list(path)? {
+            if !is_folder || !self.remove_folder_without_files(&path.join(name))? {
+                return Ok(false);
+            }
+        }
+        self.remove_empty_folder(path)
     }
 
     /// Calls `each` for every file `HH.<rest>` of `name` in `area` with its hour, `<rest>` and its path.

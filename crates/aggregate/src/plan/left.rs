@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use layout::{Commit, Fingerprint, Hour, Lineage, Name, Window};
 
-use super::{Inputs, Plan, Reason, Recipe, changed, inputs};
+use super::{Inputs, Plan, Problem, Reason, Recipe, Wanted, changed, inputs};
 use crate::holdings::Holdings;
 
 /// Windows that retention keeps from being made and that are not what the query would make.
@@ -36,6 +36,7 @@ impl Plan {
         output: &Name,
         recipe: &Recipe,
         holdings: &Holdings,
+        wanted: Wanted<'_>,
         window: Window,
         removed: (Name, Hour),
     ) {
@@ -45,14 +46,17 @@ impl Plan {
         }
         self.expired += 1;
         let Some(Ok(made)) = holdings.output.get(&hour) else { return self.left.unmade.push(hour) };
-        let changes =
-            inputs(holdings, &window).map_or_else(|_| BTreeMap::new(), |now| changes(recipe, hour, &now, made));
-        let late = changes.iter().find(|(_, change)| **change == Change::Late);
+        let changed_inputs = match inputs(holdings, &window) {
+            Ok(now) => changed_inputs(recipe, hour, &now, made),
+            Err(Problem::Unreadable(failure)) => return self.unreadable.push(failure),
+            Err(Problem::Refused(_)) => BTreeMap::new(),
+        };
+        let late = changed_inputs.iter().find(|(input, hours)| !is_anew(holdings, wanted, &window, input, hours));
         if let Some((input, _)) = late {
             self.left.late.push(Late { hour, input: input.clone(), removed });
         } else if let Some(reason) = changed(recipe, &window, made) {
             self.left.outdated.push((hour, reason));
-        } else if let Some(input) = changes.into_keys().next() {
+        } else if let Some(input) = changed_inputs.into_keys().next() {
             self.left.outdated.push((hour, Reason::Input(input)));
         }
     }
@@ -60,38 +64,39 @@ impl Plan {
 
 /// The first hour of what is read for `window` that retention has removed.
 pub(super) fn removed(holdings: &Holdings, window: &Window) -> Option<(Name, Hour)> {
+    let removed = |name: &Name| Some((name.clone(), removed_of(holdings, name, window)?));
+    holdings.expired_inputs.keys().filter_map(removed).min_by_key(|(_, hour)| *hour)
+}
+
+fn removed_of(holdings: &Holdings, name: &Name, window: &Window) -> Option<Hour> {
     let hours = window.hours_read();
-    let from = hours.from.unwrap_or(Hour::MIN);
-    let removed = holdings.expired_inputs.iter().filter_map(|(name, expired)| {
-        let first = expired.range(from..).next().filter(|hour| hours.contains(**hour))?;
-        Some((name.clone(), *first))
-    });
-    removed.min_by_key(|(_, hour)| *hour)
+    let expired = holdings.expired_inputs.get(name)?;
+    expired.range(hours.from.unwrap_or(Hour::MIN)..).next().copied().filter(|hour| hours.contains(*hour))
 }
 
-/// How a data set has changed since a window was made of it.
-#[derive(Debug, PartialEq, Eq)]
-enum Change {
-    /// Something came to it.
-    Late,
-    /// All its files were made anew: its own query has changed, or a table of it.
-    Anew,
-}
-
-/// The data sets of which there is something in `inputs` that the window `hour` was not `made` of, although its query
-/// read that: not what another query would read.
-fn changes(recipe: &Recipe, hour: Hour, inputs: &Inputs, made: &Commit) -> BTreeMap<Name, Change> {
+/// The hours in `inputs` that the window `hour` was not `made` of, although its query read that data set: not what another
+/// query would read.
+fn changed_inputs(recipe: &Recipe, hour: Hour, inputs: &Inputs, made: &Commit) -> BTreeMap<Name, Vec<Hour>> {
     let Lineage::Query { query, inputs: was, .. } = &made.lineage else { return BTreeMap::new() };
     let read = made.window(hour).hours_read();
-    let change = |name: &Name, files: &BTreeMap<Hour, Fingerprint>| {
+    let changed = |(name, files): (&Name, &BTreeMap<Hour, Fingerprint>)| {
         let was: BTreeMap<_, _> = match was.get(name) {
             Some(was) => was.files(hour).collect(),
             None if *query == recipe.query => BTreeMap::new(),
             None => return None,
         };
-        let other = files.iter().filter(|(at, file)| read.contains(**at) && was.get(at) != Some(file)).count();
-        let is_anew = models::model(name.as_str()).is_none() && other > 1 && other == files.len();
-        (other > 0).then_some(if is_anew { Change::Anew } else { Change::Late })
+        let differs = |(at, file): &(&Hour, &Fingerprint)| read.contains(**at) && was.get(at) != Some(file);
+        let hours: Vec<_> = files.iter().filter(differs).map(|(at, _)| *at).collect();
+        (!hours.is_empty()).then(|| (name.clone(), hours))
     };
-    inputs.iter().filter_map(|(name, files)| Some((name.clone(), change(name, files)?))).collect()
+    inputs.iter().filter_map(changed).collect()
+}
+
+/// Whether `hours` of `input` were made by another query, or with other tables, than an hour of it that retention has
+/// removed of what is read for `window`: then they have changed without anything that came late.
+fn is_anew(holdings: &Holdings, wanted: Wanted<'_>, window: &Window, input: &Name, hours: &[Hour]) -> bool {
+    let before = removed_of(holdings, input, window).and_then(|hour| (wanted.expired)(input, hour));
+    let files = holdings.inputs.get(input);
+    let now = |hour: &Hour| files?.get(hour)?.as_ref().ok();
+    before.is_some_and(|before| hours.iter().filter_map(now).all(|now| !now.is_made_like(&before)))
 }

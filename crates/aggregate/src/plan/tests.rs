@@ -23,8 +23,21 @@ fn file(version: &str) -> Commit {
     Commit::new(Lineage::Query { query: fingerprint(version), inputs: [].into(), tables })
 }
 
+/// The same, after something came late to what it is made of.
+fn late_file(version: &str) -> Commit {
+    let inputs = [(name("telemetry"), Input::Hour(fingerprint("late")))].into();
+    Commit::new(Lineage::Query { query: fingerprint(version), inputs, tables: BTreeMap::new() })
+}
+
+/// Files by their hours, each made by the query of its version; `+` behind that: after something came late.
 fn files(files: &[(&str, &str)]) -> Files {
+    let file = |version: &str| version.strip_suffix('+').map_or_else(|| file(version), late_file);
     files.iter().map(|(at, version)| (hour(at), Ok(file(version)))).collect()
+}
+
+/// Retention removed what the query "1" had made.
+fn expired(_: &Name, _: Hour) -> Option<Commit> {
+    Some(file("1"))
 }
 
 fn holdings(inputs: &[(&str, &[(&str, &str)])]) -> Holdings {
@@ -33,8 +46,14 @@ fn holdings(inputs: &[(&str, &[(&str, &str)])]) -> Holdings {
 }
 
 fn planned(calendar: &Calendar, recipe: &Recipe, holdings: &Holdings, now: &str) -> Plan {
-    let wanted =
-        Wanted { calendar, range: HourRange::ALL, rebuild: false, include_current: false, now: now.parse().unwrap() };
+    let wanted = Wanted {
+        calendar,
+        range: HourRange::ALL,
+        rebuild: false,
+        include_current: false,
+        now: now.parse().unwrap(),
+        expired: &expired,
+    };
     plan(&name("made"), recipe, holdings, wanted).unwrap()
 }
 
@@ -139,13 +158,16 @@ fn of_windows_that_retention_touched_those_that_lack_late_data_are_told_from_tho
     let removed = (name("x"), hour(morning));
     assert_eq!(left(&first, &[(evening, "1")], &[]), (vec![], vec![]), "as it was made");
     assert_eq!(left(&first, &[], &[]), (vec![], vec![]), "more of it is gone");
-    assert_eq!(left(&first, &[(evening, "2")], &[]), (vec![("x".into(), removed.clone())], vec![]));
-    assert_eq!(left(&first, &[(evening, "1"), ("2025-09-02T20", "1")], &[]).0.len(), 1, "an hour that came late");
-    let anew = [(evening, "2"), ("2025-09-02T20", "2")];
-    assert_eq!(left(&first, &anew, &[]), (vec![], vec![Reason::Input(name("x"))]), "by another query");
+    let late = (vec![("x".into(), removed.clone())], vec![]);
+    assert_eq!(left(&first, &[(evening, "1+")], &[]), late);
+    assert_eq!(left(&first, &[(evening, "1+"), ("2025-09-02T20", "1+")], &[]), late, "all of it");
+    assert_eq!(left(&first, &[(evening, "1"), ("2025-09-02T20", "1")], &[]), late, "an hour that came late");
+    for anew in ["2", "2+"] {
+        assert_eq!(left(&first, &[(evening, anew)], &[]), (vec![], vec![Reason::Input(name("x"))]), "by another query");
+    }
     assert_eq!(left(&first, &[(evening, "1")], &[(evening, "1")]).0, [("y".into(), removed.clone())]);
     assert_eq!(left(&second, &[(evening, "1")], &[(evening, "1")]), (vec![], vec![Reason::Query]), "y is new to it");
-    assert_eq!(left(&second, &[(evening, "2")], &[]), (vec![("x".into(), removed)], vec![]));
+    assert_eq!(left(&second, &[(evening, "1+")], &[]), late);
     assert_eq!(left(&recipe("a", "2"), &[], &[]), (vec![], vec![Reason::Table("sensors".into())]));
 }
 
@@ -171,7 +193,14 @@ fn a_window_whose_inputs_are_gone_is_left_alone_unless_it_is_asked_for() {
     let left = planned(&hourly, &recipe, &house, "2030-01-01T00:00:00Z");
     assert_eq!((left.steps.len(), left.bereft.len()), (0, 1));
     let now = "2030-01-01T00:00:00Z".parse().unwrap();
-    let wanted = Wanted { calendar: &hourly, range: HourRange::ALL, rebuild: true, include_current: false, now };
+    let wanted = Wanted {
+        calendar: &hourly,
+        range: HourRange::ALL,
+        rebuild: true,
+        include_current: false,
+        now,
+        expired: &expired,
+    };
     let plan = plan(&name("made"), &recipe, &house, wanted).unwrap();
     assert_eq!((plan.steps.len(), plan.steps[0].inputs.len()), (1, 0));
 }
@@ -183,7 +212,14 @@ fn windows_of_another_kind_are_not_mixed_with_those_that_are_there() {
     carry_out(&Calendar::hourly(), &recipe, &mut house);
     let days = Calendar::new(Unit::Day, None, None).unwrap();
     let now = "2030-01-01T00:00:00Z".parse().unwrap();
-    let wanted = Wanted { calendar: &days, range: HourRange::ALL, rebuild: false, include_current: false, now };
+    let wanted = Wanted {
+        calendar: &days,
+        range: HourRange::ALL,
+        rebuild: false,
+        include_current: false,
+        now,
+        expired: &expired,
+    };
     let error = plan(&name("made"), &recipe, &house, wanted).unwrap_err().to_string();
     assert!(error.contains("made 2025-09-02T00: the data set has windows of another kind"), "{error}");
 }

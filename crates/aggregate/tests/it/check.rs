@@ -81,3 +81,16 @@ fn a_wrong_header_is_shown_with_its_line() {
         "days.sql:2:4: \"daily\" is not a window: write hour, day, week or month\n  -- @window: daily\n     ^";
     assert!(failed.stderr.contains(expected), "{}", failed.stderr);
 }
+
+#[test]
+fn the_columns_are_said_although_the_windows_are_of_another_kind_than_those_that_are_there() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T10", 1);
+    let query = "SELECT sensor_id, count(*) AS n FROM telemetry GROUP BY sensor_id";
+    let sql = file(&house, "counts.sql", query);
+    run(&house, &format!("--sql {sql}")).expect(0);
+    file(&house, "counts.sql", &format!("-- @window: day\n{query}"));
+    let failed = run(&house, &format!("--check {sql}")).expect(1);
+    assert!(failed.stderr.contains("windows of another kind"), "{}", failed.stderr);
+    assert!(failed.stdout.contains("sensor_id") && failed.stdout.contains("BIGINT"), "{}", failed.stdout);
+}

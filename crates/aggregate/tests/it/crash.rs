@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use harness::{House, Random, rounds};
 use layout::{Commit, Lineage};
 
-use crate::tree::{file, many_hours, planned, published, rows, run, telemetry};
+use crate::tree::{file, lineage, many_hours, planned, published, rows, run, telemetry};
 
 const HOURS: i64 = 40;
 
@@ -90,13 +90,8 @@ fn an_hour_names_the_input_that_was_read_although_inputs_are_replaced_meanwhile(
     };
     publish(0);
     let sql = file(&house, "version.sql", "SELECT max(measurement_value)::INTEGER AS version FROM telemetry");
-    let versions: std::collections::BTreeMap<_, _> = (0..2000)
-        .map(|version: i32| {
-            let query = layout::Fingerprint::of(version.to_string().as_bytes());
-            let lineage = Lineage::Query { query, inputs: [].into(), tables: [].into() };
-            (lineage.fingerprint(), version.to_string())
-        })
-        .collect();
+    let versions: std::collections::BTreeMap<_, _> =
+        (0..2000).map(|version: i32| (lineage(&version.to_string()).fingerprint(), version.to_string())).collect();
     let check = |files: &[PathBuf]| {
         for path in files {
             let Lineage::Query { inputs, .. } = Commit::read(path).unwrap().lineage else { panic!() };

@@ -66,6 +66,60 @@ fn windows_that_were_never_made_are_said_to_be_impossible_by_the_first_run() {
 }
 
 #[test]
+fn a_day_that_can_never_be_made_is_no_mail_from_every_run() {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T20", 4);
+    expire(&house, "telemetry", "2025-09-02T20");
+    let days = format!("--sql {}", file(&house, "days.sql", DAYS));
+    assert_eq!(run(&house, &days).expect(0).stderr, "");
+    let asked = run(&house, &format!("{days} -v")).expect(0);
+    assert!(asked.stderr.contains("days: 1 day (2025-09-02T00) never made"), "{}", asked.stderr);
+    assert!(!house.path().join("parquet/days").exists(), "a data set of which nothing could be made");
+}
+
+/// A day of an aggregate of hours, of which retention removed the first two.
+fn chain() -> (House, String, String) {
+    let house = House::new();
+    many_hours(&house, "2025-09-02T20", 4);
+    let hours = "SELECT sensor_id, count(*) AS n FROM telemetry GROUP BY sensor_id ORDER BY sensor_id";
+    let hours = format!("--sql {}", file(&house, "hours.sql", hours));
+    let days = "-- @window: day\nSELECT sensor_id, sum(n) AS n FROM hours GROUP BY sensor_id ORDER BY sensor_id";
+    let days = format!("--sql {}", file(&house, "days.sql", days));
+    run(&house, &format!("{hours} {days}")).expect(0);
+    expire(&house, "hours", "2025-09-02T20");
+    expire(&house, "hours", "2025-09-02T21");
+    (house, hours, days)
+}
+
+#[test]
+fn late_data_of_all_that_is_left_is_told_from_a_query_that_has_changed() {
+    let (house, hours, days) = chain();
+    for late in ["2025-09-02T22", "2025-09-02T23"] {
+        telemetry(&house, late, &[(1, Some(1.0), None, "Celsius"), (1, Some(2.0), None, "Celsius")], "2");
+    }
+    run(&house, &hours).expect(0);
+    let late = run(&house, &days).expect(3);
+    assert!(late.stderr.contains("left without what has come late to hours"), "{}", late.stderr);
+
+    let (house, hours, days) = chain();
+    let query = "SELECT sensor_id, count(*) AS n, 1 AS one FROM telemetry GROUP BY sensor_id ORDER BY sensor_id";
+    file(&house, "hours.sql", query);
+    run(&house, &hours).expect(0);
+    assert_eq!(run(&house, &days).expect(0).stderr, "");
+    let asked = run(&house, &format!("{days} -v")).expect(0);
+    assert!(asked.stderr.contains("left as they are although hours has changed"), "{}", asked.stderr);
+}
+
+#[test]
+fn an_input_that_cannot_be_read_is_named_in_a_window_that_retention_touched_too() {
+    let (house, _, days) = chain();
+    let damaged = &published(&house, "hours")[0];
+    std::fs::write(damaged, "PAR1").unwrap();
+    let failed = run(&house, &days).expect(3);
+    assert!(failed.stderr.contains(&damaged.display().to_string()), "{}", failed.stderr);
+}
+
+#[test]
 fn what_is_printed_is_whole() {
     let (house, days) = house();
     let printed = run(&house, &format!("{days} --output - --format csv")).expect(3);

@@ -12,7 +12,10 @@ fn house() -> House {
 
 fn names(house: &House) -> Vec<String> {
     let files = published(house, "temperatures");
-    rows(&files, "SELECT sensor_id AS id, sensor_name AS name, sensor_location AS location FROM {}")
+    rows(
+        &files,
+        "SELECT sensor_id AS id, sensor_name AS name, sensor_location AS location FROM {} ORDER BY start_time, id",
+    )
 }
 
 type Make<'a> = &'a dyn Fn(&House) -> String;
