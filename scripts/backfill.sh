@@ -4,8 +4,9 @@
 #
 #   scripts/backfill.sh FROM TO [--env FILE]
 #
-# FROM and TO are UTC: 2025-09-02T10, 2025-09-02, 2025-09 or 2025. Settings and exit status are those of pipeline.sh. To
-# load old files of raw messages, first pipe them in: tcp-ingest --stdin telemetry < FILE
+# FROM and TO are 2025-09-02T10, 2025-09-02, 2025-09 or 2025, on the clocks of each aggregate's time zone. Settings and exit
+# status are those of pipeline.sh. To load old files of raw messages, first pipe them in:
+# tcp-ingest --stdin telemetry < FILE
 set -euo pipefail
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit; fi
 [[ $# -ge 2 ]] || { echo "usage: $0 FROM TO [--env FILE]" >&2; exit 2; }

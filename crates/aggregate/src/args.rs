@@ -29,6 +29,8 @@ use layout::Name;
 #[allow(rustdoc::invalid_rust_codeblocks, reason = "it is for --help, where marks of another language would show")]
 #[derive(Debug, clap::Parser)]
 #[command(name = "aggregate", version = cli::VERSION, verbatim_doc_comment)]
+#[command(mut_arg("from", |from| from.help("Only windows that begin at this time or later, on the clocks of their time zone: 2025-09-02T10, 2025-09-02, 2025-09 or 2025")))]
+#[command(mut_arg("to", |to| to.help("Only windows that begin before this time")))]
 #[command(group(clap::ArgGroup::new("queries").required(true).multiple(true).args(["built_in", "sql", "check"])))]
 pub(crate) struct Args {
     #[command(flatten)]

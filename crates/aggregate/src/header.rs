@@ -62,20 +62,48 @@ impl Header {
                 }
             }
         }
+        if let Some((at, name)) = misplaced(sql) {
+            return Err((
+                at,
+                format!(
+                    "@{name} is not read here: write -- @{name}: VALUE on a line of its own, before all else but such lines"
+                ),
+            ));
+        }
         header.calendar = Calendar::new(unit, zone.map(|(_, zone)| zone), look_back)
             .map_err(|message| (zone.map_or(0, |(at, _)| at), message))?;
         Ok(header)
     }
 }
 
-/// The lines of the header: where each setting stands, its name and its value.
-fn settings(sql: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+/// The lines of a text with the bytes at which they begin.
+fn lines(sql: &str) -> impl Iterator<Item = (usize, &str)> {
     let mut at = 0;
-    let lines = sql.split_inclusive('\n').map(move |line| {
+    sql.split_inclusive('\n').map(move |line| {
         at += line.len();
         (at - line.len(), line)
-    });
-    let comments = lines.take_while(|(_, line)| line.trim().is_empty() || line.trim_start().starts_with("--"));
+    })
+}
+
+/// Whether a line is a comment, or empty: such lines before the query are the header.
+fn is_header(line: &str) -> bool {
+    line.trim().is_empty() || line.trim_start().starts_with("--")
+}
+
+/// A setting in a comment that is not in the header: at which byte, and its name.
+fn misplaced(sql: &str) -> Option<(usize, &str)> {
+    lines(sql).skip_while(|(_, line)| is_header(line)).find_map(|(at, line)| {
+        let text = line.trim_start_matches(|c: char| c.is_whitespace() || "-/*".contains(c));
+        let begins = line.len() - text.len();
+        let name = text.strip_prefix('@')?.split_once(':')?.0.trim_end();
+        let is_comment = line.get(..begins)?.contains(['-', '*']);
+        (is_comment && NAMES.contains(&name)).then_some((at + begins, name))
+    })
+}
+
+/// The lines of the header: where each setting stands, its name and its value.
+fn settings(sql: &str) -> impl Iterator<Item = (usize, &str, &str)> {
+    let comments = lines(sql).take_while(|(_, line)| is_header(line));
     comments.filter_map(|(at, line)| {
         let text = line.trim_start().strip_prefix("--")?.trim_start();
         let begins = at + line.len() - text.len();
@@ -104,7 +132,7 @@ mod tests {
     fn settings_stand_among_the_comments_before_the_query() {
         let header = Header::parse(
             "-- How warm the halls were.\n\n-- @window: week\n--@time_zone: Europe/Berlin\n-- @key: hall,  day -- both\n\
-             -- @name: halls\n-- @ignore_changes: Sensors\nSELECT 1\n-- @window: none\n",
+             -- @name: halls\n-- @ignore_changes: Sensors\nSELECT 1\n-- no @window: here\n",
         )
         .unwrap();
         assert_eq!(header.name.unwrap().as_str(), "halls");
@@ -120,6 +148,9 @@ mod tests {
             ("-- a\n-- @windw: day\nSELECT 1", 8, "there is no setting @windw: there are @name"),
             ("-- @window: year", 3, "\"year\" is not a window"),
             ("-- @window: day\n-- @window: day", 19, "@window is given twice"),
+            ("SELECT 1\n-- @window: day", 12, "@window is not read here: write -- @window: VALUE on a line of its own"),
+            ("/* ours */\n-- @key: a\nSELECT 1", 14, "@key is not read here"),
+            ("/*\n * @time_zone : Asia/Tokyo */ SELECT 1", 6, "@time_zone is not read here"),
             ("-- @window", 3, "@window has no value: write -- @window: VALUE"),
             ("-- @window day", 3, "\"@window day\" has no colon: write -- @window: day"),
             ("-- @look_back = 7 days -- or so", 3, "\"@look_back = 7 days\" has no colon: write -- @look_back: 7 days"),

@@ -225,17 +225,17 @@ impl Plan {
     }
 }
 
-/// A reference table that `query` can do without, that is not given, and that windows to be made anew were made with: it
-/// was forgotten, and its columns would be emptied.
-pub(crate) fn forgotten(query: &Query, recipe: &Recipe, holdings: &Holdings, plan: &Plan) -> Option<&'static str> {
-    let was_used = |table: &str| {
-        plan.steps.iter().any(|step| match holdings.output.get(&step.window.hour()) {
-            Some(Ok(Commit { lineage: Lineage::Query { tables, .. }, .. })) => tables.contains_key(table),
-            _ => false,
-        })
-    };
-    let not_given = query.declared.iter().map(|table| table.name).filter(|table| !recipe.tables.contains_key(*table));
-    not_given.into_iter().find(|table| was_used(table))
+/// A reference table that `query` can do without, that is not given, and that some of `made` was made with: it was
+/// forgotten, and its columns would be emptied.
+pub(crate) fn forgotten<'c>(
+    query: &Query,
+    recipe: &Recipe,
+    mut made: impl Iterator<Item = &'c Commit>,
+) -> Option<&'static str> {
+    let mut not_given = query.declared.iter().map(|table| table.name).filter(|name| !recipe.tables.contains_key(*name));
+    not_given.find(|name| {
+        made.any(|made| matches!(&made.lineage, Lineage::Query { tables, .. } if tables.contains_key(*name)))
+    })
 }
 
 /// What the files cover; one that cannot be read, the hour of its name.

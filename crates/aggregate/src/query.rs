@@ -75,6 +75,8 @@ impl Query {
     fn from_file(path: &Path, name: Option<&Name>) -> anyhow::Result<Self> {
         let origin = path.display().to_string();
         let sql = std::fs::read_to_string(path).with_context(|| format!("{origin}: cannot be read"))?;
+        // Some editors put a mark in front that is no part of the text.
+        let sql = sql.strip_prefix('\u{feff}').map_or_else(|| sql.clone(), str::to_owned);
         let header = Header::parse(&sql).map_err(|(at, message)| error_at(&origin, &sql, Some(at), message))?;
         let name = match name.cloned().or(header.name) {
             Some(name) => name,

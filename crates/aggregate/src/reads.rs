@@ -17,6 +17,9 @@ use crate::query::Query;
 /// Table functions that make rows of their arguments alone.
 const FUNCTIONS: [&str; 7] = ["generate_series", "json_each", "json_tree", "range", "repeat", "repeat_row", "unnest"];
 
+/// What a query may ask of its window.
+const VARIABLES: [&str; 4] = ["window_start", "window_end", "look_back_start", "window_date"];
+
 /// Finds out what queries read, with a DuckDB session that is started when it is needed.
 #[derive(Debug)]
 pub(crate) struct Parser<'a> {
@@ -109,6 +112,7 @@ impl Walk<'_> {
                 match text(node, "/type") {
                     "BASE_TABLE" => self.table(node, scope)?,
                     "TABLE_FUNCTION" => self.function(node)?,
+                    _ if text(node, "/class") == "FUNCTION" => self.variable(node)?,
                     "SHOW_REF" => bail!("{}: a query is one SELECT, and this describes one", self.query.origin),
                     _ => {}
                 }
@@ -143,6 +147,17 @@ impl Walk<'_> {
             self.tables.insert(name);
         }
         Ok(())
+    }
+
+    /// A variable that is not there would be NULL.
+    fn variable(&self, node: &Value) -> anyhow::Result<()> {
+        let name = text(node, "/children/0/value/value").to_lowercase();
+        let is_read = text(node, "/function_name").eq_ignore_ascii_case("getvariable");
+        if !is_read || VARIABLES.contains(&name.as_str()) {
+            return Ok(());
+        }
+        let message = format!("there is no variable {name:?}: there are {}", VARIABLES.join(", "));
+        Err(self.query.error_at(location(node), message))
     }
 
     fn function(&self, node: &Value) -> anyhow::Result<()> {

@@ -57,8 +57,11 @@ pub(crate) fn name_refused(query: &Query, plan: &Plan) -> bool {
 /// What the windows of `query` may be meant to be, if one of `input` that `covers` more is read for them.
 fn meant(query: &Query, input: &Name, covers: &Window) -> String {
     let unit = Unit::of(covers);
-    if unit <= query.calendar.unit() {
+    if unit < query.calendar.unit() {
         return String::new();
+    }
+    if unit == query.calendar.unit() {
+        return format!("did you mean the -- @time_zone of {input}? Or ");
     }
     let is_utc = covers.start.num_seconds_from_midnight() == 0;
     let zone = if is_utc { String::new() } else { format!(" with the -- @time_zone of {input}") };

@@ -6,7 +6,7 @@ use std::io;
 use anyhow::{Context as _, anyhow};
 use chrono::{DateTime, Utc};
 use cli::{Outcome, Table, TryAgain, Usage};
-use layout::{DatasetLock, Name, Tree};
+use layout::{Commit, DatasetLock, HourRange, Name, Tree};
 
 use crate::args::Args;
 use crate::check;
@@ -189,7 +189,9 @@ impl Run<'_> {
             expired: &|dataset, hour| self.tree.expired_record(dataset, hour).ok(),
         };
         let plan = plan(&query.name, &recipe, &holdings, wanted)?;
-        if let Some(table) = forgotten(query, &recipe, &holdings, &plan).filter(|_| !args.rebuild) {
+        let made_anew = plan.steps.iter().filter_map(|step| holdings.output.get(&step.window.hour())?.as_ref().ok());
+        let newest = if output.is_none() { self.newest(query)? } else { None };
+        if let Some(table) = forgotten(query, &recipe, made_anew.chain(&newest)).filter(|_| !args.rebuild) {
             return Err(Usage(format!(
                 "{}: was made with the table {table}, and now none is given: give it by --table {table}=FILE, or make the \
                  windows anew without it by --rebuild",
@@ -198,6 +200,12 @@ impl Run<'_> {
             .into());
         }
         Ok((recipe, plan))
+    }
+
+    /// The newest file of what `query` makes, if it can be read.
+    fn newest(&self, query: &Query) -> anyhow::Result<Option<Commit>> {
+        let files = self.tree.parquet_files(&query.name, HourRange::ALL)?;
+        Ok(files.last().and_then(|file| Commit::read(&file.path).ok()))
     }
 
     fn make(&self, maker: Maker<'_>, sources: &Sources<'_>, plan: &Plan) -> anyhow::Result<Made> {
@@ -233,7 +241,7 @@ impl Planned {
 }
 
 /// The files that would have been made of each data set.
-pub(crate) type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, layout::Commit>>;
+pub(crate) type Overlay = BTreeMap<Name, BTreeMap<layout::Hour, Commit>>;
 
 fn print_plan(args: &Args, lines: Vec<[String; 3]>) -> anyhow::Result<()> {
     let columns = ["dataset", "hour", "reason"].map(String::from).into();

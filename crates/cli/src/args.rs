@@ -4,7 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use layout::{Hour, HourRange, Tree};
+use layout::{Area, Hour, HourRange, Tree};
 
 use crate::exit::Usage;
 use crate::table::Format;
@@ -32,6 +32,12 @@ impl CommonArgs {
     pub fn existing_tree(&self) -> anyhow::Result<Tree> {
         let path = self.data_dir.display();
         anyhow::ensure!(self.data_dir.is_dir(), "{path}: there is no such data directory: set --data-dir or DATA_DIR");
+        // A disk that is not mounted looks like a house in which nothing has ever arrived.
+        if !Area::ALL.iter().any(|area| self.data_dir.join(area.as_str()).exists()) {
+            log::warn!(
+                "{path}: there is nothing of a data directory in it: is it the right one, and its disk mounted?"
+            );
+        }
         Ok(self.tree())
     }
 }

@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use cli::{Format, Outcome, Table};
+use cli::{Format, Outcome, Table, Usage};
 use layout::{Area, Commit, DatasetLock, Hour, Name, Tree};
 use serde_json::Value;
 
@@ -23,7 +23,11 @@ const BATCH: usize = 64;
 pub(crate) fn run(args: &CleanArgs, rules: &Rules, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
     cli::check_names(tree, Area::Parquet, rules.datasets())?;
     let house = House::look(tree)?;
-    let (loaded, unreachable) = if rules.ask_warehouse(&house, now) {
+    let asks = rules.ask_warehouse(&house, now);
+    if asks {
+        check_target(args, tree)?;
+    }
+    let (loaded, unreachable) = if asks {
         match warehouse::read_load_log(&args.shared.warehouse, &args.shared.session, tree) {
             Ok(log) => (log.map_or(Loaded::Nothing, Loaded::Log), None),
             Err(error) => (Loaded::Unknown, Some(error.context("no hour of a data set is removed"))),
@@ -47,6 +51,22 @@ pub(crate) fn run(args: &CleanArgs, rules: &Rules, tree: &Tree, now: DateTime<Ut
         Some(error) => Err(error),
         None => Ok(if complete { Outcome::Done } else { Outcome::Partial }),
     }
+}
+
+/// Refuses to ask the embedded warehouse, which is not there, where the environment names a server's: each hour would
+/// count as one that no warehouse needs.
+fn check_target(args: &CleanArgs, tree: &Tree) -> Result<(), Usage> {
+    let args = &args.shared.warehouse;
+    let names_server = ["DB_NAME", "DB_USER"].iter().any(|name| std::env::var_os(name).is_some());
+    let file = args.file.clone().unwrap_or_else(|| tree.warehouse());
+    if args.target == warehouse::Target::Duckdb && names_server && !file.exists() {
+        return Err(Usage(
+            "DB_NAME or DB_USER is set, and --target does not say which kind of server that is (mysql, postgres): without it no \
+             warehouse is asked what it still needs"
+                .to_owned(),
+        ));
+    }
+    Ok(())
 }
 
 /// The data sets whose lock another process holds.

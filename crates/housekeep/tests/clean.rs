@@ -57,6 +57,7 @@ fn a_rule_for_one_data_set_comes_before_the_rule_for_all() {
 #[test]
 fn rules_for_a_data_set_that_is_to_come_do_nothing_yet() {
     let house = House::new();
+    std::fs::create_dir(house.data.path().join("raw")).unwrap();
     assert_eq!(house.run("clean --keep-parquet b=3d").expect(0).stderr, "");
 }
 
@@ -158,6 +159,22 @@ fn a_wish_that_is_only_just_due_is_kept_without_a_word() {
     let run = house.run("clean --keep-parquet 5h").expect(0);
     assert!(run.stderr.contains("1 overdue hour kept"), "{}", run.stderr);
     assert!(house.has("telemetry", ago(30)));
+}
+
+#[test]
+fn a_server_that_the_environment_names_is_not_passed_over() {
+    let house = House::new();
+    house.stream("telemetry", ago(100), 3);
+    let clean = |arguments: &[&str]| {
+        let mut command = house.data.program("housekeep");
+        command.args(["clean", "--keep-parquet=1d"]).args(arguments).env("DB_NAME", "plant");
+        harness::Run::of(&mut command)
+    };
+    let run = clean(&[]).expect(2);
+    assert!(run.stderr.contains("--target does not say which kind of server"), "{}", run.stderr);
+    assert!(house.has("telemetry", ago(100)));
+    clean(&["--even-if-needed"]).expect(0);
+    assert!(!house.has("telemetry", ago(100)));
 }
 
 #[test]

@@ -17,8 +17,16 @@ fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
 }
 
 #[test]
+fn a_folder_that_may_be_the_mount_point_of_a_missing_disk_is_named() {
+    let house = House::new();
+    let run = house.run("status").expect(0);
+    assert!(run.stderr.contains("there is nothing of a data directory in it"), "{}", run.stderr);
+}
+
+#[test]
 fn an_empty_house_has_a_disk_and_nothing_else() {
     let house = House::new();
+    std::fs::create_dir(house.data.path().join("raw")).unwrap();
     let run = house.run("status").expect(0);
     assert!(run.stdout.starts_with("Disk\nraw  quarantine  parquet"), "{}", run.stdout);
     assert_eq!(run.stderr, "");

@@ -164,6 +164,10 @@ pub(crate) fn of(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Box<dyn Ki
     if *args.wait > LONGEST {
         return Err(Usage(format!("--wait {}: it must be 24d at most", args.wait)).into());
     }
+    if let (Target::Mysql | Target::Postgres, Some(file)) = (args.target, &args.file) {
+        let text = format!("--file {}: is for a warehouse in a file, and --target names a server's", file.display());
+        return Err(Usage(text).into());
+    }
     Ok(match args.target {
         Target::Duckdb => Box::new(file::File::new(args, tree)),
         Target::Sqlite => Box::new(sqlite::Sqlite::new(args, tree)),
@@ -194,7 +198,7 @@ pub(crate) fn definitions(kind: &dyn Kind, definition: &Definition<'_>, id: &str
 }
 
 /// The name of a table's index on `window_start`, which is no other table's name: no data set has a point in its own.
-pub(crate) fn index_name(table: &Name) -> String {
+pub(crate) fn index_name(table: &str) -> String {
     identifier(&format!("{table}.window_start"))
 }
 

@@ -141,7 +141,7 @@ impl Kind for Sqlite {
     fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
         let name = definition.table.as_str();
         let columns = definitions(self, definition, "INTEGER", "TIMESTAMP").join(", ");
-        let (table, index) = (self.table(name), index_name(definition.table));
+        let (table, index) = (self.table(name), index_name(name));
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {table} ({columns}); CREATE INDEX IF NOT EXISTS {index} ON {table} (window_start)"
         );

@@ -36,9 +36,7 @@ fn files(files: &[(&str, &str)]) -> Files {
 }
 
 /// Retention removed what the query "1" had made.
-fn expired(_: &Name, _: Hour) -> Option<Commit> {
-    Some(file("1"))
-}
+const EXPIRED: &dyn Fn(&Name, Hour) -> Option<Commit> = &|_, _| Some(file("1"));
 
 fn holdings(inputs: &[(&str, &[(&str, &str)])]) -> Holdings {
     let inputs = inputs.iter().map(|(dataset, of)| (name(dataset), files(of))).collect();
@@ -52,7 +50,7 @@ fn planned(calendar: &Calendar, recipe: &Recipe, holdings: &Holdings, now: &str)
         rebuild: false,
         include_current: false,
         now: now.parse().unwrap(),
-        expired: &expired,
+        expired: EXPIRED,
     };
     plan(&name("made"), recipe, holdings, wanted).unwrap()
 }
@@ -199,7 +197,7 @@ fn a_window_whose_inputs_are_gone_is_left_alone_unless_it_is_asked_for() {
         rebuild: true,
         include_current: false,
         now,
-        expired: &expired,
+        expired: EXPIRED,
     };
     let plan = plan(&name("made"), &recipe, &house, wanted).unwrap();
     assert_eq!((plan.steps.len(), plan.steps[0].inputs.len()), (1, 0));
@@ -218,7 +216,7 @@ fn windows_of_another_kind_are_not_mixed_with_those_that_are_there() {
         rebuild: false,
         include_current: false,
         now,
-        expired: &expired,
+        expired: EXPIRED,
     };
     let error = plan(&name("made"), &recipe, &house, wanted).unwrap_err().to_string();
     assert!(error.contains("made 2025-09-02T00: the data set has windows of another kind"), "{error}");

@@ -269,3 +269,21 @@ fn an_empty_house_has_nothing_to_aggregate() {
     }
     assert_eq!(run(&house, "temperatures").expect(0).stderr, "", "cron may only be early");
 }
+
+#[test]
+fn a_variable_that_is_not_there_is_refused() {
+    let house = House::new();
+    let sql =
+        file(&house, "x.sql", "SELECT count(*) AS n FROM telemetry\nWHERE timestamp >= getvariable('windw_start')");
+    let failed = run(&house, &format!("--check {sql}")).expect(1);
+    let message = "there is no variable \"windw_start\": there are window_start, window_end";
+    assert!(failed.stderr.contains(message) && failed.stderr.contains("x.sql:2:"), "{}", failed.stderr);
+}
+
+#[test]
+fn a_mark_in_front_of_a_file_hides_no_setting() {
+    let house = House::new();
+    let sql = file(&house, "x.sql", "\u{feff}-- @window: day\nSELECT count(*) AS n FROM telemetry");
+    let said = run(&house, &format!("--check {sql} --format csv")).expect(0);
+    assert!(said.stdout.contains("x,window,day,UTC"), "{}", said.stdout);
+}

@@ -103,7 +103,7 @@ fn a_table_that_is_forgotten_empties_no_columns() {
     let sensors = file(&house, "sensors.csv", "sensor_id,name,location\n7,a,b\n8,c,d\n");
     run(&house, &format!("temperatures --table sensors={sensors}")).expect(0);
     telemetry(&house, "2025-09-02T11", &[(7, Some(1.0), None, "Celsius")], "1");
-    for more in ["", "--dry-run", "--explain"] {
+    for more in ["", "--dry-run", "--explain", "--output -"] {
         let failed = run(&house, &format!("temperatures {more}")).expect(2);
         let remedy = "was made with the table sensors, and now none is given: give it by --table sensors=FILE";
         assert!(failed.stderr.contains(remedy), "{}", failed.stderr);
