@@ -112,7 +112,7 @@ fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally:
         if let Some(before) = waits.replace(error.context(format!("{dataset}: not loaded"))) {
             log::error!("{before:#}");
         }
-        if warehouse.attach_again().is_err() {
+        if warehouse.attach_at_once().is_err() {
             break;
         }
     }
@@ -135,7 +135,7 @@ fn load_one(
         if std::mem::take(&mut tally.changed) == 0 {
             return Ok(());
         }
-        let log = warehouse.load_log(Some(dataset))?.unwrap_or_default();
+        let log = warehouse.patiently(|warehouse| warehouse.load_log(Some(dataset)))?.unwrap_or_default();
         // What could not be read is named again, and what cannot be read since then is counted for the first time.
         let mut now = Tally::default();
         windows = plan_one(args, tree, &log, dataset, &mut now)?;

@@ -78,7 +78,7 @@ impl Loader<'_> {
         if let Err(error) = check_rows(self.warehouse, self.key, schema, &windows) {
             return self.each_half(windows, error, |loader, half| loader.load_into_table(schema, half));
         }
-        match lay_out(self.warehouse, self.dataset, schema, self.key) {
+        match self.warehouse.patiently(|warehouse| lay_out(warehouse, self.dataset, schema, self.key)) {
             Ok(target) => self.load_alike(&target, schema, windows),
             Err(error) if error.is::<TryAgain>() => Err(error),
             Err(error) => {

@@ -17,6 +17,8 @@ pub(crate) enum Trick {
     FallSilent,
     /// The server's answer to who asks MariaDB for the lock comes after seven seconds.
     AnswerLate,
+    /// The connection breaks when MariaDB is asked for the columns of the table `readings`.
+    LoseTheQuestion,
 }
 
 impl Trick {
@@ -24,6 +26,7 @@ impl Trick {
         match self {
             Self::LoseTheAnswer | Self::LoseTheRequest | Self::FallSilent => inserted && says(b"COMMIT"),
             Self::AnswerLate => says(b"FOR UPDATE"),
+            Self::LoseTheQuestion => says(b"table_name = 'readings'"),
         }
     }
 }
@@ -58,7 +61,7 @@ fn requests(mut client: TcpStream, mut server: TcpStream, cut: &AtomicBool, play
             cut.store(true, Ordering::Relaxed);
             match trick {
                 Trick::LoseTheAnswer | Trick::AnswerLate => {}
-                Trick::LoseTheRequest => break,
+                Trick::LoseTheRequest | Trick::LoseTheQuestion => break,
                 Trick::FallSilent => std::thread::sleep(Duration::from_secs(600)),
             }
         }
