@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use cli::{Outcome, Table, TryAgain, count};
 use indicatif::ProgressBar;
-use layout::{Area, Name, Tree};
+use layout::{Name, Tree};
 use warehouse::{LoadLog, Warehouse, read_load_log};
 
 use crate::args::Args;
@@ -21,16 +21,11 @@ const PASSES: u32 = 5;
 pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
     let tree = args.common.existing_tree()?;
     let begun = Instant::now();
-    if args.all {
-        args.datasets = tree.names(Area::Parquet)?;
-    }
-    args.datasets.sort();
-    args.datasets.dedup();
-    cli::check_names(&tree, Area::Parquet, &args.datasets)?;
     key::check_names(&args.key)?;
     if args.verify {
         return verify(&args, &tree);
     }
+    args.datasets = args.names(&tree, &LoadLog::new())?.into_iter().collect();
     let mut tally = Tally::default();
     let log = read_load_log(&args.warehouse, &args.session, &tree)?.unwrap_or_default();
     let plans = plan_all(&args, &tree, &log, &mut tally)?;
