@@ -31,7 +31,6 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
     let plans = plan_all(&args, &tree, &log, &mut tally)?;
     if args.plan.dry_run {
         print_plan(&args, &plans)?;
-        check_keys(&args, &tree, &plans, &mut tally)?;
     } else {
         load_all(&args, &tree, plans, &mut tally)?;
         let (hours, rows) = (count(tally.hours, "hour"), count(tally.rows, "row"));
@@ -73,21 +72,6 @@ fn print_plan(args: &Args, plans: &BTreeMap<Name, Vec<Window>>) -> anyhow::Resul
         table.row(vec![dataset.as_str().into(), hour.into(), version.into(), window.rows.into()])?;
     }
     Ok(table.finish()?)
-}
-
-/// Names what the run would refuse because of `--key`.
-fn check_keys(args: &Args, tree: &Tree, plans: &BTreeMap<Name, Vec<Window>>, tally: &mut Tally) -> anyhow::Result<()> {
-    if args.key.is_empty() {
-        return Ok(());
-    }
-    let warehouse = Warehouse::unattached(&args.warehouse, &args.session, tree)?;
-    for (dataset, window) in plans.iter().flat_map(|(dataset, windows)| windows.iter().map(move |w| (dataset, w))) {
-        if let Err(error) = key::check_window(&warehouse, &args.key, window) {
-            log::error!("{dataset}: will not be loaded: {}: {error:#}", window.path.display());
-            tally.failed += 1;
-        }
-    }
-    Ok(())
 }
 
 fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally: &mut Tally) -> anyhow::Result<()> {

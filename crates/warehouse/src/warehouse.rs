@@ -80,14 +80,6 @@ impl Warehouse {
         Ok(Self { session, kind, args: args.clone(), session_args })
     }
 
-    /// The warehouse without a connection to it: good for queries of DuckDB's own.
-    pub fn unattached(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
-        let kind = kind::of(args, tree)?;
-        let session_args = session.clone();
-        let session = Session::open(session, *args.timeout, kind.place(), Vec::new())?;
-        Ok(Self { session, kind, args: args.clone(), session_args })
-    }
-
     /// Attaches it anew, after its connection broke.
     pub fn attach_again(&mut self) -> anyhow::Result<()> {
         self.attach_within(*self.args.wait)
