@@ -154,6 +154,14 @@ fn what_cannot_be_a_key_is_refused_before_anything_is_made_of_it() {
             run.stderr
         );
         assert_eq!(target.query(house, "SELECT sensor, n FROM keyed ORDER BY n"), [["1", "1"], ["2", "2"], ["3", "3"]]);
+        assert!(!run.stderr.contains("change values"), "{}", run.stderr);
+        // Nor does it matter who made the key.
+        publish(house, "other", "2025-09-02T10", "a", "SELECT 1 AS n");
+        target.run(house, "other").expect(0);
+        target.change(house, "CREATE UNIQUE INDEX mine ON other (n)");
+        publish(house, "other", "2025-09-02T11", "a", "SELECT 1 AS n");
+        let run = target.run(house, "other").expect(3);
+        assert!(run.stderr.contains("or of an index that somebody made"), "{}", run.stderr);
     });
 }
 

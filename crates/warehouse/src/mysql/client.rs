@@ -56,6 +56,9 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// The number of the error that a row has the key of another one.
+const DUPLICATE: u16 = 1062;
+
 /// How an error begins after which the connection is of no use.
 const LOST: &str = "Lost connection: ";
 
@@ -174,11 +177,11 @@ impl Client {
                 return Ok(rows);
             }
             let first: Option<(String, u16, String)> = connection.query_first("SHOW WARNINGS LIMIT 1")?;
-            let reason = first.map_or_else(
-                || cli::count(warnings, "warning"),
-                |(_, code, reason)| format!("{reason} (error {code})"),
-            );
-            Err(Refused(format!("the server would change values: {reason}")))
+            Err(Refused(match first {
+                Some((_, DUPLICATE, reason)) => format!("{reason} (error {DUPLICATE})"),
+                Some((_, code, reason)) => format!("the server would change values: {reason} (error {code})"),
+                None => format!("the server would change values: {}", cli::count(warnings, "warning")),
+            }))
         })
     }
 }
