@@ -1,9 +1,11 @@
 //! The command line.
 
+use std::collections::BTreeSet;
+
 use cli::{CommonArgs, PlanArgs, PrintArgs, RangeArgs};
 use engine::SessionArgs;
-use layout::Name;
-use warehouse::WarehouseArgs;
+use layout::{Area, Name, Tree};
+use warehouse::{LoadLog, WarehouseArgs};
 
 /// Loads data sets into the warehouse: every hour whose Parquet file the warehouse does not hold yet, or holds in an
 /// older version.
@@ -20,7 +22,8 @@ pub(crate) struct Args {
 
     /// Compare the warehouse with the tree instead: for each hour that is loaded in its present version, the count of rows
     /// and a checksum of each column. Changes nothing; differences, and files that are gone although retention did not
-    /// remove them, are named and make the exit status 3; what is not loaded yet is only named
+    /// remove them, are named and make the exit status 3; what is not loaded yet is only named. With --all also data sets that
+    /// only the warehouse has
     #[arg(long, conflicts_with_all = ["dry_run", "head"])]
     pub(crate) verify: bool,
 
@@ -49,6 +52,17 @@ pub(crate) struct Args {
 
     #[command(flatten)]
     pub(crate) common: CommonArgs,
+}
+
+impl Args {
+    /// The data sets that are meant, in order: besides those of the tree there are those that `log` knows.
+    pub(crate) fn names(&self, tree: &Tree, log: &LoadLog) -> anyhow::Result<BTreeSet<Name>> {
+        if self.all {
+            return Ok(tree.names(Area::Parquet)?.into_iter().chain(log.keys().cloned()).collect());
+        }
+        cli::check_names(tree, Area::Parquet, self.datasets.iter().filter(|name| !log.contains_key(name)))?;
+        Ok(self.datasets.iter().cloned().collect())
+    }
 }
 
 impl AsRef<CommonArgs> for Args {

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use cli::{Outcome, Table, TryAgain, count};
 use indicatif::ProgressBar;
-use layout::{Area, Name, Tree};
+use layout::{Name, Tree};
 use warehouse::{LoadLog, Warehouse, read_load_log};
 
 use crate::args::Args;
@@ -21,22 +21,16 @@ const PASSES: u32 = 5;
 pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
     let tree = args.common.existing_tree()?;
     let begun = Instant::now();
-    if args.all {
-        args.datasets = tree.names(Area::Parquet)?;
-    }
-    args.datasets.sort();
-    args.datasets.dedup();
-    cli::check_names(&tree, Area::Parquet, &args.datasets)?;
     key::check_names(&args.key)?;
     if args.verify {
         return verify(&args, &tree);
     }
+    args.datasets = args.names(&tree, &LoadLog::new())?.into_iter().collect();
     let mut tally = Tally::default();
     let log = read_load_log(&args.warehouse, &args.session, &tree)?.unwrap_or_default();
     let plans = plan_all(&args, &tree, &log, &mut tally)?;
     if args.plan.dry_run {
         print_plan(&args, &plans)?;
-        check_keys(&args, &tree, &plans, &mut tally)?;
     } else {
         load_all(&args, &tree, plans, &mut tally)?;
         let (hours, rows) = (count(tally.hours, "hour"), count(tally.rows, "row"));
@@ -80,21 +74,6 @@ fn print_plan(args: &Args, plans: &BTreeMap<Name, Vec<Window>>) -> anyhow::Resul
     Ok(table.finish()?)
 }
 
-/// Names what the run would refuse because of `--key`.
-fn check_keys(args: &Args, tree: &Tree, plans: &BTreeMap<Name, Vec<Window>>, tally: &mut Tally) -> anyhow::Result<()> {
-    if args.key.is_empty() {
-        return Ok(());
-    }
-    let warehouse = Warehouse::unattached(&args.warehouse, &args.session, tree)?;
-    for (dataset, window) in plans.iter().flat_map(|(dataset, windows)| windows.iter().map(move |w| (dataset, w))) {
-        if let Err(error) = key::check_window(&warehouse, &args.key, window) {
-            log::error!("{dataset}: will not be loaded: {}: {error:#}", window.path.display());
-            tally.failed += 1;
-        }
-    }
-    Ok(())
-}
-
 fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally: &mut Tally) -> anyhow::Result<()> {
     let due = plans.values().map(Vec::len).sum::<usize>();
     if due == 0 {
@@ -112,7 +91,7 @@ fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally:
         if let Some(before) = waits.replace(error.context(format!("{dataset}: not loaded"))) {
             log::error!("{before:#}");
         }
-        if warehouse.attach_again().is_err() {
+        if warehouse.attach_at_once().is_err() {
             break;
         }
     }
@@ -135,7 +114,7 @@ fn load_one(
         if std::mem::take(&mut tally.changed) == 0 {
             return Ok(());
         }
-        let log = warehouse.load_log(Some(dataset))?.unwrap_or_default();
+        let log = warehouse.patiently(|warehouse| warehouse.load_log(Some(dataset)))?.unwrap_or_default();
         // What could not be read is named again, and what cannot be read since then is counted for the first time.
         let mut now = Tally::default();
         windows = plan_one(args, tree, &log, dataset, &mut now)?;

@@ -1,12 +1,15 @@
 //! The columns that `--key` names: whether they can be a key, before anything is made of them.
 
+use std::collections::BTreeMap;
+
 use cli::Usage;
 use engine::{identifier, literal};
+use layout::Hour;
 use warehouse::Warehouse;
 
 use crate::plan::Window;
 use crate::rows::{each, rows};
-use crate::schema::{Schema, schemas};
+use crate::schema::Schema;
 
 /// Refuses a key that names a column twice.
 pub(crate) fn check_names(key: &[String]) -> anyhow::Result<()> {
@@ -18,42 +21,50 @@ pub(crate) fn check_names(key: &[String]) -> anyhow::Result<()> {
     }
 }
 
-/// Refuses files in which a column of the key is missing or NULL, or two rows of an hour have the same key. (Whether those
-/// of different hours do, the table's primary key says.)
-pub(crate) fn check_rows(
+/// Refuses a key that names a column which the files with the columns `schema` do not have.
+pub(crate) fn check_columns(key: &[String], schema: &Schema) -> anyhow::Result<()> {
+    match columns(key).find(|name| !schema.iter().any(|column| column.is(name))) {
+        Some(strange) => anyhow::bail!("--key names the column {strange}, which the data set does not have"),
+        None => Ok(()),
+    }
+}
+
+/// Those of `windows` that are refused, because a column of the key is NULL in some row, or two rows have the same key.
+/// (Whether rows of different hours do, the table's primary key says.)
+pub(crate) fn refused(
     warehouse: &Warehouse,
     key: &[String],
     schema: &Schema,
     windows: &[Window],
-) -> anyhow::Result<()> {
+) -> anyhow::Result<BTreeMap<Hour, anyhow::Error>> {
     if key.is_empty() {
-        return Ok(());
+        return Ok(BTreeMap::new());
     }
-    let strange = key.iter().find(|name| *name != "window_start" && !schema.iter().any(|column| column.is(name)));
-    if let Some(name) = strange {
-        anyhow::bail!("--key names the column {name}, which the data set does not have");
-    }
-    let names: Vec<_> = key.iter().map(|name| identifier(name)).collect();
-    let rows = rows(schema, windows);
+    let names: Vec<_> = columns(key).collect();
+    let list = each(&names, |name| format!(", {}", identifier(name)));
     let nulls =
-        each(key, |name| format!(", CASE WHEN bool_or({} IS NULL) THEN {} END", identifier(name), literal(name)));
-    let nulls = format!("SELECT concat_ws(', '{nulls}) FROM {rows}");
-    let nulls = warehouse.query(&nulls, |row| row.get::<_, String>(0))?.concat();
-    if !nulls.is_empty() {
-        anyhow::bail!("--key names {nulls}, which is NULL in some rows: leave those out in the query, or name others");
-    }
-    let alike = format!("SELECT 1 FROM {rows} GROUP BY window_start, {} HAVING count(*) > 1 LIMIT 1", names.join(", "));
-    if !warehouse.query(&alike, |_| Ok(()))?.is_empty() {
-        anyhow::bail!("--key names {}, which are the same in several rows: name what tells them apart", key.join(", "));
-    }
-    Ok(())
+        each(&names, |name| format!(", CASE WHEN bool_or({} IS NULL) THEN {} END", identifier(name), literal(name)));
+    let keys = format!(
+        "SELECT window_start{list}, count(*) AS file_index FROM {} GROUP BY window_start{list}",
+        rows(schema, windows)
+    );
+    let sql = format!(
+        "SELECT epoch_us(window_start), concat_ws(', ', NULL{nulls}), max(file_index) FROM ({keys}) GROUP BY window_start"
+    );
+    let found =
+        warehouse.query(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?, row.get::<_, u64>(2)?)))?;
+    let refused = |(micros, nulls, alike): (i64, String, u64)| {
+        let reason = match (nulls.as_str(), alike) {
+            ("", ..=1) => return None,
+            ("", _) => format!("{}, which are the same in several rows: name what tells them apart", key.join(", ")),
+            (nulls, _) => format!("{nulls}, which is NULL in some rows: leave those out in the query, or name others"),
+        };
+        Some((Hour::of_micros(micros)?, anyhow::anyhow!("--key names {reason}")))
+    };
+    Ok(found.into_iter().filter_map(refused).collect())
 }
 
-/// The same of a window whose columns are not known yet.
-pub(crate) fn check_window(warehouse: &Warehouse, key: &[String], window: &Window) -> anyhow::Result<()> {
-    let windows = std::slice::from_ref(window);
-    for schema in schemas(warehouse, windows)? {
-        check_rows(warehouse, key, &schema?, windows)?;
-    }
-    Ok(())
+/// The columns of the key that are the data set's.
+fn columns(key: &[String]) -> impl Iterator<Item = &String> {
+    key.iter().filter(|name| *name != "window_start")
 }

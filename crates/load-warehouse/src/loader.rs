@@ -8,8 +8,9 @@ use indicatif::ProgressBar;
 use layout::{Hour, Name};
 use warehouse::{BrokenOff, Unanswered, Warehouse, give_up};
 
-use crate::key::check_rows;
+use crate::key::{check_columns, refused};
 use crate::plan::{Window, batches};
+use crate::rows::hours;
 use crate::schema::{Schema, schemas};
 use crate::table::{Loaded, is_unchanged, load, still_due};
 use crate::target::{Target, lay_out};
@@ -74,11 +75,21 @@ impl Loader<'_> {
     }
 
     /// Loads windows whose files have the columns `schema`.
-    fn load_into_table(&mut self, schema: &Schema, windows: Vec<Window>) -> anyhow::Result<()> {
-        if let Err(error) = check_rows(self.warehouse, self.key, schema, &windows) {
-            return self.each_half(windows, error, |loader, half| loader.load_into_table(schema, half));
+    fn load_into_table(&mut self, schema: &Schema, mut windows: Vec<Window>) -> anyhow::Result<()> {
+        if let Err(error) = check_columns(self.key, schema) {
+            self.fail(&windows, &error);
+            return Ok(());
         }
-        match lay_out(self.warehouse, self.dataset, schema, self.key) {
+        match refused(self.warehouse, self.key, schema, &windows) {
+            Ok(refused) => windows.retain(|window| self.may_be_loaded(window, &refused)),
+            Err(error) => {
+                return self.each_half(windows, error, |loader, half| loader.load_into_table(schema, half));
+            }
+        }
+        if windows.is_empty() {
+            return Ok(());
+        }
+        match self.warehouse.patiently(|warehouse| lay_out(warehouse, self.dataset, schema, self.key)) {
             Ok(target) => self.load_alike(&target, schema, windows),
             Err(error) if error.is::<TryAgain>() => Err(error),
             Err(error) => {
@@ -86,6 +97,17 @@ impl Loader<'_> {
                 Ok(())
             }
         }
+    }
+
+    /// Whether a window is not refused; notes one that is, unless its file is another one by now.
+    fn may_be_loaded(&mut self, window: &Window, refused: &BTreeMap<Hour, anyhow::Error>) -> bool {
+        let Some(reason) = refused.get(&window.hour) else { return true };
+        if is_unchanged(window) {
+            self.fail(std::slice::from_ref(window), reason);
+        } else {
+            self.tally.changed += 1;
+        }
+        false
     }
 
     /// Loads windows for whose columns the table is laid out.
@@ -126,7 +148,7 @@ impl Loader<'_> {
         again: impl Fn(&mut Self, Vec<Window>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         if error.is::<TryAgain>() {
-            return Err(error.context(hours(&windows)));
+            return Err(error.context(in_words(hours(&windows))));
         }
         if let [window] = windows.as_slice() {
             if is_unchanged(window) {
@@ -155,7 +177,7 @@ impl Loader<'_> {
         for (reason, windows) in &self.failures {
             let place = match windows.as_slice() {
                 [window] => window.path.display().to_string(),
-                _ => hours(windows),
+                _ => in_words(hours(windows)),
             };
             log::error!("{}: not loaded: {place}: {reason}", self.dataset);
         }
@@ -163,10 +185,6 @@ impl Loader<'_> {
 }
 
 /// Hours as people write them: `2025-09-02T10 to 2025-09-02T14, 2025-09-03T00`.
-fn hours(windows: &[Window]) -> String {
-    in_words(windows.iter().map(|window| window.hour).collect())
-}
-
 fn in_words(mut hours: Vec<Hour>) -> String {
     hours.sort_unstable();
     let runs = hours.chunk_by(|before, after| after.since(*before) == 1);

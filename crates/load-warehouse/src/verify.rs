@@ -3,7 +3,8 @@
 //! Of every hour that was ever loaded the rows are counted and compared with the load log. Of each that is loaded in the
 //! version that the tree has, count and checksum of every column are compared with the file's; the checksum is the sum of
 //! the values' hashes, so the order of rows does not count, and every other difference does. A file that is gone, although
-//! retention did not remove it, is a difference; one that is not loaded yet, or in an older version, is none.
+//! retention did not remove it, is a difference, and so is one that cannot be read; one that is not loaded yet, or in an
+//! older version, is none.
 //!
 //! The warehouse and the tree may change meanwhile: an hour counts only if it is logged afterwards as before.
 
@@ -59,8 +60,9 @@ pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
     let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
     let (mut all, mut wrong) = (0, 0);
     let warehouse = Warehouse::attach_to_read(&args.warehouse, &args.session, tree)?;
-    for dataset in &args.datasets {
-        for found in verify_one(warehouse.as_ref(), tree, dataset, args.range.range()?)? {
+    let log = warehouse.as_ref().map_or(Ok(None), |warehouse| warehouse.load_log(None))?.unwrap_or_default();
+    for dataset in args.names(tree, &log)? {
+        for found in verify_one(warehouse.as_ref(), tree, &dataset, args.range.range()?)? {
             let Found { hour, rows, held, verdict } = found;
             all += usize::from(!matches!(verdict, Verdict::New));
             wrong += usize::from(matches!(verdict, Verdict::Wrong(_)));
@@ -74,8 +76,8 @@ pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
         return Ok(Outcome::Done);
     }
     log::error!(
-        "{wrong} of {} in the warehouse differ from what was loaded: each is printed; to load one that the tree has again, \
-         set its fingerprint in load_log to '' and run load-warehouse",
+        "{wrong} of {} differ from what was loaded or cannot be read: each is printed; to load one that the tree has \
+         again, set its fingerprint in load_log to '' and run load-warehouse",
         count(all, "hour")
     );
     Ok(Outcome::Partial)
@@ -105,7 +107,7 @@ fn verify_one(
     }
     let held = compare(warehouse, dataset, &log, &windows, &mut problems)?;
     let after = logged(warehouse, dataset)?;
-    let all: BTreeSet<_> = log.keys().chain(held.keys()).chain(files.keys()).copied().collect();
+    let all: BTreeSet<_> = log.keys().chain(held.keys()).chain(files.keys()).chain(problems.keys()).copied().collect();
     let settled = all.into_iter().filter(|hour| range.contains(*hour) && log.get(hour) == after.get(hour));
     let found = settled.map(|hour| {
         let (logged, file) = (log.get(&hour), files.get(&hour));

@@ -3,6 +3,7 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use cli::TryAgain;
 use engine::SessionArgs;
 
@@ -13,17 +14,34 @@ use crate::session::Session;
 /// How often a warehouse that is away is tried.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Attaches a warehouse; tries again as long as `args` say while that can help.
+/// Attaches a warehouse, to write to it with its load log; tries again for as long as `wait` while that can help.
 pub(crate) fn attach(
     kind: &dyn Kind,
     args: &WarehouseArgs,
     session: &SessionArgs,
     access: Access,
+    wait: Duration,
 ) -> anyhow::Result<Option<Session>> {
-    patiently(*args.wait, || {
+    patiently(wait, || {
         let session = Session::open(session, *args.timeout, kind.place(), kind.secrets())?;
-        Ok(kind.attach(&session, access)?.then_some(session))
+        if !kind.attach(&session, access)? {
+            return Ok(None);
+        }
+        if access == Access::Write {
+            kind.create_log(&session)?;
+        }
+        Ok(Some(session))
     })
+}
+
+/// Attaches a warehouse to write to it.
+pub(crate) fn attach_to_write(
+    kind: &dyn Kind,
+    args: &WarehouseArgs,
+    session: &SessionArgs,
+    wait: Duration,
+) -> anyhow::Result<Session> {
+    attach(kind, args, session, Access::Write, wait)?.with_context(|| format!("{}: is gone", kind.place()))
 }
 
 /// Does `work`, again and again for as long as `wait` while it fails for a reason that passes.
@@ -43,11 +61,4 @@ pub(crate) fn patiently<T>(wait: Duration, work: impl Fn() -> anyhow::Result<T>)
             done => return done,
         }
     }
-}
-
-/// Attaches a warehouse to write, with its load log.
-pub(crate) fn attach_with_log(kind: &dyn Kind, args: &WarehouseArgs, session: &SessionArgs) -> anyhow::Result<Session> {
-    let Some(session) = attach(kind, args, session, Access::Write)? else { anyhow::bail!("{}: is gone", kind.place()) };
-    kind.create_log(&session)?;
-    Ok(session)
 }

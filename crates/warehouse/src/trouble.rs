@@ -32,7 +32,8 @@ const NO_TLS: &str = "the server offers no encryption: set it up there, or set D
 const DATABASE: &str = "create the database, or set DB_NAME to the one that is meant";
 const DATABASE_RIGHTS: &str = "set DB_NAME to the database that is meant, or grant DB_USER the rights on it";
 const RIGHTS: &str = "grant DB_USER what is missing, or have the owner create the table";
-const KEY: &str = "several rows have the same key: the columns that --key named must tell the rows of all hours apart";
+const KEY: &str = "several rows have the same key: the columns of --key, or of an index that somebody made unique, must tell \
+                   the rows of all hours apart";
 const DEFINED: &str = "another process changed the tables at the same time";
 
 /// In this order: the first that is found counts.

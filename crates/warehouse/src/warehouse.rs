@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use cli::TryAgain;
@@ -11,7 +11,7 @@ use engine::{SessionArgs, literal};
 use layout::{Fingerprint, Hour, Name, Tree};
 
 use crate::args::WarehouseArgs;
-use crate::attach::{attach, attach_with_log, patiently};
+use crate::attach::{attach, attach_to_write, patiently};
 use crate::column::{Column, ColumnType};
 use crate::kind::{self, Access, Batch, Definition, Kind};
 use crate::log::{LoadLog, LoggedWindow};
@@ -68,7 +68,7 @@ impl Warehouse {
     pub fn attach_to_read(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<Self>> {
         let kind = kind::of(args, tree)?;
         let session_args = session.clone();
-        let session = attach(&*kind, args, session, Access::Read)?;
+        let session = attach(&*kind, args, session, Access::Read, *args.wait)?;
         Ok(session.map(|session| Self { session, kind, args: args.clone(), session_args }))
     }
 
@@ -76,24 +76,25 @@ impl Warehouse {
     pub fn attach_to_write(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
         let kind = kind::of(args, tree)?;
         let session_args = session.clone();
-        let session = attach_with_log(&*kind, args, session)?;
-        Ok(Self { session, kind, args: args.clone(), session_args })
-    }
-
-    /// The warehouse without a connection to it: good for queries of DuckDB's own.
-    pub fn unattached(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
-        let kind = kind::of(args, tree)?;
-        let session_args = session.clone();
-        let session = Session::open(session, *args.timeout, kind.place(), Vec::new())?;
+        let session = attach_to_write(&*kind, args, session, *args.wait)?;
         Ok(Self { session, kind, args: args.clone(), session_args })
     }
 
     /// Attaches it anew, after its connection broke.
     pub fn attach_again(&mut self) -> anyhow::Result<()> {
+        self.attach_within(*self.args.wait)
+    }
+
+    /// The same without patience.
+    pub fn attach_at_once(&mut self) -> anyhow::Result<()> {
+        self.attach_within(Duration::ZERO)
+    }
+
+    fn attach_within(&mut self, wait: Duration) -> anyhow::Result<()> {
         // The old session lets go first: no file may be opened twice in one process.
         let (limit, kind) = (self.session.limit(), &*self.kind);
         self.session = Session::open(&self.session_args, limit, kind.place(), Vec::new())?;
-        self.session = attach_with_log(kind, &self.args, &self.session_args)?;
+        self.session = attach_to_write(kind, &self.args, &self.session_args, wait)?;
         Ok(())
     }
 
@@ -163,7 +164,7 @@ impl Warehouse {
         work: impl FnOnce(&Self) -> anyhow::Result<Option<T>>,
     ) -> anyhow::Result<Option<T>> {
         self.kind.refresh(&self.session)?;
-        match self.begin().and_then(|()| work(self)) {
+        match self.patiently(Self::begin).and_then(|()| work(self)) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
                 self.kind.end(&self.session, "COMMIT").map_err(|error| error.context(Unanswered))?;
@@ -183,25 +184,28 @@ impl Warehouse {
         }
     }
 
-    /// Begins a transaction with the lock that every load takes first: over a new connection, if this one has died.
-    fn begin(&mut self) -> anyhow::Result<()> {
+    /// Does `work`, which may be done twice, as long as the warehouse is away or busy and the patience lasts: over a new
+    /// connection, if this one has died. Outside of a transaction.
+    pub fn patiently<T>(&mut self, work: impl Fn(&Self) -> anyhow::Result<T>) -> anyhow::Result<T> {
         let end = Instant::now() + *self.args.wait;
+        let left = || end.saturating_duration_since(Instant::now());
         let mut is_first = true;
         loop {
-            let begun = patiently(end.saturating_duration_since(Instant::now()), || match self.try_to_begin() {
+            let done = patiently(left(), || match work(self) {
                 Err(error) if error.is::<TryAgain>() && !self.is_there() => Ok(Err(error)),
-                begun => begun.map(Ok),
+                done => done.map(Ok),
             })?;
-            match begun {
-                Err(error) if is_first || Instant::now() < end => log::info!("{error:#}; connecting anew"),
-                begun => return begun,
+            match done {
+                Err(error) if is_first || !left().is_zero() => log::info!("{error:#}; connecting anew"),
+                done => return done,
             }
             is_first = false;
-            self.attach_again()?;
+            self.attach_within(left())?;
         }
     }
 
-    fn try_to_begin(&self) -> anyhow::Result<()> {
+    /// Begins a transaction with the lock that every load takes first.
+    fn begin(&self) -> anyhow::Result<()> {
         self.session.begin()?;
         self.kind.begin(&self.session).inspect_err(|_| {
             let _ = self.kind.end(&self.session, "ROLLBACK");

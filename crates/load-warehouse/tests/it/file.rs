@@ -1,5 +1,8 @@
 //! What is particular to warehouses that are files, of DuckDB and of SQLite.
 
+use std::io::{BufRead as _, BufReader};
+use std::process::Stdio;
+
 use harness::{House, Run, SmallDisk};
 use layout::Tree;
 
@@ -82,6 +85,28 @@ fn a_sqlite_file_that_another_process_has_locked_is_tried_again_later() {
     std::fs::write(&path, "not a database".repeat(100)).unwrap();
     let run = Target::Sqlite.run(&house, "readings").expect(1);
     assert!(run.stderr.contains("warehouse.sqlite: cannot be opened"), "{}", run.stderr);
+}
+
+#[test]
+fn a_sqlite_file_that_is_locked_is_waited_for_also_where_tables_are_missing() {
+    if let Some(why) = harness::extension_is_missing("sqlite_scanner") {
+        return harness::left_out(&format!("a locked SQLite file without tables, because {why}"));
+    }
+    let house = House::new();
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let open = rusqlite::Connection::open(Tree::new(house.path()).sqlite_warehouse()).unwrap();
+    for table in ["load_log", "readings"] {
+        open.execute_batch("BEGIN IMMEDIATE").unwrap();
+        let mut program = Target::Sqlite.program(&house);
+        let mut load = program.args(["readings", "--wait", "1m", "-v"]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut messages = BufReader::new(load.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(messages.any(|message| message.contains("trying again for 1m")), "{table}");
+        open.execute_batch("ROLLBACK").unwrap();
+        assert!(messages.last().unwrap().contains("1 hour, 2 rows"), "{table}");
+        assert!(load.wait().unwrap().success());
+        assert_eq!(Target::Sqlite.readings(&house).len(), 2);
+        open.execute_batch("DROP TABLE readings; DELETE FROM load_log").unwrap();
+    }
 }
 
 #[test]

@@ -109,6 +109,28 @@ fn a_connection_that_dies_while_a_load_waits_for_the_lock_is_made_anew() {
 }
 
 #[test]
+fn an_answer_that_comes_too_late_is_not_taken_for_another_ones() {
+    let Some(server) = MariaDb::shared("a late answer") else { return };
+    let (house, target) = (House::new(), Target::MariaDb { server, database: server.database() });
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let mut program = through(&target, &house, proxy(server.port, Trick::AnswerLate));
+    let run = Run::of(program.args(["--timeout", "3s", "--wait", "30s", "-v"])).expect(0);
+    assert!(run.stderr.contains("connecting anew"), "{}", run.stderr);
+    check(&target.readings(&house), &expected("a", 2), &mut Seen::new());
+}
+
+#[test]
+fn a_connection_that_dies_before_the_table_is_made_is_made_anew() {
+    let Some(server) = MariaDb::shared("a connection that dies early") else { return };
+    let (house, target) = (House::new(), Target::MariaDb { server, database: server.database() });
+    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let mut program = through(&target, &house, proxy(server.port, Trick::LoseTheQuestion));
+    let run = Run::of(program.arg("-v")).expect(0);
+    assert!(run.stderr.contains("connecting anew"), "{}", run.stderr);
+    check(&target.readings(&house), &expected("a", 2), &mut Seen::new());
+}
+
+#[test]
 fn a_server_that_is_not_there_yet_is_waited_for() {
     on_each_server("a server that is late", |house, target, port| {
         publish_readings(house, "2025-09-02T10", "a", 2);

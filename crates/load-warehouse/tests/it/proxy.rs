@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-/// What happens to the first COMMIT of a transaction that has inserted.
+/// What happens once: to the first COMMIT of a transaction that has inserted, unless it says otherwise.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Trick {
     /// The server gets it, and the connection breaks before its answer.
@@ -15,6 +15,20 @@ pub(crate) enum Trick {
     LoseTheRequest,
     /// Nothing more comes through, in either direction, and nobody says so.
     FallSilent,
+    /// The server's answer to who asks MariaDB for the lock comes after seven seconds.
+    AnswerLate,
+    /// The connection breaks when MariaDB is asked for the columns of the table `readings`.
+    LoseTheQuestion,
+}
+
+impl Trick {
+    fn is_due(self, says: impl Fn(&[u8]) -> bool, inserted: bool) -> bool {
+        match self {
+            Self::LoseTheAnswer | Self::LoseTheRequest | Self::FallSilent => inserted && says(b"COMMIT"),
+            Self::AnswerLate => says(b"FOR UPDATE"),
+            Self::LoseTheQuestion => says(b"table_name = 'readings'"),
+        }
+    }
 }
 
 /// Passes connections on to `server`, and plays `trick` once; returns the port. It lives as long as the tests.
@@ -43,11 +57,11 @@ fn requests(mut client: TcpStream, mut server: TcpStream, cut: &AtomicBool, play
         let says = |text: &[u8]| sent.windows(text.len()).any(|part| part == text);
         // MySQL's extension inserts by INSERT, PostgreSQL's by COPY.
         inserted |= says(b"INSERT INTO") || says(b"FROM STDIN");
-        if inserted && says(b"COMMIT") && !played.swap(true, Ordering::Relaxed) {
+        if trick.is_due(says, inserted) && !played.swap(true, Ordering::Relaxed) {
             cut.store(true, Ordering::Relaxed);
             match trick {
-                Trick::LoseTheAnswer => {}
-                Trick::LoseTheRequest => break,
+                Trick::LoseTheAnswer | Trick::AnswerLate => {}
+                Trick::LoseTheRequest | Trick::LoseTheQuestion => break,
                 Trick::FallSilent => std::thread::sleep(Duration::from_secs(600)),
             }
         }
@@ -64,6 +78,9 @@ fn answers(mut server: TcpStream, mut client: TcpStream, cut: &AtomicBool, trick
     while let Ok(count @ 1..) = server.read(&mut bytes) {
         if std::mem::take(&mut is_first) {
             forbid_compression(&mut bytes[..count]);
+        }
+        if trick == Trick::AnswerLate && cut.swap(false, Ordering::Relaxed) {
+            std::thread::sleep(Duration::from_secs(7));
         }
         if cut.load(Ordering::Relaxed) && trick != Trick::FallSilent {
             break;

@@ -53,7 +53,7 @@ fn what_was_changed_in_the_warehouse_is_named() {
                 "readings,2025-09-02T13,30,29,1 row missing or too many",
             ]
         );
-        assert!(run.stderr.contains("4 of 6 hours in the warehouse differ from what was loaded"), "{}", run.stderr);
+        assert!(run.stderr.contains("4 of 6 hours differ from what was loaded or cannot be read"), "{}", run.stderr);
         let run = target.run(house, "readings --verify --from 2025-09-02T14").expect(0);
         assert_eq!(run.stdout.lines().count(), 4, "{}", run.stdout);
     });
@@ -75,5 +75,36 @@ fn a_file_that_is_gone_is_named_unless_retention_removed_it() {
             "{}",
             run.stdout
         );
+    });
+}
+
+#[test]
+fn a_damaged_file_is_named_also_if_its_hour_is_not_loaded() {
+    on_each("a damaged file", |house, target| {
+        publish_readings(house, "2025-09-02T10", "a", 30);
+        target.run(house, "readings").expect(0);
+        publish_readings(house, "2025-09-02T11", "a", 30);
+        std::fs::write(&house.files_like("parquet/", "11.parquet")[0], "no Parquet").unwrap();
+        let run = target.run(house, "readings --verify --format csv").expect(3);
+        assert!(run.stdout.contains("readings,2025-09-02T11,0,0,"), "{}", run.stdout);
+        assert!(run.stderr.contains("1 of 2 hours differ"), "{}", run.stderr);
+    });
+}
+
+#[test]
+fn a_data_set_of_which_the_tree_has_nothing_any_more_is_verified() {
+    on_each("a data set that is gone", |house, target| {
+        publish_readings(house, "2025-09-02T10", "a", 30);
+        crate::hours::publish(house, "other", "2025-09-02T10", "a", "SELECT 1 AS n");
+        target.run(house, "--all").expect(0);
+        target.run(house, "--all --verify").expect(0);
+        std::fs::remove_dir_all(house.path().join("parquet/other")).unwrap();
+        for names in ["--all", "other"] {
+            let run = target.run(house, &format!("{names} --verify --format csv")).expect(3);
+            assert!(run.stdout.contains("other,2025-09-02T10,1,1,\"the tree has no file of it"), "{}", run.stdout);
+        }
+        target.run(house, "another --verify").expect(2);
+        target.run(house, "other").expect(2);
+        target.run(house, "--all").expect(0);
     });
 }

@@ -4,6 +4,7 @@
 //!   time ends it.
 //! - A client that is cut off is noticed, too: the session asks the server not to wait for it for long, but to roll its
 //!   work back and to give its locks free.
+//! - One that fails is closed: what the server still answers on it would be taken for the answer to the next statement.
 //! - Errors say nothing of the statement.
 
 use std::fmt;
@@ -19,6 +20,7 @@ use std::time::Duration;
 use mysql::prelude::Queryable as _;
 use mysql::{Conn, DriverError, Error, LocalInfileHandler, MySqlError, OptsBuilder, SslOpts, Value};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
+use rustix::net::{Shutdown, shutdown};
 
 use crate::server::Server;
 
@@ -54,6 +56,12 @@ impl fmt::Display for Refused {
 
 impl std::error::Error for Refused {}
 
+/// The number of the error that a row has the key of another one.
+const DUPLICATE: u16 = 1062;
+
+/// How an error begins after which the connection is of no use.
+const LOST: &str = "Lost connection: ";
+
 /// A row as text; NULL is none.
 pub(crate) type Row = Vec<Option<String>>;
 
@@ -77,9 +85,7 @@ impl Client {
             connect_to_any(server, limit)?
         };
         let wait = |which| {
-            // SAFETY: the connection has it open.
-            let socket = unsafe { BorrowedFd::borrow_raw(connection.as_raw_fd()) };
-            set_socket_timeout(socket, which, Some(limit)).map_err(|error| Refused::because(&error))
+            set_socket_timeout(socket(&connection), which, Some(limit)).map_err(|error| Refused::because(&error))
         };
         wait(Timeout::Recv).and(wait(Timeout::Send))?;
         let client = Self { connection: Mutex::new(connection) };
@@ -87,22 +93,26 @@ impl Client {
         Ok(client)
     }
 
-    fn connection(&self) -> MutexGuard<'_, Conn> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    fn with<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, Refused>) -> Result<T, Refused> {
+        with(self.connection.lock().unwrap_or_else(PoisonError::into_inner), work)
     }
 
     /// Runs a statement; returns how many rows it changed.
     pub(crate) fn run(&self, sql: &str) -> Result<u64, Refused> {
-        let mut connection = self.connection();
-        connection.query_drop(sql).map_err(Refused::from)?;
-        Ok(connection.affected_rows())
+        self.with(|connection| {
+            connection.query_drop(sql)?;
+            Ok(connection.affected_rows())
+        })
     }
 
     /// The columns of a query, which is not run for that.
     pub(crate) fn columns(&self, sql: &str) -> Result<Vec<String>, Refused> {
-        let mut connection = self.connection();
-        let result = connection.query_iter(format!("SELECT * FROM ({sql}) AS answer LIMIT 0"))?;
-        Ok(result.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect())
+        self.with(|connection| {
+            let mut result = connection.query_iter(format!("SELECT * FROM ({sql}) AS answer LIMIT 0"))?;
+            let columns = result.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect();
+            read_to_the_end(&mut result)?;
+            Ok(columns)
+        })
     }
 
     /// The rows of a query, some at a time, and none at their end. The connection is busy until then, or until what is
@@ -111,7 +121,7 @@ impl Client {
         let (sender, answer) = mpsc::sync_channel(1);
         let (client, sql) = (Arc::clone(self), sql.to_owned());
         std::thread::spawn(move || {
-            if let Err(error) = client.send_rows(&sql, &sender) {
+            if let Err(error) = client.with(|connection| send_rows(connection, &sql, &sender)) {
                 // Who does not listen any more has heard of another error.
                 let _ = sender.send(Err(error));
             }
@@ -119,26 +129,11 @@ impl Client {
         answer
     }
 
-    fn send_rows(&self, sql: &str, sender: &SyncSender<Result<Vec<Row>, Refused>>) -> Result<(), Refused> {
-        let mut connection = self.connection();
-        let mut result = connection.query_iter(sql)?;
-        loop {
-            let rows = result.by_ref().take(CHUNK).map(|row| row?.unwrap().into_iter().map(text).collect());
-            let rows = rows.collect::<Result<Vec<Row>, Refused>>()?;
-            let is_last = rows.len() < CHUNK;
-            let is_heard = sender.send(Ok(rows)).is_ok();
-            if is_last || !is_heard {
-                let _ = sender.send(Ok(Vec::new()));
-                return Ok(());
-            }
-        }
-    }
-
     /// Tells the server that we are there, unless a statement runs, which does.
     fn ping(&self) {
-        if let Ok(mut connection) = self.connection.try_lock() {
+        if let Ok(connection) = self.connection.try_lock() {
             // Who uses the connection next hears of an error.
-            let _ = connection.ping();
+            let _ = with(connection, |connection| Ok(connection.ping()?));
         }
     }
 
@@ -157,7 +152,8 @@ impl Client {
 
     /// Whether a variable of the server is on.
     pub(crate) fn is_on(&self, variable: &str) -> Result<bool, Refused> {
-        let value: Option<bool> = self.connection().query_first(format!("SELECT @@{variable}"))?;
+        let value: Option<bool> =
+            self.with(|connection| Ok(connection.query_first(format!("SELECT @@{variable}"))?))?;
         Ok(value == Some(true))
     }
 
@@ -168,23 +164,63 @@ impl Client {
         sql: &str,
         mut rows: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static,
     ) -> Result<u64, Refused> {
-        let mut connection = self.connection();
-        connection.set_local_infile_handler(Some(LocalInfileHandler::new(move |_, server| {
-            rows.try_for_each(|rows| server.write_all(&rows?))
-        })));
-        let loaded = connection.query_drop(sql);
-        // The server is given no other file. With the handler goes the reader: whoever still writes to it is told.
-        connection.set_local_infile_handler(Some(no_file()));
-        loaded?;
-        let (rows, warnings) = (connection.affected_rows(), connection.warnings());
-        if warnings == 0 {
-            return Ok(rows);
-        }
-        let first: Option<(String, u16, String)> = connection.query_first("SHOW WARNINGS LIMIT 1")?;
-        let reason = first
-            .map_or_else(|| cli::count(warnings, "warning"), |(_, code, reason)| format!("{reason} (error {code})"));
-        Err(Refused(format!("the server would change values: {reason}")))
+        self.with(|connection| {
+            connection.set_local_infile_handler(Some(LocalInfileHandler::new(move |_, server| {
+                rows.try_for_each(|rows| server.write_all(&rows?))
+            })));
+            let loaded = connection.query_drop(sql);
+            // The server is given no other file. With the handler goes the reader: whoever still writes to it is told.
+            connection.set_local_infile_handler(Some(no_file()));
+            loaded?;
+            let (rows, warnings) = (connection.affected_rows(), connection.warnings());
+            if warnings == 0 {
+                return Ok(rows);
+            }
+            let first: Option<(String, u16, String)> = connection.query_first("SHOW WARNINGS LIMIT 1")?;
+            Err(Refused(match first {
+                Some((_, DUPLICATE, reason)) => format!("{reason} (error {DUPLICATE})"),
+                Some((_, code, reason)) => format!("the server would change values: {reason} (error {code})"),
+                None => format!("the server would change values: {}", cli::count(warnings, "warning")),
+            }))
+        })
     }
+}
+
+/// Does `work`, and closes the connection if it is lost with that.
+fn with<T>(
+    mut connection: MutexGuard<'_, Conn>,
+    work: impl FnOnce(&mut Conn) -> Result<T, Refused>,
+) -> Result<T, Refused> {
+    work(&mut connection).inspect_err(|error| {
+        if error.0.starts_with(LOST) {
+            // The other side may have closed it before.
+            let _ = shutdown(socket(&connection), Shutdown::Both);
+        }
+    })
+}
+
+fn socket(connection: &Conn) -> BorrowedFd<'_> {
+    // SAFETY: the connection has it open.
+    unsafe { BorrowedFd::borrow_raw(connection.as_raw_fd()) }
+}
+
+fn send_rows(connection: &mut Conn, sql: &str, sender: &SyncSender<Result<Vec<Row>, Refused>>) -> Result<(), Refused> {
+    let mut result = connection.query_iter(sql)?;
+    loop {
+        let rows = result.by_ref().take(CHUNK).map(|row| row?.unwrap().into_iter().map(text).collect());
+        let rows = rows.collect::<Result<Vec<Row>, Refused>>()?;
+        let is_last = rows.len() < CHUNK;
+        let is_heard = sender.send(Ok(rows)).is_ok();
+        if is_last || !is_heard {
+            let _ = sender.send(Ok(Vec::new()));
+            return read_to_the_end(&mut result);
+        }
+    }
+}
+
+/// What is left of an answer. (The driver reads it, too, but keeps an error to itself.)
+fn read_to_the_end(rows: &mut impl Iterator<Item = Result<mysql::Row, Error>>) -> Result<(), Refused> {
+    Ok(rows.try_for_each(|row| row.map(drop))?)
 }
 
 /// Keeps a session alive until it is dropped.
@@ -270,7 +306,7 @@ fn text(value: Value) -> Result<Option<String>, Refused> {
 
 impl From<Error> for Refused {
     fn from(error: Error) -> Self {
-        let prefix = if is_lost(&error) { "Lost connection: " } else { "" };
+        let prefix = if is_lost(&error) { LOST } else { "" };
         Self(format!("{prefix}{}", explain(&error)))
     }
 }
