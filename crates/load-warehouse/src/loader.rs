@@ -47,6 +47,9 @@ pub(crate) fn load_windows(
     tally: &mut Tally,
     progress: &ProgressBar,
 ) -> anyhow::Result<()> {
+    if warehouse.forget_dropped(dataset)? {
+        log::warn!("{dataset}: its table is gone, so it is loaded again as far as the tree has it");
+    }
     let mut loader = Loader { warehouse, key, dataset, tally, progress, failures: BTreeMap::new() };
     let result = batches(windows).into_iter().try_for_each(|batch| loader.load_batch(batch));
     loader.report();

@@ -205,6 +205,12 @@ fn differences(
     }
     let mut different = Vec::new();
     for (schema, windows) in alike {
+        let is_lacking = |column: &&Column| !target.columns.iter().any(|held| held.is(&column.name));
+        let lacking: Vec<_> = schema.iter().filter(is_lacking).map(|column| column.name.as_str()).collect();
+        if !lacking.is_empty() {
+            let lacking = format!("{}, which the table does not have", lacking.join(", "));
+            different.extend(windows.iter().map(|window| (window.hour, lacking.clone())));
+        }
         let sql = comparison(warehouse, dataset, target, &schema, &windows);
         let rows = warehouse.query(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
         let rows = rows.into_iter().filter_map(|(micros, columns)| Some((Hour::of_micros(micros)?, columns)));

@@ -12,7 +12,7 @@ use crate::kind::{Access, Kind};
 use crate::session::Session;
 
 /// How often a warehouse that is away is tried.
-const PAUSE: Duration = Duration::from_secs(1);
+pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
 /// Attaches a warehouse, to write to it with its load log; tries again for as long as `wait` while that can help.
 pub(crate) fn attach(

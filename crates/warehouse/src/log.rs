@@ -20,10 +20,15 @@ pub struct LoggedWindow {
     pub rows: u64,
 }
 
-/// What the warehouse holds; none when there is no warehouse yet (no file, no load log). Creates nothing.
+/// What the warehouse holds; none when there is no warehouse yet (no file, no load log). Of a data set whose table somebody
+/// has dropped it holds nothing, whatever the load log says. Creates nothing.
 pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<LoadLog>> {
-    match Warehouse::attach_to_read(args, session, tree)? {
-        Some(warehouse) => warehouse.load_log(None),
-        None => Ok(None),
+    let Some(warehouse) = Warehouse::attach_to_read(args, session, tree)? else { return Ok(None) };
+    let Some(mut log) = warehouse.load_log(None)? else { return Ok(None) };
+    for dataset in log.keys().cloned().collect::<Vec<_>>() {
+        if warehouse.columns(&dataset)?.is_empty() {
+            log.remove(&dataset);
+        }
     }
+    Ok(Some(log))
 }

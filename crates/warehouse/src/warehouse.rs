@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::thread;
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
@@ -11,7 +12,7 @@ use engine::{SessionArgs, literal};
 use layout::{Fingerprint, Hour, Name, Tree};
 
 use crate::args::WarehouseArgs;
-use crate::attach::{attach, attach_to_write, patiently};
+use crate::attach::{PAUSE, attach, attach_to_write, patiently};
 use crate::column::{Column, ColumnType};
 use crate::kind::{self, Access, Batch, Definition, Kind};
 use crate::log::{LoadLog, LoggedWindow};
@@ -52,6 +53,11 @@ impl std::fmt::Display for BrokenOff {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("the rows broke off")
     }
+}
+
+/// Whether a transaction that failed has left no trace, and may succeed later.
+fn is_undone(error: &anyhow::Error) -> bool {
+    error.is::<TryAgain>() && !error.is::<Unanswered>() && !error.is::<BrokenOff>()
 }
 
 /// An attached warehouse.
@@ -158,13 +164,24 @@ impl Warehouse {
     }
 
     /// Runs `work` in a transaction, in which no other load changes the warehouse. It is committed if `work` returns
-    /// something, and otherwise leaves no trace.
-    pub fn transaction<T>(
-        &mut self,
-        work: impl FnOnce(&Self) -> anyhow::Result<Option<T>>,
-    ) -> anyhow::Result<Option<T>> {
-        self.kind.refresh(&self.session)?;
-        match self.patiently(Self::begin).and_then(|()| work(self)) {
+    /// something, and otherwise leaves no trace. What fails for a reason that passes is done again as long as the patience
+    /// lasts.
+    pub fn transaction<T>(&mut self, work: impl Fn(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
+        let end = Instant::now() + *self.args.wait;
+        loop {
+            match self.transact(&work) {
+                Err(error) if is_undone(&error) && Instant::now() + PAUSE <= end => {
+                    log::info!("{error:#}; trying again");
+                    thread::sleep(PAUSE);
+                }
+                done => return done,
+            }
+        }
+    }
+
+    fn transact<T>(&mut self, work: impl Fn(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
+        self.patiently(|warehouse| warehouse.kind.refresh(&warehouse.session).and_then(|()| warehouse.begin()))?;
+        match work(self) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
                 self.kind.end(&self.session, "COMMIT").map_err(|error| error.context(Unanswered))?;
@@ -182,6 +199,26 @@ impl Warehouse {
                 Err(error)
             }
         }
+    }
+
+    /// Takes a data set out of the load log whose table somebody has dropped; says whether it did.
+    pub fn forget_dropped(&mut self, dataset: &Name) -> anyhow::Result<bool> {
+        let is_dropped = |warehouse: &Self| {
+            let log = warehouse.load_log(Some(dataset))?.unwrap_or_default();
+            Ok(log.contains_key(dataset) && warehouse.columns(dataset)?.is_empty())
+        };
+        if !self.patiently(is_dropped)? {
+            return Ok(false);
+        }
+        // Asked again under the lock: another load may be making the table anew.
+        let forgotten = self.transaction(|warehouse| {
+            if !is_dropped(warehouse)? {
+                return Ok(None);
+            }
+            let log = warehouse.kind.table("load_log");
+            warehouse.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}'")).map(Some)
+        })?;
+        Ok(forgotten.is_some())
     }
 
     /// Does `work`, which may be done twice, as long as the warehouse is away or busy and the patience lasts: over a new

@@ -119,9 +119,13 @@ impl House {
     pub fn load_into(&self, target: Target, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
         let args = WarehouseArgs { target, ..WarehouseArgs::default() };
         let mut warehouse = Warehouse::attach_to_write(&args, &session(), &self.tree).unwrap();
-        let entry = LogEntry { hour, fingerprint: fingerprint.clone(), rows: 1, last_id: 1 };
-        let record = |warehouse: &Warehouse| warehouse.record(&name(dataset), &[entry], Utc::now()).map(Some);
-        warehouse.transaction(record).unwrap();
+        let (dataset, entry) =
+            (name(dataset), LogEntry { hour, fingerprint: fingerprint.clone(), rows: 1, last_id: 1 });
+        if warehouse.columns(&dataset).unwrap().is_empty() {
+            warehouse.create_table(&dataset, &[], &[]).unwrap();
+        }
+        let entries = [entry];
+        warehouse.transaction(|warehouse| warehouse.record(&dataset, &entries, Utc::now()).map(Some)).unwrap();
     }
 
     /// A file that was begun beside `hour` of a stream or data set and never published.

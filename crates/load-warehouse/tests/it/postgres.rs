@@ -159,7 +159,13 @@ fn a_lock_that_is_not_given_free_is_tried_again_later() {
         holder.wait().unwrap();
         assert_eq!(target.picture(&house, &["readings"]), picture);
     }
-    target.run(&house, "readings").expect(0);
+    // Longer than the server waits for a lock.
+    let sql = "BEGIN; LOCK TABLE readings IN SHARE MODE; SELECT pg_sleep(13)";
+    let mut holder = server.start_sql(&database, sql);
+    let sleeps = format!("SELECT count(*) FROM pg_stat_activity WHERE query LIKE '{sql}%' AND datname = '{database}'");
+    until_one(server, &sleeps);
+    target.run(&house, "readings --wait 5m").expect(0);
+    holder.wait().unwrap();
     check(&target.readings(&house), &expected("b", 3), &mut Seen::new());
 }
 

@@ -168,3 +168,19 @@ fn what_the_environment_names_is_not_asked_for() {
     let run = harness::Run::of(program.arg("readings")).expect(1);
     assert!(run.stderr.contains("/nowhere: there is no such data directory"), "{}", run.stderr);
 }
+
+#[test]
+fn a_table_that_somebody_has_dropped_is_made_anew() {
+    on_each("a dropped table", |house, target| {
+        publish_readings(house, "2025-09-02T10", "a", 2);
+        target.run(house, "readings").expect(0);
+        target.change(house, "DROP TABLE readings");
+        let due = target.run(house, "readings -n --format csv").expect(0);
+        assert_eq!(due.stdout, "dataset,hour,version,rows\nreadings,2025-09-02T10,new,2\n");
+        let run = target.run(house, "readings").expect(0);
+        assert!(run.stderr.contains("readings: its table is gone"), "{}", run.stderr);
+        check(&target.readings(house), &one_hour("2025-09-02T10"), &mut Seen::new());
+        assert_eq!(target.run(house, "readings --verify").expect(0).stderr, "");
+        assert_eq!(target.run(house, "readings").expect(0).stderr, "");
+    });
+}

@@ -113,6 +113,13 @@ fn a_lock_that_is_not_given_free_is_tried_again_later() {
     holder.wait().unwrap();
     target.run(&house, "readings").expect(0);
     assert_eq!(target.readings(&house).len(), 3);
+    // Longer than the server waits for a lock.
+    publish_readings(&house, "2025-09-02T10", "c", 4);
+    let mut holder = server.start_sql(&format!("LOCK TABLES {database}.readings WRITE; DO SLEEP(13.1)"));
+    until_one(server, "SELECT count(*) FROM information_schema.processlist WHERE info LIKE 'DO SLEEP(13.1%'");
+    target.run(&house, "readings --wait 5m").expect(0);
+    holder.wait().unwrap();
+    assert_eq!(target.readings(&house).len(), 4);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! `--verify`: finds what somebody did to the warehouse, and nothing else.
 
 use crate::hours::{expire, publish_readings, readings};
-use crate::target::on_each;
+use crate::target::{Target, on_each};
 
 #[test]
 fn what_was_changed_in_the_warehouse_is_named() {
@@ -106,5 +106,18 @@ fn a_data_set_of_which_the_tree_has_nothing_any_more_is_verified() {
         target.run(house, "another --verify").expect(2);
         target.run(house, "other").expect(2);
         target.run(house, "--all").expect(0);
+    });
+}
+
+#[test]
+fn a_column_that_somebody_has_dropped_is_named() {
+    on_each("a dropped column", |house, target| {
+        publish_readings(house, "2025-09-02T10", "a", 3);
+        target.run(house, "readings").expect(0);
+        // DuckDB changes no table that has an index.
+        let index = if matches!(target, Target::File) { "DROP INDEX \"readings.window_start\"; " } else { "" };
+        target.change(house, &format!("{index}ALTER TABLE readings DROP COLUMN value"));
+        let run = target.run(house, "readings --verify --format csv").expect(3);
+        assert!(run.stdout.contains("differs from the file in value, which the table does not have"), "{}", run.stdout);
     });
 }
