@@ -91,7 +91,7 @@ fn load_all(args: &Args, tree: &Tree, plans: BTreeMap<Name, Vec<Window>>, tally:
         if let Some(before) = waits.replace(error.context(format!("{dataset}: not loaded"))) {
             log::error!("{before:#}");
         }
-        if warehouse.attach_at_once().is_err() {
+        if warehouse.attach_again().is_err() {
             break;
         }
     }

@@ -91,11 +91,6 @@ impl Warehouse {
         self.attach_within(*self.args.wait)
     }
 
-    /// The same without patience.
-    pub fn attach_at_once(&mut self) -> anyhow::Result<()> {
-        self.attach_within(Duration::ZERO)
-    }
-
     fn attach_within(&mut self, wait: Duration) -> anyhow::Result<()> {
         // The old session lets go first: no file may be opened twice in one process.
         let (limit, kind) = (self.session.limit(), &*self.kind);
