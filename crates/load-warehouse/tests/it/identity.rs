@@ -168,6 +168,7 @@ fn what_cannot_be_a_key_is_refused_before_anything_is_made_of_it() {
 #[test]
 fn all_data_sets_are_loaded_in_one_run() {
     on_each("all data sets", |house, target| {
+        std::fs::create_dir(house.path().join("raw")).unwrap();
         assert_eq!(target.run(house, "--all").expect(0).stderr, "");
         publish(house, "one", "2025-09-02T10", "a", "SELECT 1 AS n");
         publish(house, "two", "2025-09-02T10", "a", "SELECT 2 AS n");

@@ -135,6 +135,7 @@ fn a_table_of_somebody_else_is_left_alone() {
 #[test]
 fn a_misspelt_data_set_is_wrong_usage_once_there_is_any() {
     on_each("no data set", |house, target| {
+        std::fs::create_dir(house.path().join("raw")).unwrap();
         assert_eq!(target.run(house, "readinsg").expect(0).stderr, "");
         publish_readings(house, "2025-09-02T10", "a", 2);
         for arguments in ["readinsg", "readings readinsg", "readinsg --dry-run"] {
