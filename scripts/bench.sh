@@ -177,7 +177,8 @@ make_year 60 $(((year_rows + 8759) / 8760)) "$year"
 compact --data-dir "$year"
 for ((round = 0; round < rounds; round++)); do
     say "aggregate, round $((round + 1)) of $rounds"
-    rm -rf "$year/parquet/temperatures"
+    # Not removed: for some minutes ext4 searches long for inodes that were not in use just before.
+    [[ ! -d $year/parquet/temperatures ]] || mv "$year/parquet/temperatures" "$work/made.$round"
     sync
     { seconds aggregate --data-dir "$year" temperatures; echo; } >>"$work/year.aggregate"
     { seconds group "$year"; echo; } >>"$work/year.group"

@@ -4,7 +4,8 @@
 //! They have the columns and types that DuckDB's COPY would give them. Their pages are dictionaries and plain values and
 //! not compressed: a file is hardly larger than its footer and a block of the disk.
 
-use std::fs;
+use std::fs::OpenOptions;
+use std::io::Write as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, bail};
@@ -122,7 +123,9 @@ impl SmallFile {
     pub fn write(&self, draft: &Draft, commit: &Commit) -> anyhow::Result<()> {
         let target = draft.target().display();
         let bytes = self.encode(commit).with_context(|| format!("{target}: cannot be made"))?;
-        fs::write(draft.path(), bytes).with_context(|| format!("{target}: cannot be written"))
+        // The draft is empty: were it truncated, ext4 would write each file out when it is closed, one after the other.
+        let written = OpenOptions::new().write(true).open(draft.path()).and_then(|mut file| file.write_all(&bytes));
+        written.with_context(|| format!("{target}: cannot be written"))
     }
 
     fn encode(&self, commit: &Commit) -> parquet::errors::Result<Vec<u8>> {

@@ -13,7 +13,7 @@ use crate::session::Session;
 /// From how many hours on it pays, and over how many the query is run at most: all of that is done again hour by hour if
 /// one of them turns out to be damaged.
 const LEAST: usize = 8;
-const MOST: usize = 256;
+const MOST: usize = 1024;
 /// How many bytes of files the query is run over at most, since what it yields is held in memory.
 const MOST_BYTES: u64 = 8 << 20;
 /// How many rows an hour may have at most: more are written better by DuckDB, which compresses them.
