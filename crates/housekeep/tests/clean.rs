@@ -162,6 +162,18 @@ fn a_wish_that_is_only_just_due_is_kept_without_a_word() {
 }
 
 #[test]
+fn an_hour_whose_table_somebody_has_dropped_is_not_in_the_warehouse() {
+    let house = House::new();
+    let fingerprint = house.stream("telemetry", ago(100), 3);
+    house.stream("telemetry", ago(99), 3);
+    house.load("telemetry", ago(100), &fingerprint);
+    duckdb::Connection::open(house.tree.warehouse()).unwrap().execute_batch("DROP TABLE telemetry").unwrap();
+    let run = house.run("clean --keep-parquet 1d").expect(0);
+    assert!(run.stderr.contains("the warehouse does not hold this hour yet"), "{}", run.stderr);
+    assert!(house.has("telemetry", ago(100)) && house.has("telemetry", ago(99)));
+}
+
+#[test]
 fn a_server_that_the_environment_names_is_not_passed_over() {
     let house = House::new();
     house.stream("telemetry", ago(100), 3);

@@ -38,7 +38,7 @@ struct Loader<'r> {
 }
 
 /// Loads what can be loaded of a data set's windows and names what cannot. It is an error only if the warehouse cannot
-/// be written to for now.
+/// be written to.
 pub(crate) fn load_windows(
     warehouse: &mut Warehouse,
     dataset: &Name,

@@ -25,9 +25,9 @@ pub struct LoggedWindow {
 pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<LoadLog>> {
     let Some(warehouse) = Warehouse::attach_to_read(args, session, tree)? else { return Ok(None) };
     let Some(mut log) = warehouse.load_log(None)? else { return Ok(None) };
-    for dataset in log.keys().cloned().collect::<Vec<_>>() {
-        if warehouse.columns(&dataset)?.is_empty() {
-            log.remove(&dataset);
+    for (dataset, windows) in &mut log {
+        if warehouse.columns(dataset)?.is_empty() {
+            windows.clear();
         }
     }
     Ok(Some(log))
