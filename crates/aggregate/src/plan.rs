@@ -7,7 +7,7 @@ use std::fmt;
 
 use anyhow::anyhow;
 use chrono::{DateTime, Utc};
-use layout::{Commit, Fingerprint, Hour, HourRange, Input, Lineage, Name, Reads, Window};
+use layout::{Commit, Fingerprint, Hour, HourRange, Input, Lineage, Name, Overlap, Window};
 
 pub(crate) use self::left::Left;
 use self::left::removed;
@@ -256,7 +256,7 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, Problem> {
         let mut read = BTreeMap::new();
         // Windows of one data set do not overlap: of those that start earlier only the last may reach into this one.
         let before = files.range(..from).rev().find_map(|(hour, commit)| Some(commit.as_ref().ok()?.window(*hour)));
-        if let Some(covers) = before.filter(|covers| window.reads(covers) != Reads::Nothing) {
+        if let Some(covers) = before.filter(|covers| window.overlap(covers) != Overlap::Nothing) {
             return Err(refused(name, covers));
         }
         for (hour, commit) in files.range(from..) {
@@ -265,11 +265,11 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, Problem> {
             }
             let commit = commit.as_ref().map_err(|error| unreadable(window.hour(), name, error))?;
             let covers = commit.window(*hour);
-            match window.reads(&covers) {
-                Reads::Nothing => continue,
+            match window.overlap(&covers) {
+                Overlap::Nothing => continue,
                 // Rows of a stream have a time, by which they are told apart.
-                Reads::Part if models::model(name.as_str()).is_none() => return Err(refused(name, covers)),
-                Reads::Part | Reads::All => {}
+                Overlap::Part if models::model(name.as_str()).is_none() => return Err(refused(name, covers)),
+                Overlap::Part | Overlap::All => {}
             }
             read.insert(*hour, commit.fingerprint.clone());
         }

@@ -13,7 +13,7 @@ use cli::{Format, Outcome, Table, count};
 use duckdb::Connection;
 use engine::{identifier, read_parquet, whole_file};
 use indicatif::ProgressBar;
-use layout::{Area, Commit, Hour, HourRange, Lineage, Name, ParquetFile, SealedSegment, Tree, identity};
+use layout::{Area, Commit, Hour, HourRange, Lineage, Name, ParquetFile, SealedSegment, Tree, file_id};
 
 use crate::args::Args;
 use crate::verdict::{Problem, Reading, Values, judge};
@@ -117,8 +117,8 @@ fn look_at<'t>(connection: &Connection, task: &'t Task) -> Option<Verdict<'t>> {
     let path = &task.file.path;
     let mut verdict = Verdict { task, rows: 0, bytes: 0, problem: None, left: 0 };
     for _ in 0..LOOKS {
-        let before = match identity(path) {
-            Ok(Some(identity)) => identity,
+        let before = match file_id(path) {
+            Ok(Some(id)) => id,
             Ok(None) => return None,
             Err(error) => {
                 let remedy = "make it readable, or bring the disk back that it is on, and verify again".to_owned();
@@ -127,7 +127,7 @@ fn look_at<'t>(connection: &Connection, task: &'t Task) -> Option<Verdict<'t>> {
             }
         };
         let reading = read(connection, task);
-        if identity(path).ok() == Some(Some(before)) {
+        if file_id(path).ok() == Some(Some(before)) {
             verdict.bytes = before.bytes();
             verdict.problem = judge(&task.dataset, &reading);
             if let Ok(commit) = &reading.commit {

@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use layout::{Commit, Fingerprint, Hour, Lineage, Name, Reads, Window};
+use layout::{Commit, Fingerprint, Hour, Lineage, Name, Overlap, Window};
 
 use crate::house::{Dataset, House};
 
@@ -171,7 +171,7 @@ fn is_stale(inputs: &[(&Name, &Dataset)], window: Window, hour: Hour, commit: &C
         has_expired |= removed.is_some();
         for (at, parquet) in input.hours.range(from..).take_while(|(at, _)| hours.contains(**at)) {
             let Ok(file) = &parquet.commit else { continue };
-            if window.reads(&file.window(*at)) == Reads::Nothing {
+            if window.overlap(&file.window(*at)) == Overlap::Nothing {
                 continue;
             }
             let like_before = || match removed {

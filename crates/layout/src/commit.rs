@@ -124,21 +124,21 @@ impl Lineage {
 
 /// The place that a Parquet file was made for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Place {
+pub struct DatasetHour {
     /// The data set.
     pub dataset: Name,
     /// The hour.
     pub hour: Hour,
 }
 
-impl Place {
+impl DatasetHour {
     /// The path of the file, relative to the data directory.
     pub fn file(&self) -> PathBuf {
         Tree::new("").parquet(&self.dataset, self.hour)
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for DatasetHour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{} {}", self.dataset, self.hour)
     }
@@ -149,7 +149,7 @@ impl fmt::Display for Place {
 pub struct Commit {
     /// Where the file belongs. A record without a place is taken anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub place: Option<Place>,
+    pub place: Option<DatasetHour>,
     /// The fingerprint of the lineage.
     pub fingerprint: Fingerprint,
     /// The lineage.
@@ -207,7 +207,7 @@ impl Commit {
     /// The record of a file that belongs to an hour of a data set.
     #[must_use]
     pub fn at(self, dataset: &Name, hour: Hour) -> Self {
-        Self { place: Some(Place { dataset: dataset.clone(), hour }), ..self }
+        Self { place: Some(DatasetHour { dataset: dataset.clone(), hour }), ..self }
     }
 
     /// Whether the fingerprint is the one that belongs to the rest of the record.

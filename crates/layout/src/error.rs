@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::commit::Place;
+use crate::commit::DatasetHour;
 
 /// A result whose error names its path.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -27,7 +27,7 @@ pub enum Error {
         /// Where it is.
         path: PathBuf,
         /// Where it belongs.
-        place: Place,
+        place: DatasetHour,
     },
     /// A file of the tree is not what its name says.
     #[error("{}: {detail}", path.display())]

@@ -8,6 +8,7 @@
 //! | `parquet/<dataset>/YYYY/MM/DD/HH.parquet` | one hour of a data set, or a [window](Window) that starts in it; its footer is the [commit record](Commit) |
 //! | `parquet/<dataset>/YYYY/MM/DD/HH.expired.json` | the commit record of an hour that retention removed |
 //! | `warehouse.duckdb` | the embedded warehouse |
+//! | `tree-id` | the [identity](TreeId) of the tree, by which a warehouse knows whose data it holds |
 //! | `.*.tmp` beside a target | a file not yet published |
 //!
 //! What the programs may rely on:
@@ -31,11 +32,12 @@ mod quarantine;
 mod recover;
 mod segment;
 mod tree;
+mod tree_id;
 mod usage;
 mod window;
 
 pub use anchor::Anchor;
-pub use commit::{Commit, Fingerprint, Input, Lineage, Place, SegmentCount};
+pub use commit::{Commit, DatasetHour, Fingerprint, Input, Lineage, SegmentCount};
 pub use error::{Error, Result};
 pub use hour::{Hour, HourRange};
 pub use inherited::{Inherited, SegmentId};
@@ -46,5 +48,6 @@ pub use quarantine::{Rejected, count_rejected};
 pub use recover::{Recovered, recover};
 pub use segment::{OpenSegment, SealError, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
 pub use tree::{Area, Hours, OpenFile, Orphan, ParquetFile, Tree};
-pub use usage::{Identity, identity, size, written};
-pub use window::{Reads, Window};
+pub use tree_id::TreeId;
+pub use usage::{FileId, file_id, size, written};
+pub use window::{Overlap, Window};

@@ -31,14 +31,14 @@ pub fn written(path: &Path) -> Result<Option<DateTime<Utc>>> {
 
 /// What tells two files of one name from each other, when a name was given to another file meanwhile.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Identity {
+pub struct FileId {
     device: u64,
     inode: u64,
     bytes: u64,
     modified: (i64, i64),
 }
 
-impl Identity {
+impl FileId {
     /// The file's size.
     pub fn bytes(self) -> u64 {
         self.bytes
@@ -46,9 +46,9 @@ impl Identity {
 }
 
 /// Which file has the name `path`; none if it is gone. A link to a disk that is not there is an error.
-pub fn identity(path: &Path) -> Result<Option<Identity>> {
+pub fn file_id(path: &Path) -> Result<Option<FileId>> {
     match fs::metadata(path) {
-        Ok(file) => Ok(Some(Identity {
+        Ok(file) => Ok(Some(FileId {
             device: file.dev(),
             inode: file.ino(),
             bytes: file.len(),

@@ -46,20 +46,20 @@ impl Window {
     }
 
     /// How another window lies to the rows that are read for this one.
-    pub fn reads(&self, other: &Self) -> Reads {
+    pub fn overlap(&self, other: &Self) -> Overlap {
         if other.start >= self.end || other.end <= self.reads_from {
-            Reads::Nothing
+            Overlap::Nothing
         } else if other.start >= self.reads_from && other.end <= self.end {
-            Reads::All
+            Overlap::All
         } else {
-            Reads::Part
+            Overlap::Part
         }
     }
 }
 
 /// What is read of a file for a window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reads {
+pub enum Overlap {
     /// None of its rows.
     Nothing,
     /// All of its rows.
@@ -84,12 +84,12 @@ mod tests {
         assert_eq!(day.hour(), hour("2025-09-01T18"));
         let hours = day.hours_read();
         assert_eq!((hours.from, hours.to), (Some(hour("2025-09-01T18")), Some(hour("2025-09-02T19"))));
-        let reads = |text: &str| day.reads(&Window::of_hour(hour(text)));
-        assert_eq!(reads("2025-09-01T17"), Reads::Nothing);
-        assert_eq!(reads("2025-09-01T18"), Reads::Part);
-        assert_eq!(reads("2025-09-01T19"), Reads::All);
-        assert_eq!(reads("2025-09-02T18"), Reads::Part);
-        assert_eq!(reads("2025-09-02T19"), Reads::Nothing);
+        let overlap = |text: &str| day.overlap(&Window::of_hour(hour(text)));
+        assert_eq!(overlap("2025-09-01T17"), Overlap::Nothing);
+        assert_eq!(overlap("2025-09-01T18"), Overlap::Part);
+        assert_eq!(overlap("2025-09-01T19"), Overlap::All);
+        assert_eq!(overlap("2025-09-02T18"), Overlap::Part);
+        assert_eq!(overlap("2025-09-02T19"), Overlap::Nothing);
     }
 
     #[test]
@@ -99,7 +99,7 @@ mod tests {
         assert_eq!(hours.from.unwrap().to_string(), "2025-09-01T00");
         assert_eq!(hours.to.unwrap().to_string(), "2025-09-03T00");
         assert!(!day.is_hour() && Window::of_hour(day.hour()).is_hour());
-        assert_eq!(day.reads(&window("01T00:00", "01T00:00", "02T00:00")), Reads::All);
-        assert_eq!(day.reads(&window("02T12:00", "02T12:00", "03T12:00")), Reads::Part);
+        assert_eq!(day.overlap(&window("01T00:00", "01T00:00", "02T00:00")), Overlap::All);
+        assert_eq!(day.overlap(&window("02T12:00", "02T12:00", "03T12:00")), Overlap::Part);
     }
 }

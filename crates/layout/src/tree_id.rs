@@ -1,0 +1,79 @@
+//! The identity of a tree. A warehouse notes it, and so can tell the data sets of two data directories from each other.
+//!
+//! It is a ULID in the file `tree-id` of the data directory. A tree that is moved, copied for good or restored from a
+//! backup keeps it: nothing else about a directory stays the same then.
+
+use std::fmt;
+use std::fs;
+use std::io;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use ulid::Ulid;
+
+use crate::error::{Error, Result};
+use crate::publish::{Draft, publish_new, sync_published};
+use crate::tree::Tree;
+
+/// The identity of a tree; 26 characters as text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TreeId(Ulid);
+
+impl FromStr for TreeId {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        let parsed = Ulid::from_string(text).ok().filter(|id| id.to_string() == text);
+        parsed.map(Self).ok_or_else(|| format!("{text:?} is not the identity of a data directory"))
+    }
+}
+
+impl fmt::Display for TreeId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&self.0.to_string())
+    }
+}
+
+impl Tree {
+    /// The identity of this tree, durable. The first call makes it; of two processes that make it at once, both get the
+    /// same.
+    pub fn id(&self) -> Result<TreeId> {
+        if let Some(id) = self.existing_id()? {
+            // Whoever made it may have died before it was durable.
+            sync_published(&self.id_file())?;
+            return Ok(id);
+        }
+        self.make_id().map_err(|error| {
+            let remedy = "run this program once as a user who may write to the data directory";
+            Error::invalid(self.root(), format!("has no identity yet, and cannot be given one ({error}): {remedy}"))
+        })?;
+        self.existing_id()?.ok_or_else(|| Error::invalid(&self.id_file(), "was removed while it was made: run again"))
+    }
+
+    /// The identity of this tree, if it has one.
+    pub fn existing_id(&self) -> Result<Option<TreeId>> {
+        let path = self.id_file();
+        let text = match fs::read(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(Error::at("read", &path)(error)),
+        };
+        let id = str::from_utf8(&text).ok().and_then(|text| text.trim_end().parse().ok());
+        id.map(Some).ok_or_else(|| {
+            let remedy = "put it back from a backup; if there is none, remove it: the data directory then gets a new \
+                          identity, and warehouses take it for another one";
+            Error::invalid(&path, format!("does not hold the identity of the data directory: {remedy}"))
+        })
+    }
+
+    fn make_id(&self) -> Result<()> {
+        let draft = Draft::new(self.id_file())?;
+        fs::write(draft.path(), format!("{}\n", Ulid::generate())).map_err(Error::at("write", draft.path()))?;
+        // Who comes second has the identity that the first has made.
+        publish_new(draft).map(|_| ())
+    }
+
+    fn id_file(&self) -> PathBuf {
+        self.root().join("tree-id")
+    }
+}
