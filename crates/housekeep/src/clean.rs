@@ -59,7 +59,7 @@ fn check_target(args: &CleanArgs, tree: &Tree) -> Result<(), Usage> {
     let args = &args.shared.warehouse;
     let names_server = ["DB_NAME", "DB_USER"].iter().any(|name| std::env::var_os(name).is_some());
     let file = args.file.clone().unwrap_or_else(|| tree.warehouse());
-    if args.target == warehouse::Target::Duckdb && names_server && !file.exists() {
+    if args.target == warehouse::WarehouseKind::Duckdb && names_server && !file.exists() {
         return Err(Usage(
             "DB_NAME or DB_USER is set, and --target does not say which kind of server that is (mysql, postgres): without it no \
              warehouse is asked what it still needs"

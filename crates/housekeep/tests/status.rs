@@ -237,13 +237,13 @@ fn a_sqlite_warehouse_is_asked_as_well() {
     let fingerprints = [900, 9].map(|hours| house.stream("telemetry", ago(hours), 7));
     let asked = |command: &str| house.run(&format!("{command} --target sqlite --format ndjson")).expect(0);
     assert_eq!(find(&objects(&asked("status")), "dataset", "telemetry")["not_loaded"], Value::Null);
-    house.load_into(warehouse::Target::Sqlite, "telemetry", ago(9), &fingerprints[1]);
+    house.load_into(warehouse::WarehouseKind::Sqlite, "telemetry", ago(9), &fingerprints[1]);
     let status = objects(&asked("status"));
     assert_eq!(find(&status, "dataset", "telemetry")["not_loaded"], 1);
     assert!(find(&status, "disk", "")["warehouse_bytes"].as_u64().unwrap() > 0);
     asked("clean --keep-parquet 30d");
     assert!(house.has("telemetry", ago(900)), "the warehouse does not hold it yet");
-    house.load_into(warehouse::Target::Sqlite, "telemetry", ago(900), &fingerprints[0]);
+    house.load_into(warehouse::WarehouseKind::Sqlite, "telemetry", ago(900), &fingerprints[0]);
     asked("clean --keep-parquet 30d");
     assert!(!house.has("telemetry", ago(900)) && house.has("telemetry", ago(9)));
 }

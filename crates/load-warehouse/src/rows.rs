@@ -2,7 +2,7 @@
 
 use engine::{identifier, read_parquet};
 use layout::Hour;
-use warehouse::{Column, LogEntry, Warehouse};
+use warehouse::{LogEntry, TableColumn, Warehouse};
 
 use crate::plan::Window;
 use crate::schema::Schema;
@@ -48,11 +48,11 @@ pub(crate) fn changed(warehouse: &Warehouse, schema: &Schema, windows: &[Window]
 
 /// The rows' columns as the table stores them, each behind a comma: one that the files lack is NULL there.
 pub(crate) fn as_stored(target: &Target, schema: &Schema) -> String {
-    let as_stored = |column: &Column| {
+    let as_stored = |column: &TableColumn| {
         let is_there = schema.iter().any(|other| other.is(&column.name));
-        let (name, kind) = (identifier(&column.name), column.kind);
+        let (name, sql_type) = (identifier(&column.name), column.sql_type);
         let value = if is_there { &name } else { "NULL" };
-        format!(", CAST({value} AS {kind}) AS {name}")
+        format!(", CAST({value} AS {sql_type}) AS {name}")
     };
     each(&target.columns, as_stored)
 }

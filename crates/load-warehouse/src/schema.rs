@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use engine::file_literal;
-use warehouse::{Column, ColumnType, Warehouse};
+use warehouse::{SqlType, TableColumn, Warehouse};
 
 use crate::plan::Window;
 
 /// The columns of one Parquet file.
-pub(crate) type Schema = Vec<Column>;
+pub(crate) type Schema = Vec<TableColumn>;
 
 /// Columns that the table has of its own, and those by which DuckDB tells rows of Parquet files apart.
 const RESERVED: [&str; 4] = ["id", "window_start", "file_index", "file_row_number"];
@@ -48,10 +48,10 @@ fn schema(elements: &[Element]) -> anyhow::Result<Schema> {
                 anyhow::bail!("a column is called {name}, as the table has for itself: rename it in the query");
             }
             let kind = kind.as_deref().filter(|_| *children == 0).unwrap_or("nested");
-            let Some(column) = ColumnType::of_duckdb(kind) else {
+            let Some(column) = SqlType::of_duckdb(kind) else {
                 anyhow::bail!("the column {name} is of type {kind}, which no table takes: cast it to {}", cast(kind));
             };
-            Ok(Column { name: name.clone(), kind: column })
+            Ok(TableColumn { name: name.clone(), sql_type: column })
         })
         .collect()
 }

@@ -1,7 +1,7 @@
 //! The table that a data set is loaded into.
 
 use layout::Name;
-use warehouse::{Column, ColumnType, Warehouse};
+use warehouse::{SqlType, TableColumn, Warehouse};
 
 use crate::schema::Schema;
 
@@ -14,7 +14,7 @@ pub(crate) struct Target {
     /// Whether it has an id, or else a key made of its columns.
     pub(crate) has_id: bool,
     /// Its columns whose types a load creates, but for its own two.
-    pub(crate) columns: Vec<Column>,
+    pub(crate) columns: Vec<TableColumn>,
 }
 
 /// Makes a data set's table fit for rows of `schema`: creates it, or adds the columns it lacks. A column whose type
@@ -48,14 +48,14 @@ pub(crate) fn lay_out(
     for column in schema {
         match table.iter().find(|(name, _, _)| column.is(name)) {
             None => missing.push(column.clone()),
-            Some((_, _, Some(kind))) if column.kind.fits(*kind) => {}
+            Some((_, _, Some(kind))) if column.sql_type.fits(*kind) => {}
             Some((name, written, kind)) => {
-                let held = Column { name: name.clone(), kind: kind.unwrap_or(column.kind) };
+                let held = TableColumn { name: name.clone(), sql_type: kind.unwrap_or(column.sql_type) };
                 anyhow::bail!(
                     "the column {name} is {}, but the table's is {written}, which would lose data: cast the column in the \
                      query, or change the table: {}",
-                    column.kind,
-                    warehouse.change_type(dataset, &held, column.kind)
+                    column.sql_type,
+                    warehouse.change_type(dataset, &held, column.sql_type)
                 );
             }
         }
@@ -74,8 +74,8 @@ pub(crate) fn look(warehouse: &Warehouse, dataset: &Name) -> anyhow::Result<Opti
 }
 
 /// The columns whose types a load creates, but for the table's own two.
-fn known(table: Vec<(String, String, Option<ColumnType>)>) -> Vec<Column> {
-    let columns = table.into_iter().filter_map(|(name, _, kind)| Some(Column { name, kind: kind? }));
+fn known(table: Vec<(String, String, Option<SqlType>)>) -> Vec<TableColumn> {
+    let columns = table.into_iter().filter_map(|(name, _, kind)| Some(TableColumn { name, sql_type: kind? }));
     columns.filter(|column| !column.is("id") && !column.is("window_start")).collect()
 }
 

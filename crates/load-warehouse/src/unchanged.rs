@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use engine::identifier;
 use layout::{Hour, Name};
-use warehouse::{Column, ColumnType, Warehouse};
+use warehouse::{SqlType, TableColumn, Warehouse};
 
 use crate::plan::Window;
 use crate::rows::{as_stored, each, hours, rows};
@@ -45,9 +45,9 @@ pub(crate) fn compare(
 }
 
 /// The columns that the table has for itself.
-fn own() -> [Column; 2] {
-    [("id", ColumnType::BigInt), ("window_start", ColumnType::Timestamp)]
-        .map(|(name, kind)| Column { name: name.to_owned(), kind })
+fn own() -> [TableColumn; 2] {
+    [("id", SqlType::BigInt), ("window_start", SqlType::Timestamp)]
+        .map(|(name, sql_type)| TableColumn { name: name.to_owned(), sql_type })
 }
 
 /// The rows that are in the table and in the files. `file_index`, a name that no column has, numbers those that are alike.

@@ -14,7 +14,7 @@ use std::io;
 use cli::{Outcome, Table, TryAgain, count};
 use engine::identifier;
 use layout::{Hour, HourRange, Hours, Name, Tree};
-use warehouse::{Column, ColumnType, LoggedWindow, Warehouse};
+use warehouse::{LoggedWindow, SqlType, TableColumn, Warehouse};
 
 use crate::args::Args;
 use crate::plan::{Window, batches, plan};
@@ -205,7 +205,7 @@ fn differences(
     }
     let mut different = Vec::new();
     for (schema, windows) in alike {
-        let is_lacking = |column: &&Column| !target.columns.iter().any(|held| held.is(&column.name));
+        let is_lacking = |column: &&TableColumn| !target.columns.iter().any(|held| held.is(&column.name));
         let lacking: Vec<_> = schema.iter().filter(is_lacking).map(|column| column.name.as_str()).collect();
         if !lacking.is_empty() {
             let lacking = format!("{}, which the table does not have", lacking.join(", "));
@@ -221,7 +221,7 @@ fn differences(
 }
 
 fn comparison(warehouse: &Warehouse, dataset: &Name, target: &Target, schema: &Schema, windows: &[Window]) -> String {
-    let start = Column { name: "window_start".to_owned(), kind: ColumnType::Timestamp };
+    let start = TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp };
     let columns: Vec<_> = [start].into_iter().chain(target.columns.iter().cloned()).collect();
     let stored = warehouse.stored(dataset, &columns, &hours(windows));
     let read = format!("SELECT window_start{} FROM {}", as_stored(target, schema), rows(schema, windows));

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 /// A kind of warehouse.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Target {
+pub enum WarehouseKind {
     /// A DuckDB file: warehouse.duckdb in the data directory, or --file
     Duckdb,
     /// A MariaDB or MySQL server, named by the environment
@@ -28,8 +28,8 @@ pub struct WarehouseArgs {
     ///
     /// The password is in `DB_PASSWORD`, in the file that `DB_PASSWORD_FILE` names, or where the server's own clients look:
     /// `[client]` in ~/.my.cnf (with the user, too), ~/.pgpass or `PGPASSFILE`.
-    #[arg(long, value_enum, default_value_t = Target::Duckdb, value_name = "KIND")]
-    pub target: Target,
+    #[arg(long, value_enum, default_value_t = WarehouseKind::Duckdb, value_name = "KIND")]
+    pub target: WarehouseKind,
 
     /// The file of a DuckDB or SQLite warehouse, else in `DB_FILE` [default: warehouse.duckdb or .sqlite in the data directory]
     // By clap's `env`, every usage line would name the flags as if they had to be given.
@@ -53,7 +53,7 @@ impl Default for WarehouseArgs {
     /// The embedded warehouse, as without flags.
     fn default() -> Self {
         Self {
-            target: Target::Duckdb,
+            target: WarehouseKind::Duckdb,
             file: None,
             extension_dir: None,
             timeout: Duration::from_secs(600).into(),

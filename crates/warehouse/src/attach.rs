@@ -4,44 +4,69 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
-use cli::TryAgain;
+use cli::{TryAgain, Usage};
 use engine::SessionArgs;
+use layout::Tree;
 
-use crate::args::WarehouseArgs;
-use crate::kind::{Access, Kind};
-use crate::session::Session;
+use crate::args::{WarehouseArgs, WarehouseKind};
+use crate::backend::{Access, Backend};
+use crate::runner::QueryRunner;
+use crate::{file, mysql, postgres, sqlite};
 
 /// How often a warehouse that is away is tried.
 pub(crate) const PAUSE: Duration = Duration::from_secs(1);
 
+/// The longest time that a flag may say: PostgreSQL counts its time-outs in milliseconds of 31 bits.
+const LONGEST: Duration = Duration::from_secs(24 * 24 * 3600);
+
+/// The warehouse that `args` and the environment name.
+pub(crate) fn backend_of(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Box<dyn Backend>> {
+    if *args.timeout < Duration::from_secs(1) || *args.timeout > LONGEST {
+        return Err(Usage(format!("--timeout {}: it must be 1s to 24d", args.timeout)).into());
+    }
+    if *args.wait > LONGEST {
+        return Err(Usage(format!("--wait {}: it must be 24d at most", args.wait)).into());
+    }
+    if let (WarehouseKind::Mysql | WarehouseKind::Postgres, Some(file)) = (args.target, &args.file) {
+        let text = format!("--file {}: is for a warehouse in a file, and --target names a server's", file.display());
+        return Err(Usage(text).into());
+    }
+    Ok(match args.target {
+        WarehouseKind::Duckdb => Box::new(file::File::new(args, tree)),
+        WarehouseKind::Sqlite => Box::new(sqlite::Sqlite::new(args, tree)),
+        WarehouseKind::Mysql => Box::new(mysql::MySql::new()?),
+        WarehouseKind::Postgres => Box::new(postgres::Postgres::new(args)?),
+    })
+}
+
 /// Attaches a warehouse, to write to it with its load log; tries again for as long as `wait` while that can help.
 pub(crate) fn attach(
-    kind: &dyn Kind,
+    backend: &dyn Backend,
     args: &WarehouseArgs,
     session: &SessionArgs,
     access: Access,
     wait: Duration,
-) -> anyhow::Result<Option<Session>> {
+) -> anyhow::Result<Option<QueryRunner>> {
     patiently(wait, || {
-        let session = Session::open(session, *args.timeout, kind.place(), kind.secrets())?;
-        if !kind.attach(&session, access)? {
+        let runner = QueryRunner::open(session, *args.timeout, backend.location(), backend.secrets())?;
+        if !backend.attach(&runner, access)? {
             return Ok(None);
         }
         if access == Access::Write {
-            kind.create_log(&session)?;
+            backend.create_log(&runner)?;
         }
-        Ok(Some(session))
+        Ok(Some(runner))
     })
 }
 
 /// Attaches a warehouse to write to it.
 pub(crate) fn attach_to_write(
-    kind: &dyn Kind,
+    backend: &dyn Backend,
     args: &WarehouseArgs,
     session: &SessionArgs,
     wait: Duration,
-) -> anyhow::Result<Session> {
-    attach(kind, args, session, Access::Write, wait)?.with_context(|| format!("{}: is gone", kind.place()))
+) -> anyhow::Result<QueryRunner> {
+    attach(backend, args, session, Access::Write, wait)?.with_context(|| format!("{}: is gone", backend.location()))
 }
 
 /// Does `work`, again and again for as long as `wait` while it fails for a reason that passes.

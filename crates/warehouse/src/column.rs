@@ -4,14 +4,14 @@ use std::fmt;
 
 /// A column of a data set or of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Column {
+pub struct TableColumn {
     /// Its name. Warehouses do not tell `Name` from `name`.
     pub name: String,
     /// Its type.
-    pub kind: ColumnType,
+    pub sql_type: SqlType,
 }
 
-impl Column {
+impl TableColumn {
     /// Whether this is the column `name`.
     pub fn is(&self, name: &str) -> bool {
         self.name.to_lowercase() == name.to_lowercase()
@@ -20,7 +20,7 @@ impl Column {
 
 /// A type that every warehouse can hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum ColumnType {
+pub enum SqlType {
     /// True or false.
     Boolean,
     /// 32 bits, signed.
@@ -44,7 +44,7 @@ pub enum ColumnType {
     Date,
 }
 
-impl ColumnType {
+impl SqlType {
     /// The type that holds DuckDB's type of this name without loss. There is none for what a warehouse cannot be relied
     /// on to hold. (A HUGEINT never comes here: DuckDB itself writes it to Parquet as DOUBLE.)
     pub fn of_duckdb(name: &str) -> Option<Self> {
@@ -69,7 +69,8 @@ impl ColumnType {
     /// A type for a column that is to hold values of both types.
     #[must_use]
     pub fn with(self, other: Self) -> Self {
-        let is_number = |kind| matches!(kind, Self::Integer | Self::BigInt | Self::Double | Self::Decimal { .. });
+        let is_number =
+            |sql_type| matches!(sql_type, Self::Integer | Self::BigInt | Self::Double | Self::Decimal { .. });
         match () {
             () if self.fits(other) => other,
             () if other.fits(self) => self,
@@ -92,7 +93,7 @@ impl ColumnType {
     }
 }
 
-impl fmt::Display for ColumnType {
+impl fmt::Display for SqlType {
     /// The type in DuckDB's SQL.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -114,7 +115,7 @@ mod tests {
 
     #[test]
     fn a_type_goes_where_no_value_of_it_is_lost() {
-        let kind = |name| ColumnType::of_duckdb(name).unwrap();
+        let sql_type = |name| SqlType::of_duckdb(name).unwrap();
         for (from, into) in [
             ("INTEGER", "BIGINT"),
             ("INTEGER", "DOUBLE"),
@@ -124,7 +125,7 @@ mod tests {
             ("BIGINT", "DECIMAL(38,0)"),
             ("VARCHAR", "VARCHAR"),
         ] {
-            assert!(kind(from).fits(kind(into)), "{from} into {into}");
+            assert!(sql_type(from).fits(sql_type(into)), "{from} into {into}");
         }
         for (from, into) in [
             ("BIGINT", "INTEGER"),
@@ -135,9 +136,9 @@ mod tests {
             ("DECIMAL(9,2)", "DECIMAL(9,3)"),
             ("DECIMAL(9,2)", "DOUBLE"),
         ] {
-            assert!(!kind(from).fits(kind(into)), "{from} into {into}");
+            assert!(!sql_type(from).fits(sql_type(into)), "{from} into {into}");
         }
-        assert_eq!(ColumnType::of_duckdb("TIMESTAMP WITH TIME ZONE"), None);
-        assert_eq!(ColumnType::of_duckdb("UBIGINT"), None);
+        assert_eq!(SqlType::of_duckdb("TIMESTAMP WITH TIME ZONE"), None);
+        assert_eq!(SqlType::of_duckdb("UBIGINT"), None);
     }
 }

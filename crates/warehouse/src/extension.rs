@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::session::Session;
+use crate::runner::QueryRunner;
 
 /// An extension.
 #[derive(Debug, Clone, Copy)]
@@ -14,21 +14,21 @@ pub(crate) struct Extension {
 }
 
 /// Loads an extension: from `folder`, from beside the program, from DuckDB's own folder, or from its server.
-pub(crate) fn load(session: &Session, extension: Extension, folder: Option<&Path>) -> anyhow::Result<()> {
+pub(crate) fn load(runner: &QueryRunner, extension: Extension, folder: Option<&Path>) -> anyhow::Result<()> {
     let name = extension.name;
-    let version = session.connection.version()?;
-    let platform = session.rows("PRAGMA platform", |row| row.get::<_, String>(0))?.concat();
+    let version = runner.connection.version()?;
+    let platform = runner.rows("PRAGMA platform", |row| row.get::<_, String>(0))?.concat();
     let file = format!("{}.duckdb_extension", extension.file);
     let found = candidates(folder, &version, &platform, &file).into_iter().find(|path| path.is_file());
     if let Some(path) = found {
-        let load = session.run(&format!("LOAD {}", engine::literal(&path.to_string_lossy())));
+        let load = runner.run(&format!("LOAD {}", engine::literal(&path.to_string_lossy())));
         let text = format!("{}: cannot be loaded: it must be of version {version} for {platform}", path.display());
         return load.map_err(|error| error.context(text));
     }
-    if session.run(&format!("LOAD {name}")).is_ok() {
+    if runner.run(&format!("LOAD {name}")).is_ok() {
         return Ok(());
     }
-    session.run(&format!("INSTALL {name}; LOAD {name}")).map_err(|error| {
+    runner.run(&format!("INSTALL {name}; LOAD {name}")).map_err(|error| {
         let place =
             folder.map_or_else(|| "a folder and name it by --extension-dir".to_owned(), |f| f.display().to_string());
         error.context(format!(

@@ -12,9 +12,9 @@ use engine::{identifier, literal};
 use layout::{Name, Tree, publish_new};
 
 use crate::args::WarehouseArgs;
-use crate::column::{Column, ColumnType};
-use crate::kind::{Access, Definition, Kind, definitions, index_name};
-use crate::session::Session;
+use crate::backend::{Access, Backend, TableDefinition, definitions, index_name};
+use crate::column::{SqlType, TableColumn};
+use crate::runner::QueryRunner;
 
 /// How long to wait for another process that has the file open.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -32,28 +32,28 @@ impl File {
     }
 
     /// Creates an empty warehouse and only then gives it its name: DuckDB cannot open a file whose creation was cut short.
-    fn create(&self, session: &Session) -> anyhow::Result<()> {
+    fn create(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         let draft = Tree::draft_warehouse(&self.path)?;
-        session.run(&format!("ATTACH {} AS draft; DETACH draft", literal(&draft.path().to_string_lossy())))?;
+        runner.run(&format!("ATTACH {} AS draft; DETACH draft", literal(&draft.path().to_string_lossy())))?;
         publish_new(draft)?;
         Ok(())
     }
 
-    fn definition(&self, column: &Column) -> String {
-        format!("{} {}", self.column(&column.name), self.type_name(column.kind))
+    fn definition(&self, column: &TableColumn) -> String {
+        format!("{} {}", self.column(&column.name), self.type_name(column.sql_type))
     }
 }
 
-impl Kind for File {
-    fn place(&self) -> String {
+impl Backend for File {
+    fn location(&self) -> String {
         self.path.display().to_string()
     }
 
-    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool> {
+    fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
         if !self.path.exists() {
             match access {
                 Access::Read => return Ok(false),
-                Access::Write => self.create(session)?,
+                Access::Write => self.create(runner)?,
             }
         }
         let mode = match access {
@@ -64,7 +64,7 @@ impl Kind for File {
         let sql = format!("ATTACH {} AS warehouse{mode}", literal(&self.path.to_string_lossy()));
         let end = Instant::now() + PATIENCE;
         loop {
-            match session.run(&sql) {
+            match runner.run(&sql) {
                 Ok(()) => return Ok(true),
                 Err(error) if !error.is::<TryAgain>() => {
                     return Err(error).with_context(|| format!("{place}: cannot be opened"));
@@ -89,67 +89,67 @@ impl Kind for File {
         format!("({select})")
     }
 
-    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
-        session.run(sql)
+    fn change(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
+        runner.run(sql)
     }
 
-    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
         let sql = format!(
             "SELECT column_name, data_type FROM duckdb_columns() \
              WHERE database_name = 'warehouse' AND schema_name = 'main' AND table_name = {} ORDER BY column_index",
             literal(table)
         );
-        session.rows(&sql, |row| Ok((row.get(0)?, row.get(1)?)))
+        runner.rows(&sql, |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    fn column_type(&self, written: &str) -> Option<ColumnType> {
-        ColumnType::of_duckdb(written)
+    fn column_type(&self, written: &str) -> Option<SqlType> {
+        SqlType::of_duckdb(written)
     }
 
-    fn type_name(&self, kind: ColumnType) -> String {
-        kind.to_string()
+    fn type_name(&self, sql_type: SqlType) -> String {
+        sql_type.to_string()
     }
 
-    fn create_log(&self, session: &Session) -> anyhow::Result<()> {
-        session.run(
+    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        runner.run(
             "CREATE TABLE IF NOT EXISTS warehouse.load_log (dataset VARCHAR NOT NULL, window_start TIMESTAMP NOT NULL, \
              fingerprint VARCHAR NOT NULL, row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, \
              loaded_at TIMESTAMP NOT NULL, PRIMARY KEY (dataset, window_start))",
         )
     }
 
-    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
+    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()> {
         let name = self.table(definition.table.as_str());
         let columns = definitions(self, definition, "BIGINT", "TIMESTAMP").join(", ");
         let index = index_name(definition.table.as_str());
-        session.begin()?;
+        runner.begin()?;
         let made =
-            session.run(&format!("CREATE TABLE {name} ({columns}); CREATE INDEX {index} ON {name} (window_start)"));
-        session.end(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(made)
+            runner.run(&format!("CREATE TABLE {name} ({columns}); CREATE INDEX {index} ON {name} (window_start)"));
+        runner.end(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(made)
     }
 
     /// As it is written in a shell that has the file open. DuckDB changes no column of a table that has an index.
-    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
+    fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
         let (index, name) = (index_name(table), identifier(table));
         format!(
-            "DROP INDEX IF EXISTS {index}; ALTER TABLE {name} ALTER COLUMN {} TYPE {kind}; CREATE INDEX {index} ON {name} (window_start)",
+            "DROP INDEX IF EXISTS {index}; ALTER TABLE {name} ALTER COLUMN {} TYPE {sql_type}; CREATE INDEX {index} ON {name} (window_start)",
             identifier(column)
         )
     }
 
-    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {
+    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
         let name = self.table(table.as_str());
         columns
             .iter()
-            .try_for_each(|column| session.run(&format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(column))))
+            .try_for_each(|column| runner.run(&format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(column))))
     }
 
-    fn insert_values(&self, session: &Session, table: &str, values: &str) -> anyhow::Result<()> {
+    fn insert_values(&self, runner: &QueryRunner, table: &str, values: &str) -> anyhow::Result<()> {
         // DuckDB's primary key can still see a row that the same transaction has deleted.
-        session.run(&format!("INSERT OR REPLACE INTO {} VALUES {values}", self.table(table)))
+        runner.run(&format!("INSERT OR REPLACE INTO {} VALUES {values}", self.table(table)))
     }
 
-    fn begin(&self, _session: &Session) -> anyhow::Result<()> {
+    fn begin(&self, _runner: &QueryRunner) -> anyhow::Result<()> {
         // The file's lock keeps others out as long as it is attached.
         Ok(())
     }

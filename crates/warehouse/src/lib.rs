@@ -7,27 +7,29 @@
 //! - reading creates nothing;
 //! - no password is in any error.
 //!
-//! Everything in which kinds of warehouses differ is behind one trait (`kind`), with a module per kind: `file` for the
+//! Everything in which kinds of warehouses differ is behind one trait (`backend`), with a module per kind: `file` for the
 //! embedded DuckDB file, `sqlite`, `mysql` for MariaDB and MySQL, `postgres`.
 
 mod args;
 mod attach;
+mod backend;
 mod column;
 mod extension;
+mod failure;
 mod file;
-mod kind;
 mod log;
 mod mysql;
 mod postgres;
+mod runner;
 mod server;
-mod session;
+mod server_errors;
 mod sqlite;
-mod trouble;
 mod warehouse;
 mod watchdog;
 
-pub use args::{Target, WarehouseArgs};
-pub use column::{Column, ColumnType};
-pub use log::{LoadLog, LoggedWindow, read_load_log};
-pub use warehouse::{BrokenOff, LogEntry, Unanswered, Warehouse};
+pub use args::{WarehouseArgs, WarehouseKind};
+pub use column::{SqlType, TableColumn};
+pub use failure::{BrokenOff, Unanswered};
+pub use log::{LoadLog, LoggedWindow};
+pub use warehouse::{LogEntry, Warehouse, read_load_log};
 pub use watchdog::give_up;

@@ -2,11 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::SessionArgs;
-use layout::{Fingerprint, Hour, Name, Tree};
-
-use crate::args::WarehouseArgs;
-use crate::warehouse::Warehouse;
+use layout::{Fingerprint, Hour, Name};
 
 /// The windows of each data set in the warehouse.
 pub type LoadLog = BTreeMap<Name, BTreeMap<Hour, LoggedWindow>>;
@@ -18,17 +14,4 @@ pub struct LoggedWindow {
     pub fingerprint: Fingerprint,
     /// Its rows.
     pub rows: u64,
-}
-
-/// What the warehouse holds; none when there is no warehouse yet (no file, no load log). Of a data set whose table somebody
-/// has dropped it holds nothing, whatever the load log says. Creates nothing.
-pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<LoadLog>> {
-    let Some(warehouse) = Warehouse::attach_to_read(args, session, tree)? else { return Ok(None) };
-    let Some(mut log) = warehouse.load_log(None)? else { return Ok(None) };
-    for (dataset, windows) in &mut log {
-        if warehouse.columns(dataset)?.is_empty() {
-            windows.clear();
-        }
-    }
-    Ok(Some(log))
 }

@@ -22,12 +22,12 @@ use anyhow::Context as _;
 use engine::{identifier, literal};
 use layout::Name;
 
-use crate::column::{Column, ColumnType};
-use crate::kind::{Access, Batch, Definition, Kind, definitions};
+use crate::backend::{Access, Backend, Insertion, TableDefinition, definitions};
+use crate::column::{SqlType, TableColumn};
+use crate::runner::QueryRunner;
 use crate::server::{Defaults, Server};
-use crate::session::Session;
 
-use client::{Client, KeepAlive, Refused};
+use client::{Client, ClientError, KeepAlive};
 
 const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required", "verify-full"] };
 
@@ -62,8 +62,8 @@ impl MySql {
     }
 }
 
-impl Kind for MySql {
-    fn place(&self) -> String {
+impl Backend for MySql {
+    fn location(&self) -> String {
         self.server.to_string()
     }
 
@@ -71,18 +71,18 @@ impl Kind for MySql {
         self.server.secrets()
     }
 
-    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool> {
-        let explain = |error: Refused| {
+    fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
+        let explain = |error: ClientError| {
             let place = format!("{}: cannot connect{}", self.server, self.unencrypted());
-            session.explain(&error.to_string()).context(place)
+            runner.explain(&error.to_string()).context(place)
         };
-        let client = Arc::new(Client::connect(&self.server, session.limit()).map_err(explain)?);
+        let client = Arc::new(Client::connect(&self.server, runner.limit()).map_err(explain)?);
         if access == Access::Read {
             client.run("SET SESSION TRANSACTION READ ONLY").map_err(explain)?;
             // Who holds no lock may take its time between two rows of an answer.
-            client.run(&format!("SET SESSION net_write_timeout = {}", session.limit().as_secs())).map_err(explain)?;
+            client.run(&format!("SET SESSION net_write_timeout = {}", runner.limit().as_secs())).map_err(explain)?;
         }
-        rows::register(&session.connection, &client)?;
+        rows::register(&runner.connection, &client)?;
         *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
         Ok(true)
     }
@@ -99,57 +99,57 @@ impl Kind for MySql {
         rows::table(select)
     }
 
-    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
-        self.client()?.run(sql).map(|_| ()).map_err(|error| session.explain(&error.to_string()))
+    fn change(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
+        self.client()?.run(sql).map(|_| ()).map_err(|error| runner.explain(&error.to_string()))
     }
 
-    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
         let sql = format!(
             "SELECT column_name AS name, column_type AS type FROM information_schema.columns \
              WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
         );
-        session.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+        runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    fn column_type(&self, written: &str) -> Option<ColumnType> {
+    fn column_type(&self, written: &str) -> Option<SqlType> {
         Some(match written {
-            "tinyint(1)" => ColumnType::Boolean,
-            "text" | "mediumtext" | "longtext" => ColumnType::Text,
-            "datetime(6)" => ColumnType::Timestamp,
-            "double" => ColumnType::Double,
-            "date" => ColumnType::Date,
+            "tinyint(1)" => SqlType::Boolean,
+            "text" | "mediumtext" | "longtext" => SqlType::Text,
+            "datetime(6)" => SqlType::Timestamp,
+            "double" => SqlType::Double,
+            "date" => SqlType::Date,
             // Servers before MySQL 8.0.19 show a width, which means nothing.
-            _ if written == "int" || has_width(written, "int") => ColumnType::Integer,
-            _ if written == "bigint" || has_width(written, "bigint") => ColumnType::BigInt,
+            _ if written == "int" || has_width(written, "int") => SqlType::Integer,
+            _ if written == "bigint" || has_width(written, "bigint") => SqlType::BigInt,
             // Strict mode refuses what is too long.
-            _ if has_width(written, "varchar") => ColumnType::Text,
-            _ => return ColumnType::decimal(written.strip_prefix("decimal")?),
+            _ if has_width(written, "varchar") => SqlType::Text,
+            _ => return SqlType::decimal(written.strip_prefix("decimal")?),
         })
     }
 
-    fn type_name(&self, kind: ColumnType) -> String {
-        match kind {
-            ColumnType::Boolean => "TINYINT(1)".to_owned(),
-            ColumnType::Integer => "INT".to_owned(),
-            ColumnType::Text => "TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
-            ColumnType::Timestamp => "DATETIME(6)".to_owned(),
+    fn type_name(&self, sql_type: SqlType) -> String {
+        match sql_type {
+            SqlType::Boolean => "TINYINT(1)".to_owned(),
+            SqlType::Integer => "INT".to_owned(),
+            SqlType::Text => "TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
+            SqlType::Timestamp => "DATETIME(6)".to_owned(),
             other => other.to_string(),
         }
     }
 
-    fn key_type_name(&self, kind: ColumnType) -> String {
-        match kind {
+    fn key_type_name(&self, sql_type: SqlType) -> String {
+        match sql_type {
             // A key takes no TEXT, and 3,072 bytes in all.
-            ColumnType::Text => "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
+            SqlType::Text => "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
             other => self.type_name(other),
         }
     }
 
     /// Whoever only loads needs no right to create, and does not wait here for another load.
-    fn create_log(&self, session: &Session) -> anyhow::Result<()> {
-        if self.columns(session, "load_log")?.is_empty() {
+    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        if self.columns(runner, "load_log")?.is_empty() {
             self.change(
-                session,
+                runner,
                 "CREATE TABLE IF NOT EXISTS load_log (dataset VARCHAR(63) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
                  window_start DATETIME(6) NOT NULL, \
                  fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
@@ -157,21 +157,21 @@ impl Kind for MySql {
                  PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
             )?;
         }
-        if self.columns(session, "load_lock")?.is_empty() {
-            self.change(session, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
+        if self.columns(runner, "load_lock")?.is_empty() {
+            self.change(runner, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
         }
         let lock = format!("SELECT id FROM {}", self.source("SELECT id FROM load_lock WHERE id = 1"));
-        if session.rows(&lock, |row| row.get::<_, String>(0))?.is_empty() {
-            self.change(session, "INSERT IGNORE INTO load_lock VALUES (1)")?;
+        if runner.rows(&lock, |row| row.get::<_, String>(0))?.is_empty() {
+            self.change(runner, "INSERT IGNORE INTO load_lock VALUES (1)")?;
         }
         Ok(())
     }
 
-    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
+    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()> {
         let mut columns = definitions(self, definition, "BIGINT", "DATETIME(6)");
         columns.push("KEY window_start (window_start)".to_owned());
         self.change(
-            session,
+            runner,
             &format!(
                 "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
                 self.table(definition.table.as_str()),
@@ -180,37 +180,38 @@ impl Kind for MySql {
         )
     }
 
-    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {
-        let added =
-            |column: &Column| format!("ADD COLUMN {} {} NULL", self.column(&column.name), self.type_name(column.kind));
+    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
+        let added = |column: &TableColumn| {
+            format!("ADD COLUMN {} {} NULL", self.column(&column.name), self.type_name(column.sql_type))
+        };
         let columns: Vec<_> = columns.iter().map(added).collect();
-        self.change(session, &format!("ALTER TABLE {} {}", self.table(table.as_str()), columns.join(", ")))
+        self.change(runner, &format!("ALTER TABLE {} {}", self.table(table.as_str()), columns.join(", ")))
     }
 
-    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
-        format!("ALTER TABLE {} MODIFY COLUMN {} {}", self.table(table), self.column(column), self.type_name(kind))
+    fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
+        format!("ALTER TABLE {} MODIFY COLUMN {} {}", self.table(table), self.column(column), self.type_name(sql_type))
     }
 
-    fn begin(&self, session: &Session) -> anyhow::Result<()> {
+    fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         // From here on the server's patience counts: a client that is gone holds the lock.
-        self.change(session, "SET SESSION wait_timeout = 30")?;
-        self.change(session, "BEGIN")?;
+        self.change(runner, "SET SESSION wait_timeout = 30")?;
+        self.change(runner, "BEGIN")?;
         // A reading that locks: what the transaction sees is decided by the first one that does not.
-        self.change(session, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")?;
+        self.change(runner, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")?;
         *self.kept_alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.client()?.keep_alive());
         Ok(())
     }
 
-    fn end(&self, session: &Session, how: &str) -> anyhow::Result<()> {
-        let ended = self.change(session, how);
+    fn end(&self, runner: &QueryRunner, how: &str) -> anyhow::Result<()> {
+        let ended = self.change(runner, how);
         *self.kept_alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        session.end(if ended.is_ok() { how } else { "ROLLBACK" })?;
+        runner.end(if ended.is_ok() { how } else { "ROLLBACK" })?;
         ended?;
-        self.change(session, "SET SESSION wait_timeout = DEFAULT")
+        self.change(runner, "SET SESSION wait_timeout = DEFAULT")
     }
 
     /// The server has no NaN, no infinity, and the years 1 to 9999.
-    fn value(&self, column: &Column) -> String {
+    fn value(&self, column: &TableColumn) -> String {
         let name = identifier(&column.name);
         let refuse = |condition: &str, what: &str| {
             let text = format!(
@@ -219,35 +220,35 @@ impl Kind for MySql {
             );
             format!("CASE WHEN {name} IS NOT NULL AND NOT ({condition}) THEN error({}) ELSE {name} END", literal(&text))
         };
-        match column.kind {
+        match column.sql_type {
             // A FLOAT is written with the digits of a DOUBLE, which is what the table has.
-            ColumnType::Double => {
+            SqlType::Double => {
                 format!("CAST({} AS DOUBLE)", refuse(&format!("isfinite({name})"), "NaN or infinity"))
             }
-            ColumnType::Timestamp | ColumnType::Date => {
+            SqlType::Timestamp | SqlType::Date => {
                 let in_range = format!("coalesce(year({name}) BETWEEN 1 AND 9999, false)");
                 refuse(&in_range, "a time that is not in the years 1 to 9999")
             }
-            ColumnType::Boolean => format!("{name}::TINYINT"),
+            SqlType::Boolean => format!("{name}::TINYINT"),
             _ => name,
         }
     }
 
-    fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
+    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
         let columns: Vec<_> = batch.columns.iter().map(|name| self.column(name)).collect();
-        bulk::insert(&*self.client()?, session, &self.table(batch.table.as_str()), &columns, batch.select)
+        bulk::insert(&*self.client()?, runner, &self.table(batch.table.as_str()), &columns, batch.select)
     }
 
-    fn insert_values(&self, session: &Session, table: &str, values: &str) -> anyhow::Result<()> {
-        self.change(session, &format!("INSERT INTO {} VALUES {values}", self.table(table)))
+    fn insert_values(&self, runner: &QueryRunner, table: &str, values: &str) -> anyhow::Result<()> {
+        self.change(runner, &format!("INSERT INTO {} VALUES {values}", self.table(table)))
     }
 
     /// What the server answers is text: here it becomes what it stands for again.
-    fn rows(&self, session: &Session, table: &str, rest: &str) -> anyhow::Result<String> {
-        let columns = self.columns(session, table)?;
+    fn rows(&self, runner: &QueryRunner, table: &str, rest: &str) -> anyhow::Result<String> {
+        let columns = self.columns(runner, table)?;
         let cast = |(name, written): &(String, String)| {
-            let kind = self.column_type(written).unwrap_or(ColumnType::Text);
-            format!("{name}::{kind} AS {name}", name = identifier(name))
+            let sql_type = self.column_type(written).unwrap_or(SqlType::Text);
+            format!("{name}::{sql_type} AS {name}", name = identifier(name))
         };
         let columns: Vec<_> = columns.iter().map(cast).collect();
         let found = self.source(&format!("SELECT * FROM {} {rest}", self.table(table)));
@@ -255,8 +256,8 @@ impl Kind for MySql {
     }
 }
 
-fn has_width(name: &str, kind: &str) -> bool {
-    let width = name.strip_prefix(kind).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'));
+fn has_width(name: &str, sql_type: &str) -> bool {
+    let width = name.strip_prefix(sql_type).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'));
     width.is_some_and(|width| width.bytes().all(|byte| byte.is_ascii_digit()))
 }
 
@@ -273,14 +274,13 @@ mod tests {
     #[test]
     fn a_column_is_what_was_created() {
         let mysql = mysql();
-        for kind in [ColumnType::Boolean, ColumnType::Integer, ColumnType::BigInt, ColumnType::Double, ColumnType::Date]
-        {
-            assert_eq!(mysql.column_type(&mysql.type_name(kind).to_lowercase()), Some(kind));
+        for sql_type in [SqlType::Boolean, SqlType::Integer, SqlType::BigInt, SqlType::Double, SqlType::Date] {
+            assert_eq!(mysql.column_type(&mysql.type_name(sql_type).to_lowercase()), Some(sql_type));
         }
-        assert_eq!(mysql.column_type("decimal(10,2)"), Some(ColumnType::Decimal { precision: 10, scale: 2 }));
-        assert_eq!(mysql.column_type("int(11)"), Some(ColumnType::Integer));
-        assert_eq!(mysql.column_type("bigint(20)"), Some(ColumnType::BigInt));
-        assert_eq!(mysql.column_type("varchar(190)"), Some(ColumnType::Text));
+        assert_eq!(mysql.column_type("decimal(10,2)"), Some(SqlType::Decimal { precision: 10, scale: 2 }));
+        assert_eq!(mysql.column_type("int(11)"), Some(SqlType::Integer));
+        assert_eq!(mysql.column_type("bigint(20)"), Some(SqlType::BigInt));
+        assert_eq!(mysql.column_type("varchar(190)"), Some(SqlType::Text));
         assert_eq!(mysql.column_type("bigint(20) unsigned"), None);
         assert_eq!(mysql.column_type("datetime"), None);
     }

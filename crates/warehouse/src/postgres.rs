@@ -16,12 +16,12 @@ use engine::{identifier, literal};
 use layout::Name;
 
 use crate::args::WarehouseArgs;
-use crate::column::{Column, ColumnType};
+use crate::backend::{Access, Backend, Insertion, TableDefinition, definitions};
+use crate::column::{SqlType, TableColumn};
 use crate::extension::{self, Extension};
-use crate::kind::{Access, Batch, Definition, Kind, definitions};
+use crate::failure::BrokenOff;
+use crate::runner::QueryRunner;
 use crate::server::{Defaults, Server};
-use crate::session::Session;
-use crate::warehouse::BrokenOff;
 
 const EXTENSION: Extension = Extension { name: "postgres", file: "postgres_scanner" };
 
@@ -72,8 +72,8 @@ impl Postgres {
     }
 
     /// The rest of the client library's parameters: time-outs and encryption.
-    fn parameters(&self, session: &Session) -> String {
-        let connect = session.limit().as_secs().clamp(2, 30);
+    fn parameters(&self, runner: &QueryRunner) -> String {
+        let connect = runner.limit().as_secs().clamp(2, 30);
         let mut all = vec![
             ("application_name", "load-warehouse".to_owned()),
             ("connect_timeout", connect.to_string()),
@@ -102,8 +102,8 @@ impl Postgres {
 
     /// An end to waiting: for a statement, for a lock, and of the server for a client that is gone without a word, which
     /// holds its locks until the server notices. (One that is there and silent compares rows, which may take its time.)
-    fn settings(session: &Session) -> String {
-        let limit = session.limit().as_millis();
+    fn settings(runner: &QueryRunner) -> String {
+        let limit = runner.limit().as_millis();
         format!(
             "SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = '10s'; \
              SET LOCAL idle_in_transaction_session_timeout = {limit}; SET LOCAL tcp_user_timeout = '30s'; \
@@ -112,10 +112,10 @@ impl Postgres {
         )
     }
 
-    fn check_schema(&self, session: &Session) -> anyhow::Result<()> {
+    fn check_schema(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         let (server, name) = (&self.server, &self.schema);
         let sql = self.source(&format!("SELECT 1 AS one FROM pg_namespace WHERE nspname = {}", literal(name)));
-        if session.rows(&format!("SELECT * FROM {sql}"), |_| Ok(()))?.is_empty() {
+        if runner.rows(&format!("SELECT * FROM {sql}"), |_| Ok(()))?.is_empty() {
             let create = format!("CREATE SCHEMA {}", identifier(name));
             anyhow::bail!("{server}: has no schema {name}: {create}, or set DB_SCHEMA to the one that is meant");
         }
@@ -123,20 +123,20 @@ impl Postgres {
     }
 
     /// Runs DDL in a transaction.
-    fn define(&self, session: &Session, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-        session.begin()?;
-        let defined = self.change(session, &Self::settings(session)).and_then(|()| work());
-        session.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)?;
-        self.refresh(session)
+    fn define(&self, runner: &QueryRunner, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
+        runner.begin()?;
+        let defined = self.change(runner, &Self::settings(runner)).and_then(|()| work());
+        runner.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)?;
+        self.refresh(runner)
     }
 
-    fn lock(&self, session: &Session) -> anyhow::Result<()> {
-        self.change(session, &format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.table("load_log")))
+    fn lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        self.change(runner, &format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.table("load_log")))
     }
 }
 
-impl Kind for Postgres {
-    fn place(&self) -> String {
+impl Backend for Postgres {
+    fn location(&self) -> String {
         self.server.to_string()
     }
 
@@ -144,28 +144,28 @@ impl Kind for Postgres {
         self.server.secrets()
     }
 
-    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool> {
-        extension::load(session, EXTENSION, self.extensions.as_deref())?;
+    fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
+        extension::load(runner, EXTENSION, self.extensions.as_deref())?;
         // The secret lives in this session's memory: DuckDB is not to look for stored ones on disk.
-        session.run("SET allow_persistent_secrets = false")?;
-        session.run(&self.create_secret())?;
+        runner.run("SET allow_persistent_secrets = false")?;
+        runner.run(&self.create_secret())?;
         let mode = match access {
             Access::Read => ", READ_ONLY",
             Access::Write => "",
         };
-        let (parameters, schema) = (literal(&self.parameters(session)), literal(&self.schema));
-        session
+        let (parameters, schema) = (literal(&self.parameters(runner)), literal(&self.schema));
+        runner
             .run(&format!(
                 "ATTACH {parameters} AS warehouse (TYPE postgres, SECRET warehouse_server, SCHEMA {schema}, \
                  ISOLATION_LEVEL 'READ COMMITTED'{mode})"
             ))
             .with_context(|| format!("{}: cannot connect", self.server))?;
-        self.check_schema(session)?;
+        self.check_schema(runner)?;
         Ok(true)
     }
 
-    fn refresh(&self, session: &Session) -> anyhow::Result<()> {
-        session.run("CALL pg_clear_cache()")
+    fn refresh(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        runner.run("CALL pg_clear_cache()")
     }
 
     fn table(&self, name: &str) -> String {
@@ -176,11 +176,11 @@ impl Kind for Postgres {
         format!("postgres_query('warehouse', {})", literal(select))
     }
 
-    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
-        session.run(&format!("CALL postgres_execute('warehouse', {})", literal(sql)))
+    fn change(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
+        runner.run(&format!("CALL postgres_execute('warehouse', {})", literal(sql)))
     }
 
-    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
         let sql = format!(
             "SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a \
              JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
@@ -188,34 +188,34 @@ impl Kind for Postgres {
             literal(&self.schema),
             literal(table)
         );
-        session.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+        runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    fn column_type(&self, written: &str) -> Option<ColumnType> {
+    fn column_type(&self, written: &str) -> Option<SqlType> {
         Some(match written {
-            "boolean" => ColumnType::Boolean,
-            "integer" => ColumnType::Integer,
-            "bigint" => ColumnType::BigInt,
-            "double precision" => ColumnType::Double,
-            "text" | "character varying" => ColumnType::Text,
-            "timestamp without time zone" | "timestamp(6) without time zone" => ColumnType::Timestamp,
-            "date" => ColumnType::Date,
-            _ => return ColumnType::decimal(written.strip_prefix("numeric")?),
+            "boolean" => SqlType::Boolean,
+            "integer" => SqlType::Integer,
+            "bigint" => SqlType::BigInt,
+            "double precision" => SqlType::Double,
+            "text" | "character varying" => SqlType::Text,
+            "timestamp without time zone" | "timestamp(6) without time zone" => SqlType::Timestamp,
+            "date" => SqlType::Date,
+            _ => return SqlType::decimal(written.strip_prefix("numeric")?),
         })
     }
 
-    fn type_name(&self, kind: ColumnType) -> String {
-        match kind {
-            ColumnType::Double => "double precision".to_owned(),
-            ColumnType::Text => "text".to_owned(),
-            ColumnType::Decimal { precision, scale } => format!("numeric({precision},{scale})"),
+    fn type_name(&self, sql_type: SqlType) -> String {
+        match sql_type {
+            SqlType::Double => "double precision".to_owned(),
+            SqlType::Text => "text".to_owned(),
+            SqlType::Decimal { precision, scale } => format!("numeric({precision},{scale})"),
             other => other.to_string().to_lowercase(),
         }
     }
 
     /// Whoever only loads needs no right to create.
-    fn create_log(&self, session: &Session) -> anyhow::Result<()> {
-        if !self.columns(session, "load_log")?.is_empty() {
+    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        if !self.columns(runner, "load_log")?.is_empty() {
             return Ok(());
         }
         let log = self.table("load_log");
@@ -224,47 +224,47 @@ impl Kind for Postgres {
              fingerprint text NOT NULL, row_count bigint NOT NULL, last_id bigint NOT NULL, loaded_at timestamp NOT NULL, \
              PRIMARY KEY (dataset, window_start))"
         );
-        self.define(session, || self.change(session, &sql))
+        self.define(runner, || self.change(runner, &sql))
     }
 
-    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
+    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()> {
         let name = definition.table.as_str();
         let (table, columns) = (self.table(name), definitions(self, definition, "bigint", "timestamp"));
         let sql = format!("CREATE TABLE {table} ({}); CREATE INDEX ON {table} (window_start)", columns.join(", "));
-        self.define(session, || {
-            self.lock(session)?;
+        self.define(runner, || {
+            self.lock(runner)?;
             // Whoever had the lock before may have made it.
-            if self.columns(session, name)?.is_empty() { self.change(session, &sql) } else { Ok(()) }
+            if self.columns(runner, name)?.is_empty() { self.change(runner, &sql) } else { Ok(()) }
         })
     }
 
-    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {
-        let added = |column: &Column| {
-            format!("ADD COLUMN IF NOT EXISTS {} {}", self.column(&column.name), self.type_name(column.kind))
+    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
+        let added = |column: &TableColumn| {
+            format!("ADD COLUMN IF NOT EXISTS {} {}", self.column(&column.name), self.type_name(column.sql_type))
         };
         let columns: Vec<_> = columns.iter().map(added).collect();
         let sql = format!("ALTER TABLE {} {}", self.table(table.as_str()), columns.join(", "));
-        self.define(session, || self.change(session, &sql))
+        self.define(runner, || self.change(runner, &sql))
     }
 
-    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
-        let (table, column, kind) = (self.table(table), self.column(column), self.type_name(kind));
-        format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {kind} USING {column}::{kind}")
+    fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
+        let (table, column, sql_type) = (self.table(table), self.column(column), self.type_name(sql_type));
+        format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {sql_type} USING {column}::{sql_type}")
     }
 
     /// When rows break off, the extension cannot take that back and ends the process by `abort`: nothing more may be asked
     /// of the session.
-    fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
-        session.execute(&batch.insert()).map_err(
+    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
+        runner.execute(&batch.insert()).map_err(
             |error| {
                 if error.is::<TryAgain>() { error.context(BrokenOff) } else { error }
             },
         )
     }
 
-    fn begin(&self, session: &Session) -> anyhow::Result<()> {
-        self.change(session, &Self::settings(session))?;
-        self.lock(session)
+    fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        self.change(runner, &Self::settings(runner))?;
+        self.lock(runner)
     }
 }
 
@@ -277,9 +277,9 @@ mod tests {
         let variable = |name: &str| matches!(name, "DB_USER" | "DB_NAME").then(|| "x".to_owned());
         let server = Server::from_environment(DEFAULTS, variable, |_| None).unwrap();
         let postgres = Postgres { server, schema: "public".to_owned(), extensions: None };
-        let decimal = ColumnType::Decimal { precision: 9, scale: 3 };
-        for kind in [ColumnType::Boolean, ColumnType::Integer, ColumnType::BigInt, ColumnType::Double, decimal] {
-            assert_eq!(postgres.column_type(&postgres.type_name(kind)), Some(kind));
+        let decimal = SqlType::Decimal { precision: 9, scale: 3 };
+        for sql_type in [SqlType::Boolean, SqlType::Integer, SqlType::BigInt, SqlType::Double, decimal] {
+            assert_eq!(postgres.column_type(&postgres.type_name(sql_type)), Some(sql_type));
         }
         assert_eq!(postgres.column_type("timestamp with time zone"), None);
         assert_eq!(postgres.column_type("character varying(9)"), None);

@@ -18,10 +18,10 @@ use engine::{identifier, literal};
 use layout::{Name, Tree};
 
 use crate::args::WarehouseArgs;
-use crate::column::{Column, ColumnType};
+use crate::backend::{Access, Backend, TableDefinition, casts, definitions, index_name};
+use crate::column::{SqlType, TableColumn};
 use crate::extension::{self, Extension};
-use crate::kind::{Access, Definition, Kind, casts, definitions, index_name};
-use crate::session::Session;
+use crate::runner::QueryRunner;
 
 const EXTENSION: Extension = Extension { name: "sqlite", file: "sqlite_scanner" };
 
@@ -44,20 +44,20 @@ impl Sqlite {
 
     /// Never read-only: what a load that was killed has left half done is undone by the next who opens the file, who must
     /// be able to write.
-    fn open(&self, session: &Session) -> anyhow::Result<()> {
+    fn open(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         let (path, patience) = (literal(&self.path.to_string_lossy()), PATIENCE.as_millis());
-        session.run(&format!("ATTACH {path} AS warehouse (TYPE sqlite, BUSY_TIMEOUT {patience})"))
+        runner.run(&format!("ATTACH {path} AS warehouse (TYPE sqlite, BUSY_TIMEOUT {patience})"))
     }
 
     /// Runs DDL under the file's lock.
     fn define(
         &self,
-        session: &Session,
+        runner: &QueryRunner,
         work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
     ) -> anyhow::Result<()> {
-        session.run("DETACH warehouse")?;
-        let defined = self.define_alone(work).map_err(|error| session.explain(&error.to_string()));
-        self.open(session).and(defined).with_context(|| self.place())
+        runner.run("DETACH warehouse")?;
+        let defined = self.define_alone(work).map_err(|error| runner.explain(&error.to_string()));
+        self.open(runner).and(defined).with_context(|| self.location())
     }
 
     fn define_alone(&self, work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
@@ -69,22 +69,22 @@ impl Sqlite {
     }
 }
 
-impl Kind for Sqlite {
-    fn place(&self) -> String {
+impl Backend for Sqlite {
+    fn location(&self) -> String {
         self.path.display().to_string()
     }
 
-    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool> {
+    fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
         if access == Access::Read && !self.path.exists() {
             return Ok(false);
         }
-        extension::load(session, EXTENSION, self.extensions.as_deref())?;
+        extension::load(runner, EXTENSION, self.extensions.as_deref())?;
         let version = format!("SELECT * FROM {}", self.source("PRAGMA schema_version"));
-        let opened = self.open(session).and_then(|()| {
+        let opened = self.open(runner).and_then(|()| {
             // The file is only now looked at.
-            session.run(&version)
+            runner.run(&version)
         });
-        opened.with_context(|| format!("{}: cannot be opened", self.place()))?;
+        opened.with_context(|| format!("{}: cannot be opened", self.location()))?;
         Ok(true)
     }
 
@@ -96,38 +96,38 @@ impl Kind for Sqlite {
         format!("sqlite_query('warehouse', {})", literal(select))
     }
 
-    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()> {
-        session.run(&format!("SELECT count(*) FROM {}", self.source(&format!("{sql} RETURNING 1 AS changed"))))
+    fn change(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
+        runner.run(&format!("SELECT count(*) FROM {}", self.source(&format!("{sql} RETURNING 1 AS changed"))))
     }
 
-    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>> {
+    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
         let sql = format!("SELECT name, type FROM pragma_table_info({}) ORDER BY cid", literal(table));
-        session.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+        runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
-    fn column_type(&self, written: &str) -> Option<ColumnType> {
+    fn column_type(&self, written: &str) -> Option<SqlType> {
         Some(match written {
-            "BOOLEAN" => ColumnType::Boolean,
-            "INTEGER" => ColumnType::Integer,
-            "BIGINT" => ColumnType::BigInt,
-            "DOUBLE" => ColumnType::Double,
-            "TEXT" => ColumnType::Text,
-            "TIMESTAMP" => ColumnType::Timestamp,
-            "DATE" => ColumnType::Date,
-            _ => return ColumnType::decimal(written.strip_prefix("DECIMAL_TEXT")?),
+            "BOOLEAN" => SqlType::Boolean,
+            "INTEGER" => SqlType::Integer,
+            "BIGINT" => SqlType::BigInt,
+            "DOUBLE" => SqlType::Double,
+            "TEXT" => SqlType::Text,
+            "TIMESTAMP" => SqlType::Timestamp,
+            "DATE" => SqlType::Date,
+            _ => return SqlType::decimal(written.strip_prefix("DECIMAL_TEXT")?),
         })
     }
 
-    fn type_name(&self, kind: ColumnType) -> String {
-        match kind {
-            ColumnType::Text => "TEXT".to_owned(),
-            ColumnType::Decimal { precision, scale } => format!("DECIMAL_TEXT({precision},{scale})"),
+    fn type_name(&self, sql_type: SqlType) -> String {
+        match sql_type {
+            SqlType::Text => "TEXT".to_owned(),
+            SqlType::Decimal { precision, scale } => format!("DECIMAL_TEXT({precision},{scale})"),
             other => other.to_string(),
         }
     }
 
-    fn create_log(&self, session: &Session) -> anyhow::Result<()> {
-        if !self.columns(session, "load_log")?.is_empty() {
+    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        if !self.columns(runner, "load_log")?.is_empty() {
             return Ok(());
         }
         let sql = "CREATE TABLE IF NOT EXISTS load_log (dataset TEXT NOT NULL, window_start TIMESTAMP NOT NULL, \
@@ -135,27 +135,27 @@ impl Kind for Sqlite {
              PRIMARY KEY (dataset, window_start)); \
              CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY); \
              INSERT OR IGNORE INTO load_lock VALUES (1)";
-        self.define(session, |connection| connection.execute_batch(sql))
+        self.define(runner, |connection| connection.execute_batch(sql))
     }
 
-    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()> {
+    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()> {
         let name = definition.table.as_str();
         let columns = definitions(self, definition, "INTEGER", "TIMESTAMP").join(", ");
         let (table, index) = (self.table(name), index_name(name));
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {table} ({columns}); CREATE INDEX IF NOT EXISTS {index} ON {table} (window_start)"
         );
-        self.define(session, |connection| connection.execute_batch(&sql))
+        self.define(runner, |connection| connection.execute_batch(&sql))
     }
 
-    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()> {
+    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
         let (name, table) = (table.as_str(), self.table(table.as_str()));
-        let added = |column: &Column| {
-            format!("ALTER TABLE {table} ADD COLUMN {} {}", self.column(&column.name), self.type_name(column.kind))
+        let added = |column: &TableColumn| {
+            format!("ALTER TABLE {table} ADD COLUMN {} {}", self.column(&column.name), self.type_name(column.sql_type))
         };
         // Whoever had the lock before may have added it.
         let there = "SELECT count(*) FROM pragma_table_info(?1) WHERE lower(name) = lower(?2)";
-        self.define(session, |connection| {
+        self.define(runner, |connection| {
             columns.iter().try_for_each(|column| {
                 let there: i64 = connection.query_row(there, [name, &column.name], |row| row.get(0))?;
                 if there > 0 { Ok(()) } else { connection.execute_batch(&added(column)) }
@@ -163,24 +163,24 @@ impl Kind for Sqlite {
         })
     }
 
-    fn change_type(&self, table: &str, column: &str, _kind: ColumnType) -> String {
+    fn change_type(&self, table: &str, column: &str, _sql_type: SqlType) -> String {
         // SQLite changes no types: the column is then added anew.
         let (table, before) = (self.table(table), self.column(&format!("{column}_before")));
         format!("ALTER TABLE {table} RENAME COLUMN {} TO {before}", self.column(column))
     }
 
-    fn stored(&self, table: &str, columns: &[Column], condition: &str) -> String {
+    fn stored(&self, table: &str, columns: &[TableColumn], condition: &str) -> String {
         // Not `sqlite_query`, which yields text: SQLite rounds a floating number that becomes text.
         format!("SELECT {} FROM warehouse.{} WHERE {condition}", casts(columns), identifier(table))
     }
 
-    fn begin(&self, session: &Session) -> anyhow::Result<()> {
-        self.change(session, "UPDATE load_lock SET id = 1 WHERE id = 1")
+    fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        self.change(runner, "UPDATE load_lock SET id = 1 WHERE id = 1")
     }
 
-    fn value(&self, column: &Column) -> String {
+    fn value(&self, column: &TableColumn) -> String {
         let name = identifier(&column.name);
-        if column.kind != ColumnType::Double {
+        if column.sql_type != SqlType::Double {
             return name;
         }
         let text =
@@ -196,9 +196,9 @@ mod tests {
     #[test]
     fn a_column_is_what_was_created() {
         let sqlite = Sqlite { path: PathBuf::new(), extensions: None };
-        let decimal = ColumnType::Decimal { precision: 9, scale: 3 };
-        for kind in [ColumnType::Boolean, ColumnType::Integer, ColumnType::BigInt, ColumnType::Text, decimal] {
-            assert_eq!(sqlite.column_type(&sqlite.type_name(kind)), Some(kind));
+        let decimal = SqlType::Decimal { precision: 9, scale: 3 };
+        for sql_type in [SqlType::Boolean, SqlType::Integer, SqlType::BigInt, SqlType::Text, decimal] {
+            assert_eq!(sqlite.column_type(&sqlite.type_name(sql_type)), Some(sql_type));
         }
         assert_eq!(sqlite.column_type("NUMERIC"), None);
     }

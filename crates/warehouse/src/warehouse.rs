@@ -12,11 +12,12 @@ use engine::{SessionArgs, literal};
 use layout::{Fingerprint, Hour, Name, Tree};
 
 use crate::args::WarehouseArgs;
-use crate::attach::{PAUSE, attach, attach_to_write, patiently};
-use crate::column::{Column, ColumnType};
-use crate::kind::{self, Access, Batch, Definition, Kind};
+use crate::attach::{PAUSE, attach, attach_to_write, backend_of, patiently};
+use crate::backend::{Access, Backend, Insertion, TableDefinition};
+use crate::column::{SqlType, TableColumn};
+use crate::failure::{BrokenOff, Unanswered, is_undone};
 use crate::log::{LoadLog, LoggedWindow};
-use crate::session::Session;
+use crate::runner::QueryRunner;
 
 /// Rows that one statement removes: its text must not become too long.
 const IDS_AT_ONCE: usize = 5000;
@@ -34,37 +35,11 @@ pub struct LogEntry {
     pub last_id: i64,
 }
 
-/// The warehouse was asked to commit and did not say that it has: only its load log knows.
-#[derive(Debug)]
-pub struct Unanswered;
-
-impl std::fmt::Display for Unanswered {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the warehouse was asked to commit, and did not say that it has")
-    }
-}
-
-/// The warehouse stopped taking rows in the middle of them: the process has to [`give_up`](crate::give_up), for it can neither
-/// go on with the warehouse nor let go of it.
-#[derive(Debug)]
-pub struct BrokenOff;
-
-impl std::fmt::Display for BrokenOff {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the rows broke off")
-    }
-}
-
-/// Whether a transaction that failed has left no trace, and may succeed later.
-fn is_undone(error: &anyhow::Error) -> bool {
-    error.is::<TryAgain>() && !error.is::<Unanswered>() && !error.is::<BrokenOff>()
-}
-
 /// An attached warehouse.
 #[derive(Debug)]
 pub struct Warehouse {
-    session: Session,
-    kind: Box<dyn Kind>,
+    runner: QueryRunner,
+    backend: Box<dyn Backend>,
     args: WarehouseArgs,
     session_args: SessionArgs,
 }
@@ -72,18 +47,18 @@ pub struct Warehouse {
 impl Warehouse {
     /// Attaches the warehouse to read from it; there may be none yet.
     pub fn attach_to_read(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<Self>> {
-        let kind = kind::of(args, tree)?;
+        let backend = backend_of(args, tree)?;
         let session_args = session.clone();
-        let session = attach(&*kind, args, session, Access::Read, *args.wait)?;
-        Ok(session.map(|session| Self { session, kind, args: args.clone(), session_args }))
+        let runner = attach(&*backend, args, session, Access::Read, *args.wait)?;
+        Ok(runner.map(|runner| Self { runner, backend, args: args.clone(), session_args }))
     }
 
     /// Attaches the warehouse to load into it, with its load log: both are created if they are missing.
     pub fn attach_to_write(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
-        let kind = kind::of(args, tree)?;
+        let backend = backend_of(args, tree)?;
         let session_args = session.clone();
-        let session = attach_to_write(&*kind, args, session, *args.wait)?;
-        Ok(Self { session, kind, args: args.clone(), session_args })
+        let runner = attach_to_write(&*backend, args, session, *args.wait)?;
+        Ok(Self { runner, backend, args: args.clone(), session_args })
     }
 
     /// Attaches it anew, after its connection broke.
@@ -93,9 +68,9 @@ impl Warehouse {
 
     fn attach_within(&mut self, wait: Duration) -> anyhow::Result<()> {
         // The old session lets go first: no file may be opened twice in one process.
-        let (limit, kind) = (self.session.limit(), &*self.kind);
-        self.session = Session::open(&self.session_args, limit, kind.place(), Vec::new())?;
-        self.session = attach_to_write(kind, &self.args, &self.session_args, wait)?;
+        let (limit, backend) = (self.runner.limit(), &*self.backend);
+        self.runner = QueryRunner::open(&self.session_args, limit, backend.location(), Vec::new())?;
+        self.runner = attach_to_write(backend, &self.args, &self.session_args, wait)?;
         Ok(())
     }
 
@@ -105,14 +80,14 @@ impl Warehouse {
             return Ok(None);
         }
         let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
-        let (dataset, fingerprint) = (self.kind.text("dataset"), self.kind.text("fingerprint"));
+        let (dataset, fingerprint) = (self.backend.text("dataset"), self.backend.text("fingerprint"));
         let source = self.source(&format!(
             "SELECT {dataset} AS dataset, window_start, {fingerprint} AS fingerprint, row_count FROM {}{condition}",
-            self.kind.table("load_log")
+            self.backend.table("load_log")
         ));
         let sql =
             format!("SELECT dataset, epoch_us(window_start::TIMESTAMP), fingerprint, row_count::BIGINT FROM {source}");
-        let rows = self.session.rows(&sql, |row| {
+        let rows = self.runner.rows(&sql, |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, u64>(3)?))
         })?;
         let mut log = LoadLog::new();
@@ -127,35 +102,35 @@ impl Warehouse {
 
     /// The columns of a data set's table with their types, which are none where they are not of the kinds that a load
     /// creates; empty if there is no table.
-    pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<(String, String, Option<ColumnType>)>> {
+    pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<(String, String, Option<SqlType>)>> {
         let columns = self.columns_as_written(dataset.as_str())?;
         Ok(columns
             .into_iter()
             .map(|(name, written)| {
-                let kind = self.kind.column_type(&written);
+                let kind = self.backend.column_type(&written);
                 (name, written, kind)
             })
             .collect())
     }
 
     fn columns_as_written(&self, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        self.kind.columns(&self.session, table)
+        self.backend.columns(&self.runner, table)
     }
 
     /// Creates a data set's table: its id or, with a `key`, none; the start of the hour of its file, and `columns`. Outside
     /// of a transaction.
-    pub fn create_table(&self, dataset: &Name, columns: &[Column], key: &[String]) -> anyhow::Result<()> {
-        self.kind.create_table(&self.session, &Definition { table: dataset, columns, key })
+    pub fn create_table(&self, dataset: &Name, columns: &[TableColumn], key: &[String]) -> anyhow::Result<()> {
+        self.backend.create_table(&self.runner, &TableDefinition { table: dataset, columns, key })
     }
 
     /// Adds columns to a data set's table, which are NULL in the rows that are there. Outside of a transaction.
-    pub fn add_columns(&self, dataset: &Name, columns: &[Column]) -> anyhow::Result<()> {
-        self.kind.add_columns(&self.session, dataset, columns)
+    pub fn add_columns(&self, dataset: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
+        self.backend.add_columns(&self.runner, dataset, columns)
     }
 
     /// The statement by which whoever owns the table gives a column a type that holds `kind` as well as what it holds.
-    pub fn change_type(&self, dataset: &Name, column: &Column, kind: ColumnType) -> String {
-        self.kind.change_type(dataset.as_str(), &column.name, column.kind.with(kind))
+    pub fn change_type(&self, dataset: &Name, column: &TableColumn, sql_type: SqlType) -> String {
+        self.backend.change_type(dataset.as_str(), &column.name, column.sql_type.with(sql_type))
     }
 
     /// Runs `work` in a transaction, in which no other load changes the warehouse. It is committed if `work` returns
@@ -175,22 +150,22 @@ impl Warehouse {
     }
 
     fn transact<T>(&mut self, work: impl Fn(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
-        self.patiently(|warehouse| warehouse.kind.refresh(&warehouse.session).and_then(|()| warehouse.begin()))?;
+        self.patiently(|warehouse| warehouse.backend.refresh(&warehouse.runner).and_then(|()| warehouse.begin()))?;
         match work(self) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
-                self.kind.end(&self.session, "COMMIT").map_err(|error| error.context(Unanswered))?;
+                self.backend.end(&self.runner, "COMMIT").map_err(|error| error.context(Unanswered))?;
                 layout::fault::point("load.committed");
                 Ok(Some(result))
             }
             Ok(None) => {
-                self.kind.end(&self.session, "ROLLBACK")?;
+                self.backend.end(&self.runner, "ROLLBACK")?;
                 Ok(None)
             }
             Err(error) if error.is::<BrokenOff>() => Err(error),
             Err(error) => {
                 // The first error is the one to tell; a transaction that cannot be rolled back is dead anyway.
-                let _ = self.kind.end(&self.session, "ROLLBACK");
+                let _ = self.backend.end(&self.runner, "ROLLBACK");
                 Err(error)
             }
         }
@@ -210,7 +185,7 @@ impl Warehouse {
             if !is_dropped(warehouse)? {
                 return Ok(None);
             }
-            let log = warehouse.kind.table("load_log");
+            let log = warehouse.backend.table("load_log");
             warehouse.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}'")).map(Some)
         })?;
         Ok(forgotten.is_some())
@@ -238,27 +213,27 @@ impl Warehouse {
 
     /// Begins a transaction with the lock that every load takes first.
     fn begin(&self) -> anyhow::Result<()> {
-        self.session.begin()?;
-        self.kind.begin(&self.session).inspect_err(|_| {
-            let _ = self.kind.end(&self.session, "ROLLBACK");
+        self.runner.begin()?;
+        self.backend.begin(&self.runner).inspect_err(|_| {
+            let _ = self.backend.end(&self.runner, "ROLLBACK");
         })
     }
 
     /// Whether it still answers.
     fn is_there(&self) -> bool {
-        self.session.run(&format!("SELECT * FROM {}", self.source("SELECT 1 AS one"))).is_ok()
+        self.runner.run(&format!("SELECT * FROM {}", self.source("SELECT 1 AS one"))).is_ok()
     }
 
     /// The first id that no row of the data set has, or ever had as far as the load log knows.
     pub fn next_id(&self, dataset: &Name) -> anyhow::Result<i64> {
-        let (table, log) = (self.kind.table(dataset.as_str()), self.kind.table("load_log"));
+        let (table, log) = (self.backend.table(dataset.as_str()), self.backend.table("load_log"));
         let mut next = 1;
         for select in [
             format!("SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}'"),
             format!("SELECT max(id) AS id FROM {table}"),
         ] {
             let sql = format!("SELECT id::BIGINT FROM {}", self.source(&select));
-            let found = self.session.rows(&sql, |row| row.get::<_, Option<i64>>(0))?;
+            let found = self.runner.rows(&sql, |row| row.get::<_, Option<i64>>(0))?;
             next = found.into_iter().flatten().map(|id| id.saturating_add(1)).fold(next, i64::max);
         }
         Ok(next)
@@ -266,10 +241,10 @@ impl Warehouse {
 
     /// How many rows the table has of each hour; of rows that belong to no hour nothing is said.
     pub fn counts(&self, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, u64>> {
-        let table = self.kind.table(dataset.as_str());
+        let table = self.backend.table(dataset.as_str());
         let select = format!("SELECT window_start, count(*) AS row_count FROM {table} GROUP BY window_start");
         let sql = format!("SELECT epoch_us(window_start::TIMESTAMP), row_count::BIGINT FROM {}", self.source(&select));
-        let rows = self.session.rows(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))?;
+        let rows = self.runner.rows(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))?;
         Ok(rows.into_iter().filter_map(|(micros, rows)| Some((Hour::of_micros(micros)?, rows))).collect())
     }
 
@@ -278,13 +253,13 @@ impl Warehouse {
         if hours.is_empty() {
             return Ok(());
         }
-        let table = self.kind.table(dataset.as_str());
+        let table = self.backend.table(dataset.as_str());
         self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours)))
     }
 
     /// Removes the rows with these ids.
     pub fn delete_rows(&self, dataset: &Name, ids: &[i64]) -> anyhow::Result<()> {
-        let table = self.kind.table(dataset.as_str());
+        let table = self.backend.table(dataset.as_str());
         ids.chunks(IDS_AT_ONCE).try_for_each(|ids| {
             let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
             self.change(&format!("DELETE FROM {table} WHERE id IN ({})", ids.join(", ")))
@@ -292,18 +267,18 @@ impl Warehouse {
     }
 
     /// The rows of `hours` as a query of DuckDB that yields each value of `columns` exactly as it is stored.
-    pub fn stored(&self, dataset: &Name, columns: &[Column], hours: &[Hour]) -> String {
-        self.kind.stored(dataset.as_str(), columns, &format!("window_start IN ({})", starts(hours)))
+    pub fn stored(&self, dataset: &Name, columns: &[TableColumn], hours: &[Hour]) -> String {
+        self.backend.stored(dataset.as_str(), columns, &format!("window_start IN ({})", starts(hours)))
     }
 
     /// A column of a data set as an expression that the warehouse can store: what it cannot is an error.
-    pub fn value(&self, column: &Column) -> String {
-        self.kind.value(column)
+    pub fn value(&self, column: &TableColumn) -> String {
+        self.backend.value(column)
     }
 
     /// Inserts the rows of the query `select` into `columns`; returns how many.
     pub fn insert(&self, dataset: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
-        self.kind.insert(&self.session, &Batch { table: dataset, columns, select })
+        self.backend.insert(&self.runner, &Insertion { table: dataset, columns, select })
     }
 
     /// Puts hours into the load log, instead of what it says of them.
@@ -318,40 +293,53 @@ impl Warehouse {
                 format!("('{dataset}', TIMESTAMP '{start}', {fingerprint}, {rows}, {last_id}, TIMESTAMP '{now}')")
             })
             .collect();
-        let (log, hours) = (self.kind.table("load_log"), starts(&hours));
+        let (log, hours) = (self.backend.table("load_log"), starts(&hours));
         self.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}' AND window_start IN ({hours})"))?;
-        self.kind.insert_values(&self.session, "load_log", &values.join(", "))
+        self.backend.insert_values(&self.runner, "load_log", &values.join(", "))
     }
 
     /// Prints the first rows of a data set's table.
     pub fn print_head(&self, dataset: &Name, rows: u32, out: impl Write, format: cli::Format) -> anyhow::Result<()> {
         let has_id = self.columns(dataset)?.iter().any(|(name, _, _)| name.to_lowercase() == "id");
         let order = if has_id { "id" } else { "window_start" };
-        let sql = self.kind.rows(&self.session, dataset.as_str(), &format!("ORDER BY {order} LIMIT {rows}"))?;
-        let printed = engine::print_query(&self.session.connection, &sql, out, format);
+        let sql = self.backend.rows(&self.runner, dataset.as_str(), &format!("ORDER BY {order} LIMIT {rows}"))?;
+        let printed = engine::print_query(&self.runner.connection, &sql, out, format);
         printed.map_err(|error| match error.downcast_ref::<duckdb::Error>() {
-            Some(cause) => self.session.explain(&cause.to_string()),
+            Some(cause) => self.runner.explain(&cause.to_string()),
             None => error,
         })
     }
 
     /// Runs statements of DuckDB's own, such as on temporary tables, inside the transaction or not.
     pub fn run(&self, sql: &str) -> anyhow::Result<()> {
-        self.session.run(sql)
+        self.runner.run(sql)
     }
 
     /// The rows of a query of DuckDB's own, which does not concern the warehouse.
     pub fn query<T>(&self, sql: &str, row: impl Fn(&Row<'_>) -> duckdb::Result<T>) -> anyhow::Result<Vec<T>> {
-        self.session.rows(sql, row)
+        self.runner.rows(sql, row)
     }
 
     fn source(&self, select: &str) -> String {
-        self.kind.source(select)
+        self.backend.source(select)
     }
 
     fn change(&self, sql: &str) -> anyhow::Result<()> {
-        self.kind.change(&self.session, sql)
+        self.backend.change(&self.runner, sql)
     }
+}
+
+/// What the warehouse holds; none when there is no warehouse yet (no file, no load log). Of a data set whose table somebody
+/// has dropped it holds nothing, whatever the load log says. Creates nothing.
+pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<LoadLog>> {
+    let Some(warehouse) = Warehouse::attach_to_read(args, session, tree)? else { return Ok(None) };
+    let Some(mut log) = warehouse.load_log(None)? else { return Ok(None) };
+    for (dataset, windows) in &mut log {
+        if warehouse.columns(dataset)?.is_empty() {
+            windows.clear();
+        }
+    }
+    Ok(Some(log))
 }
 
 /// The start of an hour as SQL text.

@@ -42,10 +42,10 @@ enum Watch {
 
 impl Watchdog {
     /// Watches a session; `place` is what does not answer when it does not.
-    pub(crate) fn new(limit: Duration, place: String, interrupt: Arc<InterruptHandle>) -> Self {
+    pub(crate) fn new(limit: Duration, location: String, interrupt: Arc<InterruptHandle>) -> Self {
         let shared = Arc::new(Shared::default());
         let watched = Arc::clone(&shared);
-        std::thread::spawn(move || watch(&watched, limit, &place, &interrupt));
+        std::thread::spawn(move || watch(&watched, limit, &location, &interrupt));
         Self { limit, shared }
     }
 

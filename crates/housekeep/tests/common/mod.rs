@@ -17,7 +17,7 @@ use layout::{
     Window,
 };
 use serde_json::Value;
-use warehouse::{LogEntry, Target, Warehouse, WarehouseArgs};
+use warehouse::{LogEntry, Warehouse, WarehouseArgs, WarehouseKind};
 
 pub use harness::Run;
 
@@ -112,11 +112,11 @@ impl House {
 
     /// Tells the warehouse's load log that it holds this hour of a data set.
     pub fn load(&self, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
-        self.load_into(Target::Duckdb, dataset, hour, fingerprint);
+        self.load_into(WarehouseKind::Duckdb, dataset, hour, fingerprint);
     }
 
     /// The same of a warehouse of another kind.
-    pub fn load_into(&self, target: Target, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
+    pub fn load_into(&self, target: WarehouseKind, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
         let args = WarehouseArgs { target, ..WarehouseArgs::default() };
         let mut warehouse = Warehouse::attach_to_write(&args, &session(), &self.tree).unwrap();
         let (dataset, entry) =

@@ -12,9 +12,9 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use super::client::{Client, Refused};
+use super::client::{Client, ClientError};
 use super::inserts;
-use crate::session::Session;
+use crate::runner::QueryRunner;
 
 /// How long the server is kept waiting for the next row. It waits for half a minute, and takes a client that says nothing
 /// for so long for a dead one.
@@ -24,30 +24,30 @@ const STALL: Duration = Duration::from_secs(10);
 /// returns how many.
 pub(super) fn insert(
     client: &Client,
-    session: &Session,
+    runner: &QueryRunner,
     table: &str,
     columns: &[String],
     select: &str,
 ) -> anyhow::Result<u64> {
     let columns = columns.join(", ");
-    if client.is_on("local_infile").map_err(|error| session.explain(&error.to_string()))? {
+    if client.is_on("local_infile").map_err(|error| runner.explain(&error.to_string()))? {
         let load = format!(
             "LOAD DATA LOCAL INFILE 'rows' INTO TABLE {table} CHARACTER SET utf8mb4 FIELDS TERMINATED BY ',' \
              OPTIONALLY ENCLOSED BY '\"' ESCAPED BY '' LINES TERMINATED BY '\\n' ({columns})"
         );
-        stream(session, select, |rows| in_parts(rows, STALL, |part| client.load(&load, part)))
+        stream(runner, select, |rows| in_parts(rows, STALL, |part| client.load(&load, part)))
     } else {
         log::info!("the server has local_infile off: the rows go in by INSERT, which takes longer");
         let insert = format!("INSERT INTO {table} ({columns}) VALUES ");
-        stream(session, select, |rows| inserts::send(BufReader::new(rows), &insert, |sql| client.run(sql)))
+        stream(runner, select, |rows| inserts::send(BufReader::new(rows), &insert, |sql| client.run(sql)))
     }
 }
 
 /// Has DuckDB write the rows of `select` while `consume` reads them; returns what that returns, unless DuckDB fails.
 fn stream(
-    session: &Session,
+    runner: &QueryRunner,
     select: &str,
-    consume: impl FnOnce(io::PipeReader) -> Result<u64, Refused> + Send,
+    consume: impl FnOnce(io::PipeReader) -> Result<u64, ClientError> + Send,
 ) -> anyhow::Result<u64> {
     let (reader, writer) = io::pipe()?;
     let copy = format!(
@@ -57,13 +57,13 @@ fn stream(
     );
     thread::scope(|scope| {
         let consumer = scope.spawn(|| consume(reader));
-        let written = session.execute(&copy);
+        let written = runner.execute(&copy);
         // DuckDB has its own descriptor closed: with this one the rows end.
         drop(writer);
         let taken = consumer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (taken, written) {
             // Who reads no further makes DuckDB fail, too: the first cause is the one to tell.
-            (Err(error), _) => Err(session.explain(&error.to_string())),
+            (Err(error), _) => Err(runner.explain(&error.to_string())),
             (Ok(_), Err(error)) => Err(error),
             (Ok(rows), Ok(written)) if rows != written => {
                 anyhow::bail!("{} written, {} inserted", cli::count(written, "row"), rows)
@@ -81,8 +81,8 @@ type Rows = io::Result<Vec<u8>>;
 fn in_parts(
     csv: impl Read + Send + 'static,
     stall: Duration,
-    mut load: impl FnMut(Box<dyn Iterator<Item = Rows> + Send>) -> Result<u64, Refused>,
-) -> Result<u64, Refused> {
+    mut load: impl FnMut(Box<dyn Iterator<Item = Rows> + Send>) -> Result<u64, ClientError>,
+) -> Result<u64, ClientError> {
     let (sender, rows) = mpsc::sync_channel(4);
     thread::spawn(move || read(csv, &sender));
     let rows = Arc::new(Mutex::new(rows));

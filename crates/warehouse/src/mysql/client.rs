@@ -31,12 +31,12 @@ const SILENCE: u32 = 30;
 /// How many rows of an answer are taken at a time: what DuckDB takes.
 const CHUNK: usize = 2048;
 
-/// What a server or the way to it has against a statement, as text that `trouble` knows: an error of the server has its
+/// What a server or the way to it has against a statement, as text that `server_errors` knows: an error of the server has its
 /// number, because its words are in the server's language.
 #[derive(Debug)]
-pub(crate) struct Refused(String);
+pub(crate) struct ClientError(String);
 
-impl Refused {
+impl ClientError {
     pub(crate) fn because(reason: &dyn fmt::Display) -> Self {
         Self(reason.to_string())
     }
@@ -48,13 +48,13 @@ impl Refused {
     }
 }
 
-impl fmt::Display for Refused {
+impl fmt::Display for ClientError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl std::error::Error for Refused {}
+impl std::error::Error for ClientError {}
 
 /// The number of the error that a row has the key of another one.
 const DUPLICATE: u16 = 1062;
@@ -75,17 +75,17 @@ pub(crate) struct Client {
 impl Client {
     /// Connects. No answer of the server may take longer than `limit`, and none before it lets us in longer than
     /// [`CONNECT`].
-    pub(crate) fn connect(server: &Server, limit: Duration) -> Result<Self, Refused> {
+    pub(crate) fn connect(server: &Server, limit: Duration) -> Result<Self, ClientError> {
         let connection = if server.is_socket() {
             let options = options(server, limit).socket(Some(server.host.as_str()));
-            Conn::new(options).map_err(|error| Refused::connecting(&error))?
+            Conn::new(options).map_err(|error| ClientError::connecting(&error))?
         } else if server.ssl_mode.as_deref() == Some("verify-full") {
             connect_verified(server, limit)?
         } else {
             connect_to_any(server, limit)?
         };
         let wait = |which| {
-            set_socket_timeout(socket(&connection), which, Some(limit)).map_err(|error| Refused::because(&error))
+            set_socket_timeout(socket(&connection), which, Some(limit)).map_err(|error| ClientError::because(&error))
         };
         wait(Timeout::Recv).and(wait(Timeout::Send))?;
         let client = Self { connection: Mutex::new(connection) };
@@ -93,12 +93,12 @@ impl Client {
         Ok(client)
     }
 
-    fn with<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, Refused>) -> Result<T, Refused> {
+    fn with<T>(&self, work: impl FnOnce(&mut Conn) -> Result<T, ClientError>) -> Result<T, ClientError> {
         with(self.connection.lock().unwrap_or_else(PoisonError::into_inner), work)
     }
 
     /// Runs a statement; returns how many rows it changed.
-    pub(crate) fn run(&self, sql: &str) -> Result<u64, Refused> {
+    pub(crate) fn run(&self, sql: &str) -> Result<u64, ClientError> {
         self.with(|connection| {
             connection.query_drop(sql)?;
             Ok(connection.affected_rows())
@@ -106,7 +106,7 @@ impl Client {
     }
 
     /// The columns of a query, which is not run for that.
-    pub(crate) fn columns(&self, sql: &str) -> Result<Vec<String>, Refused> {
+    pub(crate) fn columns(&self, sql: &str) -> Result<Vec<String>, ClientError> {
         self.with(|connection| {
             let mut result = connection.query_iter(format!("SELECT * FROM ({sql}) AS answer LIMIT 0"))?;
             let columns = result.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect();
@@ -117,7 +117,7 @@ impl Client {
 
     /// The rows of a query, some at a time, and none at their end. The connection is busy until then, or until what is
     /// returned is dropped.
-    pub(crate) fn answer(self: &Arc<Self>, sql: &str) -> Receiver<Result<Vec<Row>, Refused>> {
+    pub(crate) fn answer(self: &Arc<Self>, sql: &str) -> Receiver<Result<Vec<Row>, ClientError>> {
         let (sender, answer) = mpsc::sync_channel(1);
         let (client, sql) = (Arc::clone(self), sql.to_owned());
         std::thread::spawn(move || {
@@ -151,7 +151,7 @@ impl Client {
     }
 
     /// Whether a variable of the server is on.
-    pub(crate) fn is_on(&self, variable: &str) -> Result<bool, Refused> {
+    pub(crate) fn is_on(&self, variable: &str) -> Result<bool, ClientError> {
         let value: Option<bool> =
             self.with(|connection| Ok(connection.query_first(format!("SELECT @@{variable}"))?))?;
         Ok(value == Some(true))
@@ -163,7 +163,7 @@ impl Client {
         &self,
         sql: &str,
         mut rows: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static,
-    ) -> Result<u64, Refused> {
+    ) -> Result<u64, ClientError> {
         self.with(|connection| {
             connection.set_local_infile_handler(Some(LocalInfileHandler::new(move |_, server| {
                 rows.try_for_each(|rows| server.write_all(&rows?))
@@ -177,7 +177,7 @@ impl Client {
                 return Ok(rows);
             }
             let first: Option<(String, u16, String)> = connection.query_first("SHOW WARNINGS LIMIT 1")?;
-            Err(Refused(match first {
+            Err(ClientError(match first {
                 Some((_, DUPLICATE, reason)) => format!("{reason} (error {DUPLICATE})"),
                 Some((_, code, reason)) => format!("the server would change values: {reason} (error {code})"),
                 None => format!("the server would change values: {}", cli::count(warnings, "warning")),
@@ -189,8 +189,8 @@ impl Client {
 /// Does `work`, and closes the connection if it is lost with that.
 fn with<T>(
     mut connection: MutexGuard<'_, Conn>,
-    work: impl FnOnce(&mut Conn) -> Result<T, Refused>,
-) -> Result<T, Refused> {
+    work: impl FnOnce(&mut Conn) -> Result<T, ClientError>,
+) -> Result<T, ClientError> {
     work(&mut connection).inspect_err(|error| {
         if error.0.starts_with(LOST) {
             // The other side may have closed it before.
@@ -204,11 +204,15 @@ fn socket(connection: &Conn) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(connection.as_raw_fd()) }
 }
 
-fn send_rows(connection: &mut Conn, sql: &str, sender: &SyncSender<Result<Vec<Row>, Refused>>) -> Result<(), Refused> {
+fn send_rows(
+    connection: &mut Conn,
+    sql: &str,
+    sender: &SyncSender<Result<Vec<Row>, ClientError>>,
+) -> Result<(), ClientError> {
     let mut result = connection.query_iter(sql)?;
     loop {
         let rows = result.by_ref().take(CHUNK).map(|row| row?.unwrap().into_iter().map(text).collect());
-        let rows = rows.collect::<Result<Vec<Row>, Refused>>()?;
+        let rows = rows.collect::<Result<Vec<Row>, ClientError>>()?;
         let is_last = rows.len() < CHUNK;
         let is_heard = sender.send(Ok(rows)).is_ok();
         if is_last || !is_heard {
@@ -219,7 +223,7 @@ fn send_rows(connection: &mut Conn, sql: &str, sender: &SyncSender<Result<Vec<Ro
 }
 
 /// What is left of an answer. (The driver reads it, too, but keeps an error to itself.)
-fn read_to_the_end(rows: &mut impl Iterator<Item = Result<mysql::Row, Error>>) -> Result<(), Refused> {
+fn read_to_the_end(rows: &mut impl Iterator<Item = Result<mysql::Row, Error>>) -> Result<(), ClientError> {
     Ok(rows.try_for_each(|row| row.map(drop))?)
 }
 
@@ -233,14 +237,14 @@ fn no_file() -> LocalInfileHandler {
 }
 
 /// Connects to the first of the server's addresses that answers.
-fn connect_to_any(server: &Server, limit: Duration) -> Result<Conn, Refused> {
-    let mut refused = Refused("Can't connect to the server: it has no address".to_owned());
+fn connect_to_any(server: &Server, limit: Duration) -> Result<Conn, ClientError> {
+    let mut refused = ClientError("Can't connect to the server: it has no address".to_owned());
     let addresses = (server.host.as_str(), server.port).to_socket_addrs();
-    for address in addresses.map_err(|error| Refused(format!("could not translate host name: {error}")))? {
+    for address in addresses.map_err(|error| ClientError(format!("could not translate host name: {error}")))? {
         let ip = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
         match connect_to(server, options(server, limit).ip_or_hostname(Some(ip)).tcp_port(address.port())) {
             Ok(connection) => return Ok(connection),
-            Err(error) => refused = Refused::connecting(&error),
+            Err(error) => refused = ClientError::connecting(&error),
         }
     }
     Err(refused)
@@ -281,14 +285,15 @@ fn connect_to(server: &Server, options: OptsBuilder) -> Result<Conn, Error> {
 
 /// Connects to a server whose certificate has its name and is signed by an authority that is trusted. (The driver takes the
 /// first of the name's addresses.)
-fn connect_verified(server: &Server, limit: Duration) -> Result<Conn, Refused> {
+fn connect_verified(server: &Server, limit: Duration) -> Result<Conn, ClientError> {
     let mut encrypted = SslOpts::default();
     if let Some(path) = &server.ssl_ca {
-        File::open(path).map_err(|error| Refused(format!("{path}: cannot be read: {error}: DB_SSL_CA names it")))?;
+        File::open(path)
+            .map_err(|error| ClientError(format!("{path}: cannot be read: {error}: DB_SSL_CA names it")))?;
         encrypted = encrypted.with_root_cert_path(Some(PathBuf::from(path)));
     }
     let options = options(server, limit).ip_or_hostname(Some(server.host.as_str())).tcp_port(server.port);
-    Conn::new(options.ssl_opts(Some(encrypted))).map_err(|error| Refused::connecting(&error))
+    Conn::new(options.ssl_opts(Some(encrypted))).map_err(|error| ClientError::connecting(&error))
 }
 
 /// What a session needs: a strict mode, because a server that is not strict cuts values off silently; an end to waiting for
@@ -296,15 +301,17 @@ fn connect_verified(server: &Server, limit: Duration) -> Result<Conn, Refused> {
 const SETTINGS: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10, \
     lock_wait_timeout = 10, net_read_timeout = 30, net_write_timeout = 30";
 
-fn text(value: Value) -> Result<Option<String>, Refused> {
+fn text(value: Value) -> Result<Option<String>, ClientError> {
     match value {
         Value::NULL => Ok(None),
-        Value::Bytes(bytes) => String::from_utf8(bytes).map(Some).map_err(|_| Refused("no text in UTF-8".to_owned())),
-        other => Err(Refused(format!("the server answers {other:?} where text is expected"))),
+        Value::Bytes(bytes) => {
+            String::from_utf8(bytes).map(Some).map_err(|_| ClientError("no text in UTF-8".to_owned()))
+        }
+        other => Err(ClientError(format!("the server answers {other:?} where text is expected"))),
     }
 }
 
-impl From<Error> for Refused {
+impl From<Error> for ClientError {
     fn from(error: Error) -> Self {
         let prefix = if is_lost(&error) { LOST } else { "" };
         Self(format!("{prefix}{}", explain(&error)))
@@ -361,7 +368,7 @@ fn explain(error: &Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::trouble::meaning;
+    use crate::server_errors::meaning;
 
     #[test]
     fn only_what_is_the_connections_fault_passes() {
@@ -371,8 +378,8 @@ mod tests {
             Error::CodecError(io::Error::from(ErrorKind::TimedOut).into()),
             Error::DriverError(DriverError::UnexpectedPacket),
         ] {
-            assert!(meaning(&Refused::connecting(&error).0).0, "{error}");
-            assert!(meaning(&Refused::from(error).0).0);
+            assert!(meaning(&ClientError::connecting(&error).0).0, "{error}");
+            assert!(meaning(&ClientError::from(error).0).0);
         }
         for error in [
             Error::DriverError(DriverError::PacketTooLarge),
@@ -380,8 +387,8 @@ mod tests {
             Error::DriverError(DriverError::UnknownAuthPlugin("auth_gssapi_client".to_owned())),
             Error::MySqlError(MySqlError { state: String::new(), message: "Lost connection".to_owned(), code: 1064 }),
         ] {
-            assert!(!meaning(&Refused::connecting(&error).0).0, "{error}");
-            assert!(!meaning(&Refused::from(error).0).0);
+            assert!(!meaning(&ClientError::connecting(&error).0).0, "{error}");
+            assert!(!meaning(&ClientError::from(error).0).0);
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::io::BufRead;
 
-use super::client::Refused;
+use super::client::ClientError;
 
 /// How long a statement becomes before the next one begins. Servers take one of 1 MiB at least, the oldest of them; what
 /// a longer row needs is the server's to say.
@@ -12,12 +12,12 @@ const LONG: usize = 512 << 10;
 pub(super) fn send(
     mut csv: impl BufRead,
     head: &str,
-    mut run: impl FnMut(&str) -> Result<u64, Refused>,
-) -> Result<u64, Refused> {
+    mut run: impl FnMut(&str) -> Result<u64, ClientError>,
+) -> Result<u64, ClientError> {
     let mut rows = 0;
     let mut statement = Statement::new(head);
     loop {
-        let piece = csv.fill_buf().map_err(|error| Refused::because(&error))?;
+        let piece = csv.fill_buf().map_err(|error| ClientError::because(&error))?;
         if piece.is_empty() {
             break;
         }
@@ -71,11 +71,11 @@ impl Statement {
         self.place == Place::RowStart && self.text.len() >= LONG
     }
 
-    fn text(&self) -> Result<&str, Refused> {
+    fn text(&self) -> Result<&str, ClientError> {
         if self.place != Place::RowStart {
-            return Err(Refused::because(&"DuckDB's rows end in the middle of one"));
+            return Err(ClientError::because(&"DuckDB's rows end in the middle of one"));
         }
-        std::str::from_utf8(&self.text).map_err(|error| Refused::because(&error))
+        std::str::from_utf8(&self.text).map_err(|error| ClientError::because(&error))
     }
 
     fn push(&mut self, byte: u8) {

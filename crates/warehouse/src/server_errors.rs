@@ -1,18 +1,18 @@
 //! What the errors of warehouses mean: whether trying again later helps, and what to do.
 
 /// A kind of trouble, known by a part of its message.
-struct Trouble {
+struct KnownError {
     says: &'static str,
     passes: bool,
     remedy: &'static str,
 }
 
-const fn passing(says: &'static str, remedy: &'static str) -> Trouble {
-    Trouble { says, passes: true, remedy }
+const fn passing(says: &'static str, remedy: &'static str) -> KnownError {
+    KnownError { says, passes: true, remedy }
 }
 
-const fn lasting(says: &'static str, remedy: &'static str) -> Trouble {
-    Trouble { says, passes: false, remedy }
+const fn lasting(says: &'static str, remedy: &'static str) -> KnownError {
+    KnownError { says, passes: false, remedy }
 }
 
 const AWAY: &str = "is the server running, and are DB_HOST and DB_PORT right?";
@@ -37,7 +37,7 @@ const KEY: &str = "several rows have the same key: the columns of --key, or of a
 const DEFINED: &str = "another process changed the tables at the same time";
 
 /// In this order: the first that is found counts.
-const TROUBLES: &[Trouble] = &[
+const KNOWN_ERRORS: &[KnownError] = &[
     // What names a key repeats a row's own text.
     lasting("violates primary key constraint", KEY),
     lasting("UNIQUE constraint failed", KEY),
@@ -133,7 +133,7 @@ pub(crate) fn meaning(text: &str) -> (bool, Option<&'static str>) {
     let text = text.split("DETAIL:").next().unwrap_or(text);
     // So does MySQL, which also numbers its errors.
     let text = text.rfind("(error ").and_then(|number| text.get(number..)).unwrap_or(text);
-    match TROUBLES.iter().find(|trouble| text.contains(trouble.says)) {
+    match KNOWN_ERRORS.iter().find(|trouble| text.contains(trouble.says)) {
         Some(trouble) => (trouble.passes, Some(trouble.remedy)),
         None => (false, None),
     }

@@ -1,16 +1,12 @@
 //! What each kind of warehouse does in its own way. Above this, a load does not know which kind it writes to.
 
 use std::fmt;
-use std::time::Duration;
 
-use cli::Usage;
 use engine::identifier;
-use layout::{Name, Tree};
+use layout::Name;
 
-use crate::args::{Target, WarehouseArgs};
-use crate::column::{Column, ColumnType};
-use crate::session::Session;
-use crate::{file, mysql, postgres, sqlite};
+use crate::column::{SqlType, TableColumn};
+use crate::runner::QueryRunner;
 
 /// What a warehouse is attached for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,16 +17,16 @@ pub(crate) enum Access {
 
 /// A table that is to be made.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Definition<'d> {
+pub(crate) struct TableDefinition<'d> {
     pub(crate) table: &'d Name,
-    pub(crate) columns: &'d [Column],
+    pub(crate) columns: &'d [TableColumn],
     /// The columns of the primary key; none if the table has an id.
     pub(crate) key: &'d [String],
 }
 
 /// Rows that go into a table.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Batch<'b> {
+pub(crate) struct Insertion<'b> {
     pub(crate) table: &'b Name,
     /// The columns that `select` fills, in its order.
     pub(crate) columns: &'b [&'b str],
@@ -38,7 +34,7 @@ pub(crate) struct Batch<'b> {
     pub(crate) select: &'b str,
 }
 
-impl Batch<'_> {
+impl Insertion<'_> {
     /// The statement that puts the rows into the attached warehouse.
     pub(crate) fn insert(&self) -> String {
         let columns: Vec<_> = self.columns.iter().map(|name| identifier(name)).collect();
@@ -48,9 +44,9 @@ impl Batch<'_> {
 }
 
 /// A kind of warehouse.
-pub(crate) trait Kind: fmt::Debug {
+pub(crate) trait Backend: fmt::Debug {
     /// Which one it is, for messages.
-    fn place(&self) -> String;
+    fn location(&self) -> String;
 
     /// What errors must not repeat.
     fn secrets(&self) -> Vec<String> {
@@ -58,10 +54,10 @@ pub(crate) trait Kind: fmt::Debug {
     }
 
     /// Attaches it to `session` as `warehouse`; says whether it is there. Reading creates nothing.
-    fn attach(&self, session: &Session, access: Access) -> anyhow::Result<bool>;
+    fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool>;
 
     /// Forgets what DuckDB remembers of the warehouse's tables, which others may have changed. Outside of a transaction.
-    fn refresh(&self, _session: &Session) -> anyhow::Result<()> {
+    fn refresh(&self, _runner: &QueryRunner) -> anyhow::Result<()> {
         Ok(())
     }
 
@@ -73,7 +69,7 @@ pub(crate) trait Kind: fmt::Debug {
         identifier(name)
     }
 
-    /// A text column in the warehouse's own SQL, as [`Kind::source`] takes it.
+    /// A text column in the warehouse's own SQL, as [`Backend::source`] takes it.
     fn text(&self, column: &str) -> String {
         column.to_owned()
     }
@@ -83,41 +79,46 @@ pub(crate) trait Kind: fmt::Debug {
     fn source(&self, select: &str) -> String;
 
     /// A change that the warehouse itself makes, inside the transaction.
-    fn change(&self, session: &Session, sql: &str) -> anyhow::Result<()>;
+    fn change(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()>;
 
     /// The columns of a table with their types as the warehouse writes them; empty if there is no table.
-    fn columns(&self, session: &Session, table: &str) -> anyhow::Result<Vec<(String, String)>>;
+    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>>;
 
     /// The type that a written one stands for, if it is one that a load creates.
-    fn column_type(&self, written: &str) -> Option<ColumnType>;
+    fn column_type(&self, written: &str) -> Option<SqlType>;
 
     /// A type as the warehouse writes it.
-    fn type_name(&self, kind: ColumnType) -> String;
+    fn type_name(&self, sql_type: SqlType) -> String;
 
     /// A type as the warehouse writes it for a column of a key.
-    fn key_type_name(&self, kind: ColumnType) -> String {
-        self.type_name(kind)
+    fn key_type_name(&self, sql_type: SqlType) -> String {
+        self.type_name(sql_type)
     }
 
     /// Creates the load log, and what locks it, if they are missing. Outside of a transaction.
-    fn create_log(&self, session: &Session) -> anyhow::Result<()>;
+    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()>;
 
     /// Creates a table. Outside of a transaction.
-    fn create_table(&self, session: &Session, definition: &Definition<'_>) -> anyhow::Result<()>;
+    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()>;
 
     /// Adds columns to a table. Outside of a transaction.
-    fn add_columns(&self, session: &Session, table: &Name, columns: &[Column]) -> anyhow::Result<()>;
+    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()>;
 
     /// The statement by which whoever owns a table gives a column another type.
-    fn change_type(&self, table: &str, column: &str, kind: ColumnType) -> String {
-        format!("ALTER TABLE {} ALTER COLUMN {} TYPE {}", self.table(table), self.column(column), self.type_name(kind))
+    fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
+        format!(
+            "ALTER TABLE {} ALTER COLUMN {} TYPE {}",
+            self.table(table),
+            self.column(column),
+            self.type_name(sql_type)
+        )
     }
 
     /// The rows of a table that `condition` picks, as a query of DuckDB that yields each value of `columns` exactly as it is.
-    fn stored(&self, table: &str, columns: &[Column], condition: &str) -> String {
-        let read = |column: &Column| {
+    fn stored(&self, table: &str, columns: &[TableColumn], condition: &str) -> String {
+        let read = |column: &TableColumn| {
             let name = self.column(&column.name);
-            if column.kind == ColumnType::Text { format!("{} AS {name}", self.text(&name)) } else { name }
+            if column.sql_type == SqlType::Text { format!("{} AS {name}", self.text(&name)) } else { name }
         };
         let list: Vec<_> = columns.iter().map(read).collect();
         let select = format!("SELECT {} FROM {} WHERE {condition}", list.join(", "), self.table(table));
@@ -125,61 +126,43 @@ pub(crate) trait Kind: fmt::Debug {
     }
 
     /// Prepares the transaction that has just begun, and keeps other loads out until it ends.
-    fn begin(&self, session: &Session) -> anyhow::Result<()>;
+    fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()>;
 
     /// Ends the transaction by `COMMIT` or `ROLLBACK`.
-    fn end(&self, session: &Session, how: &str) -> anyhow::Result<()> {
-        session.end(how)
+    fn end(&self, runner: &QueryRunner, how: &str) -> anyhow::Result<()> {
+        runner.end(how)
     }
 
     /// A column of a Parquet file as an expression that the warehouse can store: what it cannot is an error.
-    fn value(&self, column: &Column) -> String {
+    fn value(&self, column: &TableColumn) -> String {
         identifier(&column.name)
     }
 
     /// Puts rows in, inside the transaction; returns how many.
-    fn insert(&self, session: &Session, batch: &Batch<'_>) -> anyhow::Result<u64> {
-        session.execute(&batch.insert())
+    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
+        runner.execute(&batch.insert())
     }
 
     /// Puts rows in that are written out, inside the transaction.
-    fn insert_values(&self, session: &Session, table: &str, values: &str) -> anyhow::Result<()> {
-        session.run(&format!("INSERT INTO warehouse.{} VALUES {values}", identifier(table)))
+    fn insert_values(&self, runner: &QueryRunner, table: &str, values: &str) -> anyhow::Result<()> {
+        runner.run(&format!("INSERT INTO warehouse.{} VALUES {values}", identifier(table)))
     }
 
     /// A query of DuckDB for the rows of a table. `rest` is what follows `FROM`, as all warehouses and DuckDB understand it.
-    fn rows(&self, _session: &Session, table: &str, rest: &str) -> anyhow::Result<String> {
+    fn rows(&self, _runner: &QueryRunner, table: &str, rest: &str) -> anyhow::Result<String> {
         Ok(format!("SELECT * FROM warehouse.{} {rest}", identifier(table)))
     }
 }
 
-/// The longest time that a flag may say: PostgreSQL counts its time-outs in milliseconds of 31 bits.
-const LONGEST: Duration = Duration::from_secs(24 * 24 * 3600);
-
-/// The warehouse that `args` and the environment name.
-pub(crate) fn of(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Box<dyn Kind>> {
-    if *args.timeout < Duration::from_secs(1) || *args.timeout > LONGEST {
-        return Err(Usage(format!("--timeout {}: it must be 1s to 24d", args.timeout)).into());
-    }
-    if *args.wait > LONGEST {
-        return Err(Usage(format!("--wait {}: it must be 24d at most", args.wait)).into());
-    }
-    if let (Target::Mysql | Target::Postgres, Some(file)) = (args.target, &args.file) {
-        let text = format!("--file {}: is for a warehouse in a file, and --target names a server's", file.display());
-        return Err(Usage(text).into());
-    }
-    Ok(match args.target {
-        Target::Duckdb => Box::new(file::File::new(args, tree)),
-        Target::Sqlite => Box::new(sqlite::Sqlite::new(args, tree)),
-        Target::Mysql => Box::new(mysql::MySql::new()?),
-        Target::Postgres => Box::new(postgres::Postgres::new(args)?),
-    })
-}
-
 /// The definitions of a new table's columns and of its key: its own before those of the data set. `id` and `time` are the
 /// types of its own.
-pub(crate) fn definitions(kind: &dyn Kind, definition: &Definition<'_>, id: &str, time: &str) -> Vec<String> {
-    let Definition { columns, key, .. } = definition;
+pub(crate) fn definitions(
+    backend: &dyn Backend,
+    definition: &TableDefinition<'_>,
+    id: &str,
+    time: &str,
+) -> Vec<String> {
+    let TableDefinition { columns, key, .. } = definition;
     let mut all = Vec::new();
     if key.is_empty() {
         all.push(format!("id {id} PRIMARY KEY"));
@@ -187,11 +170,12 @@ pub(crate) fn definitions(kind: &dyn Kind, definition: &Definition<'_>, id: &str
     all.push(format!("window_start {time} NOT NULL"));
     all.extend(columns.iter().map(|column| {
         let is_key = key.iter().any(|name| column.is(name));
-        let type_name = if is_key { kind.key_type_name(column.kind) } else { kind.type_name(column.kind) };
-        format!("{} {type_name} {}", kind.column(&column.name), if is_key { "NOT NULL" } else { "NULL" })
+        let type_name =
+            if is_key { backend.key_type_name(column.sql_type) } else { backend.type_name(column.sql_type) };
+        format!("{} {type_name} {}", backend.column(&column.name), if is_key { "NOT NULL" } else { "NULL" })
     }));
     if !key.is_empty() {
-        let key: Vec<_> = key.iter().map(|name| kind.column(name)).collect();
+        let key: Vec<_> = key.iter().map(|name| backend.column(name)).collect();
         all.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
     all
@@ -203,10 +187,10 @@ pub(crate) fn index_name(table: &str) -> String {
 }
 
 /// `columns` as DuckDB's types, whatever they come as.
-pub(crate) fn casts(columns: &[Column]) -> String {
-    let cast = |column: &Column| {
+pub(crate) fn casts(columns: &[TableColumn]) -> String {
+    let cast = |column: &TableColumn| {
         let name = identifier(&column.name);
-        format!("CAST({name} AS {}) AS {name}", column.kind)
+        format!("CAST({name} AS {}) AS {name}", column.sql_type)
     };
     columns.iter().map(cast).collect::<Vec<_>>().join(", ")
 }

@@ -10,12 +10,12 @@ use cli::TryAgain;
 use duckdb::{Connection, Row};
 use engine::SessionArgs;
 
-use crate::trouble::meaning;
+use crate::server_errors::meaning;
 use crate::watchdog::Watchdog;
 
 /// A session with an attached warehouse called `warehouse`.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct QueryRunner {
     pub(crate) connection: Connection,
     watchdog: Watchdog,
     /// Passwords, in every form in which they may turn up.
@@ -23,16 +23,16 @@ pub(crate) struct Session {
     in_transaction: Cell<bool>,
 }
 
-impl Session {
+impl QueryRunner {
     /// Opens a session for the warehouse at `place`, in which no statement takes longer than `limit`.
     pub(crate) fn open(
         args: &SessionArgs,
         limit: Duration,
-        place: String,
+        location: String,
         secrets: Vec<String>,
     ) -> anyhow::Result<Self> {
         let connection = engine::open(args)?;
-        let watchdog = Watchdog::new(limit, place, connection.interrupt_handle());
+        let watchdog = Watchdog::new(limit, location, connection.interrupt_handle());
         Ok(Self { connection, watchdog, secrets, in_transaction: Cell::new(false) })
     }
 
@@ -131,10 +131,10 @@ fn shorten(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn session(secrets: &[&str]) -> Session {
+    fn runner(secrets: &[&str]) -> QueryRunner {
         let args = SessionArgs { threads: Some(1), memory_limit: None, temp_dir: None };
         let secrets = secrets.iter().map(|secret| (*secret).to_owned()).collect();
-        Session::open(&args, Duration::from_secs(60), "here".to_owned(), secrets).unwrap()
+        QueryRunner::open(&args, Duration::from_secs(60), "here".to_owned(), secrets).unwrap()
     }
 
     #[test]
@@ -142,18 +142,18 @@ mod tests {
         let text =
             "IO Error: Failed to run query \"INSERT INTO `t` VALUES ('Lost connection', \": x\")\": Duplicate entry\n";
         assert_eq!(shorten(text), "IO Error: Failed to run: Duplicate entry");
-        assert!(!session(&[]).explain(text).is::<TryAgain>());
+        assert!(!runner(&[]).explain(text).is::<TryAgain>());
         let text = "IO Error: Unable to connect to Postgres at \"sslmode='allow' x='it\\'s'\": it is \"away\"\n\nStack Trace:\n0 f\n";
         assert_eq!(shorten(text), "it is \"away\"");
     }
 
     #[test]
     fn an_error_that_passes_is_told_from_one_that_stays() {
-        let session = session(&["x"]);
-        let error = session.explain("IO Error: Failed to run query \"COMMIT x\": Lost connection to x server\n");
+        let runner = runner(&["x"]);
+        let error = runner.explain("IO Error: Failed to run query \"COMMIT x\": Lost connection to x server\n");
         assert!(error.is::<TryAgain>());
         assert!(error.to_string().contains("Lost connection to *** server: "), "{error}");
-        assert!(!session.explain("Access denied").is::<TryAgain>());
+        assert!(!runner.explain("Access denied").is::<TryAgain>());
     }
 
     #[test]
