@@ -28,9 +28,5 @@ mod together;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::tidy_when_interrupted(|| {
-        layout::abandon_drafts();
-        engine::abandon_spill();
-    });
-    cli::run(log::LevelFilter::Warn, run::run)
+    cli::main(log::LevelFilter::Warn, engine::CLEANUP, run::run)
 }

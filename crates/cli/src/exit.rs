@@ -8,6 +8,7 @@ use clap::Parser;
 use log::LevelFilter;
 
 use crate::CommonArgs;
+use crate::cleanup::run_when_interrupted;
 use crate::progress::BesideProgress;
 
 /// How a run ended that did not fail outright.
@@ -60,12 +61,15 @@ impl std::error::Error for Reported {}
 /// Whether an error was logged.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
-/// Runs a program: reads its arguments, sets up the log (`level`, unless `-v` or `RUST_LOG` ask for more), and turns
-/// what `program` returns into an exit status.
-pub fn run<A: Parser + AsRef<CommonArgs>>(
+/// The whole of a program: reads its arguments, sets up the log (`level`, unless `-v` or `RUST_LOG` ask for more), calls
+/// `run` and turns what it returns into an exit status. When SIGINT or SIGTERM end the process, or [`crate::give_up`] does, the
+/// functions of `cleanup` are called first; without any, signals are left to the program.
+pub fn main<A: Parser + AsRef<CommonArgs>>(
     level: LevelFilter,
-    program: impl FnOnce(A) -> anyhow::Result<Outcome>,
+    cleanup: &'static [fn()],
+    run: impl FnOnce(A) -> anyhow::Result<Outcome>,
 ) -> ExitCode {
+    run_when_interrupted(cleanup);
     let args = A::parse();
     let level = match args.as_ref().verbose {
         0 => level,
@@ -87,11 +91,11 @@ pub fn run<A: Parser + AsRef<CommonArgs>>(
     if log::set_boxed_logger(Box::new(BesideProgress(logger))).is_ok() {
         log::set_max_level(most);
     }
-    match program(args) {
+    match run(args) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::from(3),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
-        // Who reads no further is content; what failed before that has failed all the same.
+        // A reader that closes the pipe has all that it wants. What was logged as an error before has failed all the same.
         Err(error) if is_broken_pipe(&error) => ExitCode::from(if FAILED.load(Ordering::Relaxed) { 3 } else { 0 }),
         Err(error) if error.is::<Reported>() => ExitCode::FAILURE,
         Err(error) => {
@@ -104,15 +108,6 @@ pub fn run<A: Parser + AsRef<CommonArgs>>(
             })
         }
     }
-}
-
-/// Ends the process at once, as an error that goes away by itself would: for a thread whose sibling hangs in a call that
-/// nothing ends.
-pub fn give_up(text: &str) -> ! {
-    log::error!("{text}");
-    // SAFETY: it takes a number and does not return. What `std::process::exit` would run first, destructors of libraries,
-    // could wait for the very thread that hangs.
-    unsafe { libc::_exit(75) }
 }
 
 fn is_broken_pipe(error: &anyhow::Error) -> bool {

@@ -7,19 +7,19 @@
 
 mod args;
 mod causes;
+mod cleanup;
 mod count;
 mod datasets;
 mod exit;
-mod interrupt;
 mod progress;
 mod table;
 
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
 pub use causes::known_cause;
+pub use cleanup::give_up;
 pub use count::count;
 pub use datasets::{check_names, damaged, is_refused, misplaced, remedy, remedy_for, unreadable};
-pub use exit::{Outcome, Reported, TryAgain, Usage, give_up, run};
-pub use interrupt::tidy_when_interrupted;
+pub use exit::{Outcome, Reported, TryAgain, Usage, main};
 pub use progress::{beside_progress, progress, progress_of_bytes};
 pub use table::{Format, Table};
 

@@ -12,7 +12,7 @@ use layout::Name;
 /// kill at any time and to run again.
 #[derive(Debug, Parser)]
 #[command(name = "compact", version = cli::VERSION)]
-pub(crate) struct Args {
+pub struct Args {
     /// Streams to compact, or data sets to verify [default: all that have a folder in raw/, or in parquet/]
     #[arg(value_name = "STREAM")]
     pub(crate) streams: Vec<Name>,

@@ -1,178 +1,156 @@
-//! Doing: the hours of one stream, large ones with all threads each, small ones side by side and published in batches.
-//!
-//! Order is all: quarantine durable, then the Parquet file durable, then the segments removed. To die anywhere in between
-//! leaves a tree from which the next run does the rest, because the Parquet file lists what is in it.
+//! The run as a whole: stream after stream, and what becomes of the exit status.
 
-use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Instant;
 
-use duckdb::Connection;
-use engine::SessionArgs;
-use layout::{Draft, Hour, HourRange, fault, remove_segments, sync_published};
+use anyhow::Context as _;
+use chrono::{DateTime, Utc};
+use cli::{Format, Outcome, TryAgain};
+use layout::{Area, DatasetLock, Hour, HourRange, Name, Tree};
 use models::Model;
 
-use crate::hour::{Ready, Stream, prepare};
-use crate::plan::{Action, HourPlan, plan};
-use crate::reader::Sources;
-use crate::report::Summary;
-use crate::survey::survey;
+use crate::args::Args;
+use crate::failures::{self, Failures};
+use crate::hour::Stream;
+use crate::listing::Listing;
+use crate::meter::Meter;
+use crate::plan::{HourPlan, due, plan};
+use crate::report::{Summary, list_plans, print_plans};
+use crate::scan::scan;
+use crate::stream::compact_hours;
+use crate::verify::verify;
 
-/// Hours that are published together.
-const BATCH: usize = 32;
-
-/// A DuckDB session of a thread, from whose queries segments can be read.
-struct Session {
-    connection: Connection,
-    sources: Arc<Sources>,
-}
-
-impl Session {
-    fn open(args: &SessionArgs, model: &'static Model) -> anyhow::Result<Self> {
-        let connection = engine::open(args)?;
-        let sources = Sources::register(&connection, model)?;
-        Ok(Self { connection, sources })
+/// Runs the program. The clock is read here, once.
+#[expect(clippy::needless_pass_by_value, reason = "the signature of every program's run")]
+pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
+    let (args, now, started) = (&args, Utc::now(), Instant::now());
+    let tree = args.common.existing_tree()?;
+    if args.verify {
+        return verify(args, &tree);
     }
-
-    fn for_thread(&self) -> anyhow::Result<Self> {
-        Ok(Self { connection: self.connection.try_clone()?, sources: Arc::clone(&self.sources) })
-    }
-}
-
-/// Does the work on the hours of a stream. Hours fail by themselves; an error is one of the stream.
-pub(crate) fn run(
-    stream: &Stream<'_>,
-    plans: Vec<HourPlan>,
-    args: &SessionArgs,
-    summary: &mut Summary,
-) -> anyhow::Result<()> {
-    let (listed, fresh): (Vec<_>, Vec<_>) = plans.into_iter().partition(|plan| plan.action() == Action::DeleteListed);
-    for plans in listed.chunks(BATCH) {
-        summary.add(&batch(stream, plans, &|plan| Ok(Ready::listed(plan))));
-    }
-    if !fresh.is_empty() {
-        // No work, no DuckDB: starting it takes longer than looking through a year.
-        let session = Session::open(args, stream.model)?;
-        let (large, small): (Vec<_>, Vec<_>) = fresh.into_iter().partition(HourPlan::is_large);
-        for plan in &large {
-            let prepare = |plan: &_| prepare(stream, &session.connection, &session.sources, plan, args.threads());
-            summary.add(&batch(stream, std::slice::from_ref(plan), &prepare));
-        }
-        side_by_side(stream, &session, &small, args.threads(), summary)?;
-    }
-    stream.meter.finish();
-    Ok(())
-}
-
-/// Compacts small hours on up to `threads` threads, a batch at a time.
-fn side_by_side(
-    stream: &Stream<'_>,
-    session: &Session,
-    plans: &[HourPlan],
-    threads: usize,
-    summary: &mut Summary,
-) -> anyhow::Result<()> {
-    let batches: Vec<_> = plans.chunks(BATCH).collect();
-    let untaken = AtomicUsize::new(0);
-    let work = |session: Session| {
-        let mut summary = Summary::default();
-        while let Some(plans) = batches.get(untaken.fetch_add(1, Ordering::Relaxed)) {
-            let prepare = |plan: &_| prepare(stream, &session.connection, &session.sources, plan, 1);
-            summary.add(&batch(stream, plans, &prepare));
-        }
-        summary
-    };
-    let sessions = (0..threads.min(batches.len())).map(|_| session.for_thread());
-    let sessions = sessions.collect::<anyhow::Result<Vec<_>>>()?;
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = sessions.into_iter().map(|session| scope.spawn(|| work(session))).collect();
-        for worker in workers {
-            let done =
-                worker.join().map_err(|_| anyhow::anyhow!("a thread panicked; nothing is lost: run it again"))?;
-            summary.add(&done);
-        }
-        Ok(())
-    })
-}
-
-/// Makes the hours of a batch and finishes together those that succeed. If that fails, each is tried by itself.
-fn batch(stream: &Stream<'_>, plans: &[HourPlan], prepare: &dyn Fn(&HourPlan) -> anyhow::Result<Ready>) -> Summary {
     let mut summary = Summary::default();
-    let mut made = Vec::new();
-    let mut ready = Vec::new();
-    for plan in plans {
-        let prepared = prepare(plan);
-        stream.meter.hour(plan, prepared.as_ref().map_or(0, |hour| hour.accepted));
-        match prepared {
-            Ok(hour) => {
-                made.push((plan, Summary::of(plan, &hour)));
-                ready.push(hour);
+    let streams = streams(&tree, args, &mut summary)?;
+    let listing = Listing::new(args.list.terminator());
+    let failures = Failures::default();
+    let range = due(args.range.range()?, Hour::of(now), args.include_current);
+    let run = Run { args, tree: &tree, range, now, listing: &listing, failures: &failures };
+    if args.plan.dry_run {
+        let plans: Vec<_> = streams
+            .into_iter()
+            .map(|(name, _)| Ok((name.clone(), run.plans(&name, &mut summary)?)))
+            .collect::<anyhow::Result<_>>()?;
+        if listing.is_wanted() {
+            list_plans(&listing, &tree, &plans);
+            listing.finish().context("cannot print")?;
+        } else {
+            let format = args.format.unwrap_or(Format::Table);
+            print_plans(std::io::stdout().lock(), format, &plans).context("cannot print")?;
+        }
+        failures.sum_up();
+        return Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Partial });
+    }
+    let mut locked = Vec::new();
+    let mut errors = Vec::new();
+    for (name, model) in streams {
+        match run.compact(&name, model, &mut summary) {
+            Ok(true) => {}
+            Ok(false) => locked.push(name),
+            Err(error) => {
+                let remedy = failures::explain(&error).1.map_or(String::new(), |remedy| format!(" ({remedy})"));
+                errors.push(error.context(format!("{name}: cannot be compacted{remedy}")));
             }
-            Err(error) => summary.fail(stream.failures, stream.name, plan.hour, &error),
         }
     }
-    match finish(stream, &made, ready) {
-        Ok(()) => made.iter().for_each(|(plan, done)| {
-            log::debug!("{} {}: {}, {done}", stream.name, plan.hour, plan.action().as_str());
-            summary.add(done);
-        }),
-        Err(error) => match &*made {
-            [(plan, _)] => summary.fail(stream.failures, stream.name, plan.hour, &error),
-            made => made.iter().for_each(|(plan, done)| summary.add(&alone(stream, plan.hour, done, prepare))),
-        },
+    failures.sum_up();
+    summary.log(started.elapsed());
+    if let Err(error) = listing.finish() {
+        log::error!("the list of published files cannot be printed to its end: {error}; the files are published");
+        summary.failed += 1;
     }
-    summary
+    outcome(&summary, &locked, errors)
 }
 
-/// Does an hour again by itself, from what its batch left of it. `done` is what the batch would have done.
-fn alone(
-    stream: &Stream<'_>,
-    hour: Hour,
-    done: &Summary,
-    prepare: &dyn Fn(&HourPlan) -> anyhow::Result<Ready>,
-) -> Summary {
-    let mut summary = Summary::default();
-    let found = survey(stream.tree, stream.name, HourRange::only(hour));
-    let plans = found.and_then(|found| Ok(found.into_iter().map(plan).collect::<Result<Vec<_>, _>>()?));
-    match plans.as_deref() {
-        Err(error) => summary.fail(stream.failures, stream.name, hour, error),
-        Ok([plan]) if plan.action() != Action::DeleteListed => {
-            summary.add(&batch(stream, std::slice::from_ref(plan), prepare));
-        }
-        // The batch got as far as publishing it.
-        Ok(plans) => {
-            let rest = batch(stream, plans, &|plan| Ok(Ready::listed(plan)));
-            summary.add(if rest.failed == 0 { done } else { &rest });
+/// The streams to look at with their models. One without a model is named and counted as failed.
+fn streams(tree: &Tree, args: &Args, summary: &mut Summary) -> anyhow::Result<Vec<(Name, &'static Model)>> {
+    let there = tree.names(Area::Raw)?;
+    cli::check_names(tree, Area::Raw, &args.streams)?;
+    let names = if args.streams.is_empty() { &there } else { &args.streams };
+    let mut streams = Vec::new();
+    for name in names {
+        match models::model(name.as_str()) {
+            Some(model) => streams.push((name.clone(), model)),
+            None if !there.contains(name) => {}
+            None => {
+                let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
+                log::error!(
+                    "raw/{name}: there is no stream of this name (there are {}): its files are left alone; move the \
+                     folder out of raw/",
+                    known.join(", ")
+                );
+                summary.failed += 1;
+            }
         }
     }
-    summary
+    Ok(streams)
 }
 
-/// Publishes and then, when all of it is durable, removes the segments.
-fn finish(stream: &Stream<'_>, plans: &[(&HourPlan, Summary)], hours: Vec<Ready>) -> anyhow::Result<()> {
-    let (mut quarantine, mut parquet, mut remove) = (Vec::new(), Vec::new(), Vec::new());
-    for hour in hours {
-        quarantine.extend(hour.quarantine);
-        parquet.extend(hour.parquet);
-        remove.extend(hour.remove);
-    }
-    publish(quarantine)?;
-    fault::point("compact.quarantined");
-    publish(parquet)?;
-    for (plan, _) in plans.iter().filter(|(plan, _)| plan.action() == Action::DeleteListed) {
-        sync_published(&stream.tree.parquet(stream.name, plan.hour))?;
-    }
-    // Also what another run published, who died before it could say so: while there are segments, nobody may have heard.
-    let published: Vec<_> = plans.iter().map(|(plan, _)| stream.tree.parquet(stream.name, plan.hour)).collect();
-    stream.listing.add(published.iter().map(PathBuf::as_path));
-    fault::point("compact.published");
-    for segment in plans.iter().flat_map(|(plan, _)| &plan.listed) {
-        log::info!("{}: is in the Parquet file already, and is removed", segment.path.display());
-    }
-    Ok(remove_segments(&remove)?)
+/// What holds for all streams of a run.
+struct Run<'r> {
+    args: &'r Args,
+    tree: &'r Tree,
+    range: HourRange,
+    now: DateTime<Utc>,
+    listing: &'r Listing,
+    failures: &'r Failures,
 }
 
-/// Publishes what there is: with nothing to publish there is nothing to sync.
-fn publish(drafts: Vec<Draft>) -> layout::Result<()> {
-    if drafts.is_empty() { Ok(()) } else { layout::publish(drafts) }
+impl Run<'_> {
+    /// The plans for a stream. An hour that cannot be planned is named and counted as failed.
+    fn plans(&self, name: &Name, summary: &mut Summary) -> anyhow::Result<Vec<HourPlan>> {
+        let mut plans = Vec::new();
+        for found in scan(self.tree, name, self.range)? {
+            let hour = found.hour;
+            match plan(found) {
+                Ok(plan) => plans.push(plan),
+                Err(error) => summary.fail(self.failures, name, hour, &error.into()),
+            }
+        }
+        Ok(plans)
+    }
+
+    /// Compacts a stream; false if another process has its lock.
+    fn compact(&self, name: &Name, model: &'static Model, summary: &mut Summary) -> anyhow::Result<bool> {
+        let Self { args, tree, listing, failures, now, range } = *self;
+        if tree.sealed_segments(Area::Raw, name, range)?.is_empty() {
+            return Ok(true);
+        }
+        let Some(lock) = DatasetLock::try_acquire(tree, name)? else { return Ok(false) };
+        // What was seen before the lock was had may have been compacted since.
+        let plans = self.plans(name, summary)?;
+        let meter = Meter::new(&plans);
+        let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, meter, listing, failures };
+        compact_hours(&stream, plans, &args.session, summary)?;
+        Ok(true)
+    }
+}
+
+/// The exit status: 3 when something failed or went to quarantine, 75 when only a lock stood in the way, 1 when nothing
+/// at all could be looked at. An hour that fails each time is 3 also when there is nothing else to do: what comes after
+/// compact goes on with the others.
+fn outcome(summary: &Summary, locked: &[Name], mut errors: Vec<anyhow::Error>) -> anyhow::Result<Outcome> {
+    let locked: Vec<_> = locked.iter().map(Name::as_str).collect();
+    let busy = (!locked.is_empty())
+        .then(|| TryAgain(format!("{}: another process has the lock; try again later", locked.join(", "))));
+    if summary.hours == 0 && summary.failed == 0 && busy.is_none() && errors.len() == 1 {
+        return errors.pop().map_or(Ok(Outcome::Done), Err);
+    }
+    for error in &errors {
+        log::error!("{}", engine::explain(error));
+    }
+    if summary.failed > 0 || summary.damaged > 0 || !errors.is_empty() {
+        if let Some(busy) = busy {
+            log::warn!("{busy}");
+        }
+        return Ok(Outcome::Partial);
+    }
+    busy.map_or(Ok(Outcome::Done), |busy| Err(busy.into()))
 }

@@ -16,6 +16,6 @@ pub use column_names::{check_column_names, folded_name};
 pub use error::explain;
 pub use output::{print_query, print_rows};
 pub use parquet::{copy_statement, copy_to_draft, read_parquet, whole_file};
-pub use session::{SessionArgs, abandon_spill, open};
+pub use session::{CLEANUP, SessionArgs, open};
 pub use small::SmallFile;
 pub use sql::{file_literal, identifier, literal};

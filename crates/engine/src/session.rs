@@ -33,8 +33,11 @@ impl SessionArgs {
 /// Where the sessions of this process spill to.
 static SPILL: OnceLock<PathBuf> = OnceLock::new();
 
-/// Removes what the sessions of this process have spilled, which is about to end in the middle of its work.
-pub fn abandon_spill() {
+/// What removes the files that this process has begun and not finished, for [`cli::main`]: drafts of the tree, and what
+/// DuckDB has spilled.
+pub const CLEANUP: &[fn()] = &[layout::abandon_drafts, abandon_spill];
+
+fn abandon_spill() {
     if let Some(spill) = SPILL.get() {
         let _ = std::fs::remove_dir_all(spill);
     }

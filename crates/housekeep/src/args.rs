@@ -13,7 +13,7 @@ use crate::age::Age;
 /// Retention, orphans and the state of the house
 #[derive(Debug, Parser)]
 #[command(name = "housekeep", version = cli::VERSION, about)]
-pub(crate) struct Args {
+pub struct Args {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use cli::TryAgain;
 use indicatif::ProgressBar;
 use layout::{Hour, Name};
-use warehouse::{BrokenOff, Unanswered, Warehouse, give_up};
+use warehouse::{BrokenOff, Unanswered, Warehouse};
 
 use crate::key::{check_columns, refused};
 use crate::plan::{Window, batches};
@@ -56,7 +56,7 @@ pub(crate) fn load_windows(
     if let Err(error) = &result
         && error.is::<BrokenOff>()
     {
-        give_up(&format!("{dataset}: not loaded: {error:#}"));
+        cli::give_up(&format!("{dataset}: not loaded: {error:#}"));
     }
     result
 }

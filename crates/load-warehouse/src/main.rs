@@ -22,9 +22,5 @@ mod verify;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    cli::tidy_when_interrupted(|| {
-        layout::abandon_drafts();
-        engine::abandon_spill();
-    });
-    cli::run(log::LevelFilter::Warn, execute::run)
+    cli::main(log::LevelFilter::Warn, engine::CLEANUP, execute::run)
 }

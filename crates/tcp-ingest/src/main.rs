@@ -37,5 +37,5 @@ use std::process::ExitCode;
 use log::LevelFilter;
 
 fn main() -> ExitCode {
-    cli::run(LevelFilter::Info, program::run)
+    cli::main(LevelFilter::Info, &[], program::run)
 }

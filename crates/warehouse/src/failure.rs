@@ -12,7 +12,7 @@ impl std::fmt::Display for Unanswered {
     }
 }
 
-/// The warehouse stopped taking rows in the middle of them: the process has to [`give_up`](crate::give_up), for it can neither
+/// The warehouse stopped taking rows in the middle of them: the process has to [`give_up`](cli::give_up), for it can neither
 /// go on with the warehouse nor let go of it.
 #[derive(Debug)]
 pub struct BrokenOff;

@@ -32,4 +32,3 @@ pub use column::{SqlType, TableColumn};
 pub use failure::{BrokenOff, Unanswered};
 pub use log::{LoadLog, LoggedWindow};
 pub use warehouse::{LogEntry, Warehouse, read_load_log};
-pub use watchdog::give_up;

@@ -92,7 +92,7 @@ fn watch(shared: &Shared, limit: Duration, place: &str, interrupt: &InterruptHan
             Watch::Until(end) if now < end + GRACE => Some(end + GRACE - now),
             Watch::Until(_) => {
                 let limit = humantime::format_duration(limit);
-                give_up(&format!(
+                cli::give_up(&format!(
                     "{place}: no answer for {limit} (--timeout): given up; nothing is half loaded, try again later"
                 ));
             }
@@ -102,13 +102,6 @@ fn watch(shared: &Shared, limit: Duration, place: &str, interrupt: &InterruptHan
             Some(time) => shared.changed.wait_timeout(watch, time).unwrap_or_else(PoisonError::into_inner).0,
         };
     }
-}
-
-/// Ends the process with status 75, and leaves nothing to tidy up.
-pub fn give_up(text: &str) -> ! {
-    layout::abandon_drafts();
-    engine::abandon_spill();
-    cli::give_up(text)
 }
 
 #[cfg(test)]

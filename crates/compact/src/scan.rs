@@ -7,7 +7,7 @@ use layout::{Area, Hour, HourRange, Name, Tree};
 use crate::plan::Found;
 
 /// The hours of `range` that have sealed segments. Other hours are not looked at: a year without work costs nothing.
-pub(crate) fn survey(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Result<Vec<Found>> {
+pub(crate) fn scan(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Result<Vec<Found>> {
     let mut hours = BTreeMap::<Hour, Vec<_>>::new();
     for segment in tree.sealed_segments(Area::Raw, stream, range)? {
         let len = match layout::size(&segment.path) {
