@@ -108,7 +108,7 @@ fn datasets(house: &House, log: Option<&LoadLog>, now: DateTime<Utc>) -> Vec<Map
 }
 
 /// How many hours the warehouse does not hold, and of how many it holds an older state.
-fn unloaded(dataset: &Dataset, log: &BTreeMap<Hour, warehouse::LoggedWindow>) -> (usize, usize) {
+fn unloaded(dataset: &Dataset, log: &BTreeMap<Hour, warehouse::LoggedHour>) -> (usize, usize) {
     let (mut missing, mut stale) = (0, 0);
     for hour in dataset.hours.keys() {
         match (dataset.fingerprint(*hour), log.get(hour)) {

@@ -11,7 +11,7 @@ use warehouse::{LoadLog, WarehouseArgs};
 /// older version.
 #[derive(Debug, clap::Parser)]
 #[command(version = cli::VERSION)]
-pub(crate) struct Args {
+pub struct Args {
     /// Data sets to load, each into the table of its name
     #[arg(required_unless_present = "all", value_name = "DATASET")]
     pub(crate) datasets: Vec<Name>,
@@ -58,7 +58,8 @@ impl Args {
     /// The data sets that are meant, in order: besides those of the tree there are those that `log` knows.
     pub(crate) fn names(&self, tree: &Tree, log: &LoadLog) -> anyhow::Result<BTreeSet<Name>> {
         if self.all {
-            return Ok(tree.names(Area::Parquet)?.into_iter().chain(log.keys().cloned()).collect());
+            let loaded = log.iter().filter(|(_, hours)| !hours.is_empty());
+            return Ok(tree.names(Area::Parquet)?.into_iter().chain(loaded.map(|(name, _)| name.clone())).collect());
         }
         cli::check_names(tree, Area::Parquet, self.datasets.iter().filter(|name| !log.contains_key(name)))?;
         Ok(self.datasets.iter().cloned().collect())

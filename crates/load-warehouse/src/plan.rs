@@ -1,49 +1,28 @@
-//! What is to be loaded: a pure function of the tree and the load log.
+//! What is to be loaded: a pure function of what the tree and the warehouse hold.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
-use layout::{Commit, Fingerprint, Hour, ParquetFile};
-use warehouse::LoggedWindow;
+use layout::Name;
+use warehouse::LoadedHours;
 
-/// An hour of a data set that the warehouse does not hold in its present version.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub(crate) hour: Hour,
-    pub(crate) path: PathBuf,
-    pub(crate) fingerprint: Fingerprint,
-    pub(crate) rows: u64,
-    /// Whether the warehouse holds another version of it.
-    pub(crate) replaces: bool,
+use crate::scan::{HourFile, Snapshot};
+
+/// What is to be loaded of each data set, in order.
+pub(crate) type Plan = BTreeMap<Name, Vec<HourFile>>;
+
+/// The hours of a data set that the warehouse does not hold in their present versions.
+pub(crate) fn plan(snapshot: &Snapshot) -> Vec<HourFile> {
+    due(&snapshot.files, &snapshot.loaded)
 }
 
-/// The windows of a data set that are out of date, in order.
-pub(crate) fn plan(
-    files: impl IntoIterator<Item = (ParquetFile, Commit)>,
-    logged: Option<&BTreeMap<Hour, LoggedWindow>>,
-) -> Vec<Window> {
-    let window = |(file, commit): (ParquetFile, Commit)| Window {
-        hour: file.hour,
-        path: file.path,
-        fingerprint: commit.fingerprint,
-        rows: commit.rows,
-        replaces: false,
+/// Those of `files` that are not loaded, and whether they replace what is.
+pub(crate) fn due(files: &[HourFile], loaded: &LoadedHours) -> Vec<HourFile> {
+    let due = |file: &HourFile| {
+        let logged = loaded.get(&file.hour);
+        let is_current = logged.is_some_and(|logged| logged.fingerprint == file.fingerprint);
+        (!is_current).then(|| HourFile { replaces: logged.is_some(), ..file.clone() })
     };
-    due(files.into_iter().map(window), logged)
-}
-
-/// Those of `windows` that the warehouse does not hold, and whether they replace what it holds.
-pub(crate) fn due(
-    windows: impl IntoIterator<Item = Window>,
-    logged: Option<&BTreeMap<Hour, LoggedWindow>>,
-) -> Vec<Window> {
-    let due = |mut window: Window| {
-        let logged = logged.and_then(|logged| logged.get(&window.hour));
-        window.replaces = logged.is_some();
-        let is_current = logged.is_some_and(|logged| logged.fingerprint == window.fingerprint);
-        (!is_current).then_some(window)
-    };
-    windows.into_iter().filter_map(due).collect()
+    files.iter().filter_map(due).collect()
 }
 
 /// Hours in one transaction, at most.
@@ -51,17 +30,17 @@ const BATCH_HOURS: usize = 500;
 /// Rows in one transaction, unless a single hour has more: others that load wait for its end.
 const BATCH_ROWS: u64 = 200_000;
 
-/// Cuts windows into what one transaction loads.
-pub(crate) fn batches(windows: Vec<Window>) -> Vec<Vec<Window>> {
-    let mut batches: Vec<Vec<Window>> = Vec::new();
+/// Cuts files into what one transaction loads.
+pub(crate) fn batches(files: Vec<HourFile>) -> Vec<Vec<HourFile>> {
+    let mut batches: Vec<Vec<HourFile>> = Vec::new();
     let mut rows = 0;
-    for window in windows {
-        rows += window.rows;
+    for file in files {
+        rows += file.rows;
         match batches.last_mut() {
-            Some(batch) if batch.len() < BATCH_HOURS && rows <= BATCH_ROWS => batch.push(window),
+            Some(batch) if batch.len() < BATCH_HOURS && rows <= BATCH_ROWS => batch.push(file),
             _ => {
-                rows = window.rows;
-                batches.push(vec![window]);
+                rows = file.rows;
+                batches.push(vec![file]);
             }
         }
     }
@@ -70,35 +49,40 @@ pub(crate) fn batches(windows: Vec<Window>) -> Vec<Vec<Window>> {
 
 #[cfg(test)]
 mod tests {
-    use layout::Lineage;
+    use std::collections::BTreeSet;
+    use std::path::PathBuf;
+
+    use layout::{Fingerprint, Hour};
+    use warehouse::LoggedHour;
 
     use super::*;
 
-    fn file(hour: i64, version: &str, rows: u64) -> (ParquetFile, Commit) {
-        let hour = Hour::of_micros(0).unwrap().plus(hour);
-        let mut commit = Commit::new(Lineage::Segments(Vec::new()));
-        commit.fingerprint = Fingerprint::from_text(version);
-        commit.rows = rows;
-        (ParquetFile { hour, path: PathBuf::from(hour.to_string()) }, commit)
+    fn hour(number: i64) -> Hour {
+        Hour::of_micros(0).unwrap().plus(number)
+    }
+
+    fn file(number: i64, version: &str, rows: u64) -> HourFile {
+        let (hour, fingerprint) = (hour(number), Fingerprint::from_text(version));
+        HourFile { hour, path: PathBuf::from(hour.to_string()), fingerprint, rows, replaces: false }
     }
 
     #[test]
     fn what_is_new_or_changed_is_loaded_and_nothing_else() {
-        let logged = [(0, "a"), (1, "b"), (9, "gone")].map(|(hour, version)| {
-            let window = LoggedWindow { fingerprint: Fingerprint::from_text(version), rows: 1 };
-            (Hour::of_micros(0).unwrap().plus(hour), window)
+        let loaded = [(0, "a"), (1, "b"), (9, "gone")].map(|(number, version)| {
+            (hour(number), LoggedHour { fingerprint: Fingerprint::from_text(version), rows: 1 })
         });
-        let files = [file(0, "a", 1), file(1, "B", 1), file(2, "c", 1)];
-        let planned = plan(files, Some(&logged.into()));
-        let shown: Vec<_> = planned.iter().map(|window| (window.fingerprint.as_str(), window.replaces)).collect();
+        let files = vec![file(0, "a", 1), file(1, "B", 1), file(2, "c", 1)];
+        let (unreadable, expired) = (BTreeMap::new(), BTreeSet::new());
+        let planned = plan(&Snapshot { files, unreadable, expired, loaded: loaded.into() });
+        let shown: Vec<_> = planned.iter().map(|file| (file.fingerprint.as_str(), file.replaces)).collect();
         assert_eq!(shown, [("B", true), ("c", false)]);
     }
 
     #[test]
     fn a_batch_is_bounded_by_hours_and_by_rows() {
         let sizes = |rows: Vec<u64>| -> Vec<usize> {
-            let files = rows.iter().zip(0..).map(|(rows, hour)| file(hour, "x", *rows));
-            batches(plan(files, None)).iter().map(Vec::len).collect()
+            let files = rows.iter().zip(0..).map(|(rows, number)| file(number, "x", *rows));
+            batches(files.collect()).iter().map(Vec::len).collect()
         };
         assert_eq!(sizes(vec![1; 1001]), [500, 500, 1]);
         assert_eq!(sizes(vec![1, BATCH_ROWS, 1, 1]), [1, 1, 2]);

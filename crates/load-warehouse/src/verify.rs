@@ -13,28 +13,30 @@ use std::io;
 
 use cli::{Outcome, Table, TryAgain, count};
 use engine::identifier;
-use layout::{Hour, HourRange, Hours, Name, Tree};
-use warehouse::{LoggedWindow, SqlType, TableColumn, Warehouse};
+use layout::{Hour, HourRange, Name, Tree};
+use warehouse::{LoadedHours, SqlType, TableColumn, Warehouse};
 
 use crate::args::Args;
-use crate::plan::{Window, batches, plan};
+use crate::dataset_table::{DatasetTable, existing_table};
+use crate::load_batch::is_unchanged;
+use crate::parquet_schema::{Schema, schemas};
+use crate::plan::batches;
+use crate::report::unless_one_of_several;
 use crate::rows::{as_stored, each, hours, rows};
-use crate::schema::{Schema, schemas};
-use crate::table::is_unchanged;
-use crate::target::{Target, look};
+use crate::scan::{HourFile, Snapshot, scan};
 
-/// What was found of an hour.
+/// An hour that was looked at, and what was found of it.
 #[derive(Debug)]
-struct Found {
+struct VerifiedHour {
     hour: Hour,
     /// The rows that were loaded, or are to be.
     rows: u64,
     held: u64,
-    verdict: Verdict,
+    finding: Finding,
 }
 
 #[derive(Debug)]
-enum Verdict {
+enum Finding {
     Right,
     /// The warehouse has none of it yet.
     New,
@@ -43,7 +45,7 @@ enum Verdict {
     Wrong(String),
 }
 
-impl Verdict {
+impl Finding {
     fn text(&self) -> &str {
         match self {
             Self::Right => "ok",
@@ -55,25 +57,30 @@ impl Verdict {
 }
 
 /// Verifies data sets, and prints what was found of each hour.
-pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
-    let columns = ["dataset", "hour", "rows", "in_warehouse", "verdict"].map(str::to_owned).to_vec();
+pub(crate) fn run(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
+    let columns = ["dataset", "hour", "rows", "in_warehouse", "finding"].map(str::to_owned).to_vec();
     let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
-    let (mut all, mut wrong) = (0, 0);
+    let (mut all, mut wrong, mut refused) = (0, 0, 0);
     let warehouse = Warehouse::attach_to_read(&args.warehouse, &args.session, tree)?;
-    let log = warehouse.as_ref().map_or(Ok(None), |warehouse| warehouse.load_log(None))?.unwrap_or_default();
-    for dataset in args.names(tree, &log)? {
-        for found in verify_one(warehouse.as_ref(), tree, &dataset, args.range.range()?)? {
-            let Found { hour, rows, held, verdict } = found;
-            all += usize::from(!matches!(verdict, Verdict::New));
-            wrong += usize::from(matches!(verdict, Verdict::Wrong(_)));
+    let log = warehouse.as_ref().map_or(Ok(None), Warehouse::load_log)?.unwrap_or_default();
+    let datasets = args.names(tree, &log)?;
+    for dataset in &datasets {
+        let verified = verify_one(warehouse.as_ref(), tree, dataset, args.range.range()?);
+        let Some(verified) = unless_one_of_several(dataset, verified, datasets.len())? else {
+            refused += 1;
+            continue;
+        };
+        for VerifiedHour { hour, rows, held, finding } in verified {
+            all += usize::from(!matches!(finding, Finding::New));
+            wrong += usize::from(matches!(finding, Finding::Wrong(_)));
             let cells = [dataset.as_str().into(), hour.to_string().into(), rows.into(), held.into()];
-            table.row(cells.into_iter().chain([verdict.text().into()]).collect())?;
+            table.row(cells.into_iter().chain([finding.text().into()]).collect())?;
         }
     }
     table.finish()?;
     if wrong == 0 {
         log::info!("{}: the warehouse holds what was loaded", count(all, "hour"));
-        return Ok(Outcome::Done);
+        return Ok(if refused == 0 { Outcome::Done } else { Outcome::Partial });
     }
     log::error!(
         "{wrong} of {} differ from what was loaded or cannot be read: each is printed; to load one that the tree has \
@@ -88,69 +95,60 @@ fn verify_one(
     tree: &Tree,
     dataset: &Name,
     range: HourRange,
-) -> anyhow::Result<Vec<Found>> {
-    let log = logged(warehouse, dataset)?;
-    // After the log: what it names then, the tree has or had.
-    let Hours { published, expired } = tree.hours(dataset, range)?;
-    let mut problems = BTreeMap::new();
-    let mut files = Vec::new();
-    for (file, commit) in published {
-        match commit {
-            Ok(commit) => files.push((file, commit)),
-            Err(error) => drop(problems.insert(file.hour, cli::unreadable(dataset, &error))),
-        }
-    }
-    let windows = plan(files, None);
-    let files: BTreeMap<_, _> = windows.iter().map(|window| (window.hour, window)).collect();
-    for hour in log.keys().filter(|hour| !files.contains_key(hour) && !expired.contains(hour)) {
+) -> anyhow::Result<Vec<VerifiedHour>> {
+    let Snapshot { files, unreadable: mut problems, expired, loaded } =
+        scan(tree, dataset, range, loaded(warehouse, dataset)?)?;
+    let in_tree: BTreeMap<_, _> = files.iter().map(|file| (file.hour, file)).collect();
+    for hour in loaded.keys().filter(|hour| !in_tree.contains_key(hour) && !expired.contains(hour)) {
         problems.entry(*hour).or_insert_with(|| GONE.to_owned());
     }
-    let held = compare(warehouse, dataset, &log, &windows, &mut problems)?;
-    let after = logged(warehouse, dataset)?;
-    let all: BTreeSet<_> = log.keys().chain(held.keys()).chain(files.keys()).chain(problems.keys()).copied().collect();
-    let settled = all.into_iter().filter(|hour| range.contains(*hour) && log.get(hour) == after.get(hour));
-    let found = settled.map(|hour| {
-        let (logged, file) = (log.get(&hour), files.get(&hour));
-        let verdict = match (problems.remove(&hour), logged, file) {
-            (Some(problem), _, _) => Verdict::Wrong(problem),
-            (None, None, _) => Verdict::New,
-            (None, Some(logged), Some(file)) if logged.fingerprint != file.fingerprint => Verdict::Old,
-            _ => Verdict::Right,
+    let held = compare(warehouse, dataset, &loaded, &files, &mut problems)?;
+    let after = self::loaded(warehouse, dataset)?;
+    let all = loaded.keys().chain(held.keys()).chain(in_tree.keys()).chain(problems.keys());
+    let all: BTreeSet<_> = all.copied().collect();
+    let settled = all.into_iter().filter(|hour| range.contains(*hour) && loaded.get(hour) == after.get(hour));
+    let verified = settled.map(|hour| {
+        let (logged, file) = (loaded.get(&hour), in_tree.get(&hour));
+        let finding = match (problems.remove(&hour), logged, file) {
+            (Some(problem), _, _) => Finding::Wrong(problem),
+            (None, None, _) => Finding::New,
+            (None, Some(logged), Some(file)) if logged.fingerprint != file.fingerprint => Finding::Old,
+            _ => Finding::Right,
         };
         let rows = logged.map(|logged| logged.rows).or(file.map(|file| file.rows)).unwrap_or_default();
-        Found { hour, rows, held: held.get(&hour).copied().unwrap_or_default(), verdict }
+        VerifiedHour { hour, rows, held: held.get(&hour).copied().unwrap_or_default(), finding }
     });
-    Ok(found.collect())
+    Ok(verified.collect())
 }
 
 const GONE: &str = "the tree has no file of it, although retention did not remove it: put it back or make it again";
 
-/// Compares the table with the load log and with those of `windows` that are loaded; adds what is wrong to `problems`.
+/// Compares the table with the load log and with those of `files` that are loaded; adds what is wrong to `problems`.
 /// Returns how many rows the table has of each hour.
 fn compare(
     warehouse: Option<&Warehouse>,
     dataset: &Name,
-    log: &BTreeMap<Hour, LoggedWindow>,
-    windows: &[Window],
+    loaded: &LoadedHours,
+    files: &[HourFile],
     problems: &mut BTreeMap<Hour, String>,
 ) -> anyhow::Result<BTreeMap<Hour, u64>> {
     let Some(warehouse) = warehouse else { return Ok(BTreeMap::new()) };
-    let target = look(warehouse, dataset)?;
-    let counts = if target.is_some() { warehouse.counts(dataset)? } else { BTreeMap::new() };
-    for (hour, window) in log {
+    let table = existing_table(warehouse, dataset)?;
+    let counts = if table.is_some() { warehouse.counts(dataset)? } else { BTreeMap::new() };
+    for (hour, logged) in loaded {
         let held = counts.get(hour).copied().unwrap_or_default();
-        if held != window.rows {
-            problems.insert(*hour, format!("{} missing or too many", count(held.abs_diff(window.rows), "row")));
+        if held != logged.rows {
+            problems.insert(*hour, format!("{} missing or too many", count(held.abs_diff(logged.rows), "row")));
         }
     }
-    for (hour, _) in counts.iter().filter(|(hour, _)| !log.contains_key(hour)) {
+    for (hour, _) in counts.iter().filter(|(hour, _)| !loaded.contains_key(hour)) {
         problems.insert(*hour, "the load log does not know of it".to_owned());
     }
-    if let Some(target) = target {
+    if let Some(table) = table {
         let is_loaded =
-            |window: &&Window| log.get(&window.hour).is_some_and(|logged| logged.fingerprint == window.fingerprint);
-        for windows in batches(windows.iter().filter(is_loaded).cloned().collect()) {
-            for (hour, problem) in each_difference(warehouse, dataset, &target, &windows)? {
+            |file: &&HourFile| loaded.get(&file.hour).is_some_and(|logged| logged.fingerprint == file.fingerprint);
+        for files in batches(files.iter().filter(is_loaded).cloned().collect()) {
+            for (hour, problem) in each_difference(warehouse, dataset, &table, &files)? {
                 problems.entry(hour).or_insert(problem);
             }
         }
@@ -158,33 +156,31 @@ fn compare(
     Ok(counts)
 }
 
-fn logged(warehouse: Option<&Warehouse>, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, LoggedWindow>> {
-    let Some(warehouse) = warehouse else { return Ok(BTreeMap::new()) };
-    Ok(warehouse.load_log(Some(dataset))?.unwrap_or_default().remove(dataset).unwrap_or_default())
+fn loaded(warehouse: Option<&Warehouse>, dataset: &Name) -> anyhow::Result<LoadedHours> {
+    warehouse.map_or_else(|| Ok(LoadedHours::new()), |warehouse| warehouse.loaded(dataset))
 }
 
-/// What is wrong with the rows of `windows`. Where they cannot be compared together, each is by itself: one damaged file
+/// What is wrong with the rows of `files`. Where they cannot be compared together, each is by itself: one damaged file
 /// keeps no other from being looked at.
 fn each_difference(
     warehouse: &Warehouse,
     dataset: &Name,
-    target: &Target,
-    windows: &[Window],
+    target: &DatasetTable,
+    files: &[HourFile],
 ) -> anyhow::Result<Vec<(Hour, String)>> {
-    match differences(warehouse, dataset, target, windows.to_vec()) {
+    match differences(warehouse, dataset, target, files.to_vec()) {
         Ok(found) => {
             Ok(found.into_iter().map(|(hour, columns)| (hour, format!("differs from the file in {columns}"))).collect())
         }
         Err(error) if error.is::<TryAgain>() => Err(error),
-        Err(error) => match windows {
-            [window] if is_unchanged(window) => {
-                Ok(vec![(window.hour, format!("{}: {}", cli::damaged(dataset), engine::explain(&error)))])
+        Err(error) => match files {
+            [file] if is_unchanged(file) => {
+                Ok(vec![(file.hour, format!("{}: {}", cli::damaged(dataset), engine::explain(&error)))])
             }
             [] | [_] => Ok(Vec::new()),
             several => {
-                let each = several
-                    .iter()
-                    .map(|window| each_difference(warehouse, dataset, target, std::slice::from_ref(window)));
+                let each =
+                    several.iter().map(|file| each_difference(warehouse, dataset, target, std::slice::from_ref(file)));
                 Ok(each.collect::<anyhow::Result<Vec<_>>>()?.concat())
             }
         },
@@ -195,36 +191,42 @@ fn each_difference(
 fn differences(
     warehouse: &Warehouse,
     dataset: &Name,
-    target: &Target,
-    windows: Vec<Window>,
+    target: &DatasetTable,
+    files: Vec<HourFile>,
 ) -> anyhow::Result<Vec<(Hour, String)>> {
-    let mut alike: BTreeMap<Schema, Vec<Window>> = BTreeMap::new();
-    let found = schemas(warehouse, &windows)?;
-    for (window, schema) in windows.into_iter().zip(found) {
-        alike.entry(schema?).or_default().push(window);
+    let mut alike: BTreeMap<Schema, Vec<HourFile>> = BTreeMap::new();
+    let found = schemas(warehouse, &files)?;
+    for (file, schema) in files.into_iter().zip(found) {
+        alike.entry(schema?).or_default().push(file);
     }
     let mut different = Vec::new();
-    for (schema, windows) in alike {
+    for (schema, files) in alike {
         let is_lacking = |column: &&TableColumn| !target.columns.iter().any(|held| held.is(&column.name));
         let lacking: Vec<_> = schema.iter().filter(is_lacking).map(|column| column.name.as_str()).collect();
         if !lacking.is_empty() {
             let lacking = format!("{}, which the table does not have", lacking.join(", "));
-            different.extend(windows.iter().map(|window| (window.hour, lacking.clone())));
+            different.extend(files.iter().map(|file| (file.hour, lacking.clone())));
         }
-        let sql = comparison(warehouse, dataset, target, &schema, &windows);
+        let sql = comparison(warehouse, dataset, target, &schema, &files);
         let rows = warehouse.query(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
         let rows = rows.into_iter().filter_map(|(micros, columns)| Some((Hour::of_micros(micros)?, columns)));
-        let unchanged = |hour| windows.iter().any(|window| window.hour == hour && is_unchanged(window));
+        let unchanged = |hour| files.iter().any(|file| file.hour == hour && is_unchanged(file));
         different.extend(rows.filter(|(hour, _)| unchanged(*hour)));
     }
     Ok(different)
 }
 
-fn comparison(warehouse: &Warehouse, dataset: &Name, target: &Target, schema: &Schema, windows: &[Window]) -> String {
+fn comparison(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    target: &DatasetTable,
+    schema: &Schema,
+    files: &[HourFile],
+) -> String {
     let start = TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp };
     let columns: Vec<_> = [start].into_iter().chain(target.columns.iter().cloned()).collect();
-    let stored = warehouse.stored(dataset, &columns, &hours(windows));
-    let read = format!("SELECT window_start{} FROM {}", as_stored(target, schema), rows(schema, windows));
+    let stored = warehouse.stored(dataset, &columns, &hours(files));
+    let read = format!("SELECT window_start{} FROM {}", as_stored(target, schema), rows(schema, files));
     let names: Vec<_> = target.columns.iter().map(|column| identifier(&column.name)).collect();
     let sums = each(&names, |name| format!(", sum(hash({name})) AS {name}"));
     let whole = format!(", sum(hash(ROW(0{}))) AS id", each(&names, |name| format!(", {name}")));

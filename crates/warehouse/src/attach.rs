@@ -10,6 +10,7 @@ use layout::Tree;
 
 use crate::args::{WarehouseArgs, WarehouseKind};
 use crate::backend::{Access, Backend};
+use crate::log::prepare_log;
 use crate::runner::QueryRunner;
 use crate::{file, mysql, postgres, sqlite};
 
@@ -32,8 +33,8 @@ pub(crate) fn backend_of(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Bo
         return Err(Usage(text).into());
     }
     Ok(match args.target {
-        WarehouseKind::Duckdb => Box::new(file::File::new(args, tree)),
-        WarehouseKind::Sqlite => Box::new(sqlite::Sqlite::new(args, tree)),
+        WarehouseKind::Duckdb => Box::new(file::File::new(args, tree)?),
+        WarehouseKind::Sqlite => Box::new(sqlite::Sqlite::new(args, tree)?),
         WarehouseKind::Mysql => Box::new(mysql::MySql::new()?),
         WarehouseKind::Postgres => Box::new(postgres::Postgres::new(args)?),
     })
@@ -52,9 +53,7 @@ pub(crate) fn attach(
         if !backend.attach(&runner, access)? {
             return Ok(None);
         }
-        if access == Access::Write {
-            backend.create_log(&runner)?;
-        }
+        prepare_log(backend, &runner, access)?;
         Ok(Some(runner))
     })
 }

@@ -64,6 +64,11 @@ pub(crate) trait Backend: fmt::Debug {
     /// A table in the warehouse's own SQL.
     fn table(&self, name: &str) -> String;
 
+    /// A table as it is written in a client of the warehouse.
+    fn shell_table(&self, name: &str) -> String {
+        self.table(name)
+    }
+
     /// A column in the warehouse's own SQL.
     fn column(&self, name: &str) -> String {
         identifier(name)
@@ -84,6 +89,9 @@ pub(crate) trait Backend: fmt::Debug {
     /// The columns of a table with their types as the warehouse writes them; empty if there is no table.
     fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>>;
 
+    /// A SELECT in the warehouse's own SQL that has a row if `table` is a view.
+    fn views(&self, table: &str) -> String;
+
     /// The type that a written one stands for, if it is one that a load creates.
     fn column_type(&self, written: &str) -> Option<SqlType>;
 
@@ -102,7 +110,7 @@ pub(crate) trait Backend: fmt::Debug {
     fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()>;
 
     /// Adds columns to a table. Outside of a transaction.
-    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()>;
+    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()>;
 
     /// The statement by which whoever owns a table gives a column another type.
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
@@ -152,6 +160,12 @@ pub(crate) trait Backend: fmt::Debug {
     fn rows(&self, _runner: &QueryRunner, table: &str, rest: &str) -> anyhow::Result<String> {
         Ok(format!("SELECT * FROM warehouse.{} {rest}", identifier(table)))
     }
+}
+
+/// Whether `table` is a view, into which nothing can be loaded.
+pub(crate) fn is_view(backend: &dyn Backend, runner: &QueryRunner, table: &str) -> anyhow::Result<bool> {
+    let views = format!("SELECT * FROM {}", backend.source(&backend.views(table)));
+    Ok(!runner.rows(&views, |_| Ok(()))?.is_empty())
 }
 
 /// The definitions of a new table's columns and of its key: its own before those of the data set. `id` and `time` are the

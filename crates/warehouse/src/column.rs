@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use engine::folded_name;
+
 /// A column of a data set or of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TableColumn {
@@ -14,7 +16,7 @@ pub struct TableColumn {
 impl TableColumn {
     /// Whether this is the column `name`.
     pub fn is(&self, name: &str) -> bool {
-        self.name.to_lowercase() == name.to_lowercase()
+        folded_name(&self.name) == folded_name(name)
     }
 }
 

@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 use anyhow::Context as _;
 use cli::TryAgain;
 use engine::{identifier, literal};
-use layout::{Name, Tree, publish_new};
+use layout::{Tree, publish_new};
 
 use crate::args::WarehouseArgs;
 use crate::backend::{Access, Backend, TableDefinition, definitions, index_name};
 use crate::column::{SqlType, TableColumn};
+use crate::file_path::{self, DUCKDB};
 use crate::runner::QueryRunner;
 
 /// How long to wait for another process that has the file open.
@@ -27,8 +28,8 @@ pub(crate) struct File {
 
 impl File {
     /// The file that `args` name, or the one in the tree.
-    pub(crate) fn new(args: &WarehouseArgs, tree: &Tree) -> Self {
-        Self { path: args.file().unwrap_or_else(|| tree.warehouse()) }
+    pub(crate) fn new(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Self> {
+        Ok(Self { path: file_path::path(args, tree.warehouse())? })
     }
 
     /// Creates an empty warehouse and only then gives it its name: DuckDB cannot open a file whose creation was cut short.
@@ -50,7 +51,7 @@ impl Backend for File {
     }
 
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
-        if !self.path.exists() {
+        if !file_path::exists(&self.path, DUCKDB)? {
             match access {
                 Access::Read => return Ok(false),
                 Access::Write => self.create(runner)?,
@@ -85,6 +86,10 @@ impl Backend for File {
         format!("warehouse.{}", identifier(name))
     }
 
+    fn shell_table(&self, name: &str) -> String {
+        identifier(name)
+    }
+
     fn source(&self, select: &str) -> String {
         format!("({select})")
     }
@@ -96,10 +101,15 @@ impl Backend for File {
     fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
         let sql = format!(
             "SELECT column_name, data_type FROM duckdb_columns() \
-             WHERE database_name = 'warehouse' AND schema_name = 'main' AND table_name = {} ORDER BY column_index",
+             WHERE database_name = 'warehouse' AND schema_name = 'main' AND lower(table_name) = {} ORDER BY column_index",
             literal(table)
         );
         runner.rows(&sql, |row| Ok((row.get(0)?, row.get(1)?)))
+    }
+
+    fn views(&self, table: &str) -> String {
+        let table = literal(table);
+        format!("SELECT 1 AS one FROM duckdb_views() WHERE database_name = 'warehouse' AND lower(view_name) = {table}")
     }
 
     fn column_type(&self, written: &str) -> Option<SqlType> {
@@ -114,7 +124,7 @@ impl Backend for File {
         runner.run(
             "CREATE TABLE IF NOT EXISTS warehouse.load_log (dataset VARCHAR NOT NULL, window_start TIMESTAMP NOT NULL, \
              fingerprint VARCHAR NOT NULL, row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, \
-             loaded_at TIMESTAMP NOT NULL, PRIMARY KEY (dataset, window_start))",
+             loaded_at TIMESTAMP NOT NULL, tree VARCHAR, PRIMARY KEY (dataset, window_start))",
         )
     }
 
@@ -137,8 +147,8 @@ impl Backend for File {
         )
     }
 
-    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
-        let name = self.table(table.as_str());
+    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()> {
+        let name = self.table(table);
         columns
             .iter()
             .try_for_each(|column| runner.run(&format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(column))))

@@ -3,6 +3,7 @@
 //!
 //! What the programs may rely on:
 //! - rows and load log change in one transaction, so that they never disagree;
+//! - a data set in it belongs to one data directory, and any other one that loads it is refused;
 //! - one load at a time writes to a warehouse; whoever finds it busy or away gets a [`cli::TryAgain`];
 //! - reading creates nothing;
 //! - no password is in any error.
@@ -17,6 +18,7 @@ mod column;
 mod extension;
 mod failure;
 mod file;
+mod file_path;
 mod log;
 mod mysql;
 mod postgres;
@@ -30,5 +32,5 @@ mod watchdog;
 pub use args::{WarehouseArgs, WarehouseKind};
 pub use column::{SqlType, TableColumn};
 pub use failure::{BrokenOff, Unanswered};
-pub use log::{LoadLog, LoggedWindow};
+pub use log::{LoadLog, LoadedHours, LoggedHour, NotOurs};
 pub use warehouse::{LogEntry, Warehouse, read_load_log};

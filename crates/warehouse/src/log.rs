@@ -1,17 +1,131 @@
-//! The load log: which version of which hour of which data set the warehouse holds.
+//! The load log: which version of which hour of which data set the warehouse holds, and of which data directory it is.
+//!
+//! Each line names the data directory that loaded it. A data set belongs to one directory: another one that loads a data set
+//! of the same name is refused, because each would overwrite the hours of the other. Versions of this program that knew
+//! no directories wrote lines without one. Such a data set goes to the first directory that has one of its hours, published
+//! or expired, in the version that was loaded. No common hour is not enough: refusing the right directory costs its owner
+//! one statement, but letting in a wrong one mixes the rows of two.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use layout::{Fingerprint, Hour, Name};
+use anyhow::Context as _;
+use layout::{Fingerprint, Hour, Name, Tree};
 
-/// The windows of each data set in the warehouse.
-pub type LoadLog = BTreeMap<Name, BTreeMap<Hour, LoggedWindow>>;
+use crate::backend::{Access, Backend, is_view};
+use crate::column::{SqlType, TableColumn};
+use crate::runner::QueryRunner;
+
+/// The hours of a data set in the warehouse.
+pub type LoadedHours = BTreeMap<Hour, LoggedHour>;
+
+/// The hours of each data set in the warehouse.
+pub type LoadLog = BTreeMap<Name, LoadedHours>;
 
 /// An hour of a data set in the warehouse.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LoggedWindow {
+pub struct LoggedHour {
     /// The fingerprint of the Parquet file that was loaded.
     pub fingerprint: Fingerprint,
     /// Its rows.
     pub rows: u64,
+}
+
+/// The warehouse holds the data set of another data directory.
+#[derive(Debug)]
+pub struct NotOurs(pub(crate) String);
+
+impl fmt::Display for NotOurs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for NotOurs {}
+
+/// The lines of the load log that concern one data set.
+#[derive(Debug, Default)]
+pub(crate) struct DatasetLines {
+    pub(crate) hours: LoadedHours,
+    /// How many of them name the data directory that is asked for, ...
+    pub(crate) ours: usize,
+    /// ... or another one, which is given here.
+    pub(crate) other: Option<String>,
+}
+
+impl DatasetLines {
+    pub(crate) fn push(&mut self, hour: Hour, logged: LoggedHour, tree: Option<String>, own: Option<&str>) {
+        self.hours.insert(hour, logged);
+        match tree {
+            Some(tree) if Some(tree.as_str()) == own => self.ours += 1,
+            Some(tree) => self.other = Some(tree),
+            None => {}
+        }
+    }
+}
+
+/// Its name as a table.
+pub(crate) const LOG: &str = "load_log";
+
+/// Its columns.
+const COLUMNS: [(&str, SqlType); 7] = [
+    ("dataset", SqlType::Text),
+    ("window_start", SqlType::Timestamp),
+    ("fingerprint", SqlType::Text),
+    ("row_count", SqlType::BigInt),
+    ("last_id", SqlType::BigInt),
+    ("loaded_at", SqlType::Timestamp),
+    ("tree", SqlType::Text),
+];
+
+/// Makes sure that the load log is one, if there is a table of its name. To write to the warehouse it is created, or gets
+/// the column that an earlier version had not.
+pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: Access) -> anyhow::Result<()> {
+    if access == Access::Write {
+        backend.create_log(runner)?;
+    }
+    let columns = backend.columns(runner, LOG)?;
+    if columns.is_empty() {
+        return Ok(());
+    }
+    let (place, table) = (backend.location(), backend.shell_table(LOG));
+    if is_view(backend, runner, LOG)? {
+        anyhow::bail!("{place}: its {LOG} is a view, not a table of this program: rename it");
+    }
+    for (name, needed) in COLUMNS {
+        match columns.iter().find(|(column, _)| column == name) {
+            Some((_, written)) if backend.column_type(written).is_some_and(|held| needed.fits(held)) => {}
+            Some((_, written)) => anyhow::bail!(
+                "{place}: the column {name} of its table {LOG} is {written}, which this program cannot use: make it {}",
+                backend.type_name(needed)
+            ),
+            None if name == "tree" && access == Access::Read => {}
+            None if name == "tree" => {
+                let column = TableColumn { name: name.to_owned(), sql_type: needed };
+                backend.add_columns(runner, LOG, &[column]).with_context(|| {
+                    let sql_type = backend.type_name(needed);
+                    format!(
+                        "{place}: cannot note whose data it holds: ALTER TABLE {table} ADD COLUMN {name} {sql_type}"
+                    )
+                })?;
+            }
+            None => anyhow::bail!(
+                "{place}: its table {LOG} is not the load log of this program, because it has no column {name}: rename it, \
+                 or load into another warehouse ({ANOTHER})"
+            ),
+        }
+    }
+    Ok(())
+}
+
+/// How another warehouse is named.
+pub(crate) const ANOTHER: &str = "another DB_NAME, DB_SCHEMA or --file";
+
+/// Whether `tree` has one of the `hours`, published or expired, in the version that was loaded.
+pub(crate) fn has_one_of(tree: &Tree, dataset: &Name, hours: &LoadedHours) -> bool {
+    hours.iter().any(|(hour, logged)| {
+        let published = tree.commit(dataset, *hour).ok().flatten();
+        let commit = published.or_else(|| tree.expired_record(dataset, *hour).ok());
+        commit.is_some_and(|commit| commit.fingerprint == logged.fingerprint)
+    })
 }

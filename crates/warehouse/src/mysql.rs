@@ -20,7 +20,6 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
 use engine::{identifier, literal};
-use layout::Name;
 
 use crate::backend::{Access, Backend, Insertion, TableDefinition, definitions};
 use crate::column::{SqlType, TableColumn};
@@ -111,6 +110,12 @@ impl Backend for MySql {
         runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
+    fn views(&self, table: &str) -> String {
+        format!(
+            "SELECT 1 AS one FROM information_schema.views WHERE table_schema = DATABASE() AND table_name = '{table}'"
+        )
+    }
+
     fn column_type(&self, written: &str) -> Option<SqlType> {
         Some(match written {
             "tinyint(1)" => SqlType::Boolean,
@@ -154,7 +159,7 @@ impl Backend for MySql {
                  window_start DATETIME(6) NOT NULL, \
                  fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
                  row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL, \
-                 PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
+                 tree VARCHAR(26) CHARACTER SET ascii COLLATE ascii_bin, PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
             )?;
         }
         if self.columns(runner, "load_lock")?.is_empty() {
@@ -180,12 +185,12 @@ impl Backend for MySql {
         )
     }
 
-    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
+    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()> {
         let added = |column: &TableColumn| {
             format!("ADD COLUMN {} {} NULL", self.column(&column.name), self.type_name(column.sql_type))
         };
         let columns: Vec<_> = columns.iter().map(added).collect();
-        self.change(runner, &format!("ALTER TABLE {} {}", self.table(table.as_str()), columns.join(", ")))
+        self.change(runner, &format!("ALTER TABLE {} {}", self.table(table), columns.join(", ")))
     }
 
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {

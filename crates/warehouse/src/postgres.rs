@@ -13,7 +13,6 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use cli::TryAgain;
 use engine::{identifier, literal};
-use layout::Name;
 
 use crate::args::WarehouseArgs;
 use crate::backend::{Access, Backend, Insertion, TableDefinition, definitions};
@@ -191,6 +190,15 @@ impl Backend for Postgres {
         runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
+    fn views(&self, table: &str) -> String {
+        format!(
+            "SELECT 1 AS one FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace \
+             WHERE n.nspname = {} AND c.relname = {} AND c.relkind NOT IN ('r', 'p')",
+            literal(&self.schema),
+            literal(table)
+        )
+    }
+
     fn column_type(&self, written: &str) -> Option<SqlType> {
         Some(match written {
             "boolean" => SqlType::Boolean,
@@ -222,7 +230,7 @@ impl Backend for Postgres {
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {log} (dataset text NOT NULL, window_start timestamp NOT NULL, \
              fingerprint text NOT NULL, row_count bigint NOT NULL, last_id bigint NOT NULL, loaded_at timestamp NOT NULL, \
-             PRIMARY KEY (dataset, window_start))"
+             tree text, PRIMARY KEY (dataset, window_start))"
         );
         self.define(runner, || self.change(runner, &sql))
     }
@@ -238,12 +246,12 @@ impl Backend for Postgres {
         })
     }
 
-    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
+    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()> {
         let added = |column: &TableColumn| {
             format!("ADD COLUMN IF NOT EXISTS {} {}", self.column(&column.name), self.type_name(column.sql_type))
         };
         let columns: Vec<_> = columns.iter().map(added).collect();
-        let sql = format!("ALTER TABLE {} {}", self.table(table.as_str()), columns.join(", "));
+        let sql = format!("ALTER TABLE {} {}", self.table(table), columns.join(", "));
         self.define(runner, || self.change(runner, &sql))
     }
 

@@ -31,10 +31,18 @@ const CERTIFICATE: &str = "set DB_SSL_CA to the file of the authority that signe
 const NO_TLS: &str = "the server offers no encryption: set it up there, or set DB_SSL_MODE=preferred or disabled";
 const DATABASE: &str = "create the database, or set DB_NAME to the one that is meant";
 const DATABASE_RIGHTS: &str = "set DB_NAME to the database that is meant, or grant DB_USER the rights on it";
-const RIGHTS: &str = "grant DB_USER what is missing, or have the owner create the table";
+const RIGHTS: &str = "grant DB_USER what is missing, or have the owner create or change the table";
 const KEY: &str = "several rows have the same key: the columns of --key, or of an index that somebody made unique, must tell \
                    the rows of all hours apart";
 const DEFINED: &str = "another process changed the tables at the same time";
+const NAME: &str =
+    "the warehouse has something else of this name: rename it, or give the data set or the column another one";
+const READ_ONLY: &str =
+    "the warehouse takes no changes: let this user write to it, or name the server that does (DB_HOST)";
+const CONSTRAINT: &str =
+    "somebody has given the table a column or a condition that the data set's rows do not meet: drop it";
+const CHANGED: &str =
+    "the warehouse is not as this program made it: run again; if that does not help, rename the table";
 
 /// In this order: the first that is found counts.
 const KNOWN_ERRORS: &[KnownError] = &[
@@ -42,6 +50,8 @@ const KNOWN_ERRORS: &[KnownError] = &[
     lasting("violates primary key constraint", KEY),
     lasting("UNIQUE constraint failed", KEY),
     lasting("(error 1062)", KEY),
+    // What cannot be converted is repeated, too.
+    lasting("Conversion Error:", CHANGED),
     // What forbids a connection comes first: it is wrapped in words of connections that fail.
     lasting("Access denied for user", PASSWORD),
     lasting("password authentication failed", PASSWORD),
@@ -56,6 +66,11 @@ const KNOWN_ERRORS: &[KnownError] = &[
     lasting("FATAL: database \"", DATABASE),
     lasting("command denied", RIGHTS),
     lasting("permission denied", RIGHTS),
+    lasting("must be owner of", RIGHTS),
+    lasting("Permission denied", READ_ONLY),
+    lasting("read-only", READ_ONLY),
+    lasting("readonly database", READ_ONLY),
+    lasting("unable to open database file", READ_ONLY),
     lasting("NULL-byte", "PostgreSQL's text holds no zero byte: take it out in the query"),
     // DuckDB
     passing("Could not set lock on file", BUSY),
@@ -67,6 +82,19 @@ const KNOWN_ERRORS: &[KnownError] = &[
     lasting("(error 1049)", DATABASE),
     lasting("(error 1044)", DATABASE_RIGHTS),
     lasting("(error 1142)", RIGHTS),
+    lasting("(error 1143)", RIGHTS),
+    lasting("(error 1227)", RIGHTS),
+    lasting("(error 1290)", READ_ONLY),
+    lasting("(error 1792)", READ_ONLY),
+    lasting("(error 1836)", READ_ONLY),
+    lasting("(error 1050)", NAME),
+    lasting("(error 1060)", NAME),
+    lasting("(error 1364)", CONSTRAINT),
+    lasting("(error 1452)", CONSTRAINT),
+    lasting("(error 4025)", CONSTRAINT),
+    lasting("(error 3819)", CONSTRAINT),
+    lasting("(error 1054)", CHANGED),
+    lasting("(error 1146)", CHANGED),
     passing("Can't connect to the server: no answer in time", SILENT),
     passing("no answer in time", LATE),
     passing("(error 1040)", CROWDED),
@@ -86,7 +114,6 @@ const KNOWN_ERRORS: &[KnownError] = &[
     passing("(error 4031)", CUT),
     passing("(error 1021)", FULL),
     passing("(error 1114)", FULL),
-    passing("(error 1060)", DEFINED),
     passing("(error 1412)", DEFINED),
     passing("Can't connect to", AWAY),
     passing("Lost connection", CUT),
@@ -117,14 +144,21 @@ const KNOWN_ERRORS: &[KnownError] = &[
     passing("SSL SYSCALL error", CUT),
     passing("could not extend file", FULL),
     passing("tuple concurrently updated", DEFINED),
-    passing("\" already exists", DEFINED),
     passing("pg_type_typname_nsp_index", DEFINED),
     passing("pg_class_relname_nsp_index", DEFINED),
     lasting("violates unique constraint", KEY),
+    lasting("violates ", CONSTRAINT),
+    lasting("during recovery", READ_ONLY),
     // SQLite
-    passing("duplicate column name", DEFINED),
+    lasting("object name reserved", NAME),
+    lasting("constraint failed", CONSTRAINT),
     passing("database is locked", BUSY),
     passing("database or disk is full", FULL),
+    // Any of them
+    lasting("duplicate column name", NAME),
+    lasting("already exists", NAME),
+    lasting("Binder Error:", CHANGED),
+    lasting("Catalog Error:", CHANGED),
 ];
 
 /// What an error's text means: whether it passes by itself, and what to do about it.

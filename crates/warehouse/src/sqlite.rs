@@ -15,12 +15,13 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use engine::{identifier, literal};
-use layout::{Name, Tree};
+use layout::Tree;
 
 use crate::args::WarehouseArgs;
 use crate::backend::{Access, Backend, TableDefinition, casts, definitions, index_name};
 use crate::column::{SqlType, TableColumn};
 use crate::extension::{self, Extension};
+use crate::file_path::{self, SQLITE};
 use crate::runner::QueryRunner;
 
 const EXTENSION: Extension = Extension { name: "sqlite", file: "sqlite_scanner" };
@@ -37,9 +38,9 @@ pub(crate) struct Sqlite {
 
 impl Sqlite {
     /// The file that `args` name, or the one in the tree.
-    pub(crate) fn new(args: &WarehouseArgs, tree: &Tree) -> Self {
-        let path = args.file().unwrap_or_else(|| tree.sqlite_warehouse());
-        Self { path, extensions: args.extension_folder() }
+    pub(crate) fn new(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Self> {
+        let path = file_path::path(args, tree.sqlite_warehouse())?;
+        Ok(Self { path, extensions: args.extension_folder() })
     }
 
     /// Never read-only: what a load that was killed has left half done is undone by the next who opens the file, who must
@@ -75,7 +76,7 @@ impl Backend for Sqlite {
     }
 
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
-        if access == Access::Read && !self.path.exists() {
+        if !file_path::exists(&self.path, SQLITE)? && access == Access::Read {
             return Ok(false);
         }
         extension::load(runner, EXTENSION, self.extensions.as_deref())?;
@@ -105,6 +106,10 @@ impl Backend for Sqlite {
         runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
     }
 
+    fn views(&self, table: &str) -> String {
+        format!("SELECT 1 AS one FROM sqlite_schema WHERE type = 'view' AND lower(name) = {}", literal(table))
+    }
+
     fn column_type(&self, written: &str) -> Option<SqlType> {
         Some(match written {
             "BOOLEAN" => SqlType::Boolean,
@@ -132,7 +137,7 @@ impl Backend for Sqlite {
         }
         let sql = "CREATE TABLE IF NOT EXISTS load_log (dataset TEXT NOT NULL, window_start TIMESTAMP NOT NULL, \
              fingerprint TEXT NOT NULL, row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at TIMESTAMP NOT NULL, \
-             PRIMARY KEY (dataset, window_start)); \
+             tree TEXT, PRIMARY KEY (dataset, window_start)); \
              CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY); \
              INSERT OR IGNORE INTO load_lock VALUES (1)";
         self.define(runner, |connection| connection.execute_batch(sql))
@@ -148,8 +153,8 @@ impl Backend for Sqlite {
         self.define(runner, |connection| connection.execute_batch(&sql))
     }
 
-    fn add_columns(&self, runner: &QueryRunner, table: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
-        let (name, table) = (table.as_str(), self.table(table.as_str()));
+    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()> {
+        let (name, table) = (table, self.table(table));
         let added = |column: &TableColumn| {
             format!("ALTER TABLE {table} ADD COLUMN {} {}", self.column(&column.name), self.type_name(column.sql_type))
         };

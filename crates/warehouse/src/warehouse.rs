@@ -9,14 +9,14 @@ use chrono::{DateTime, Utc};
 use cli::TryAgain;
 use duckdb::Row;
 use engine::{SessionArgs, literal};
-use layout::{Fingerprint, Hour, Name, Tree};
+use layout::{Fingerprint, Hour, Name, Tree, TreeId};
 
 use crate::args::WarehouseArgs;
 use crate::attach::{PAUSE, attach, attach_to_write, backend_of, patiently};
-use crate::backend::{Access, Backend, Insertion, TableDefinition};
+use crate::backend::{self, Access, Backend, Insertion, TableDefinition};
 use crate::column::{SqlType, TableColumn};
 use crate::failure::{BrokenOff, Unanswered, is_undone};
-use crate::log::{LoadLog, LoggedWindow};
+use crate::log::{ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LoggedHour, NotOurs, has_one_of};
 use crate::runner::QueryRunner;
 
 /// Rows that one statement removes: its text must not become too long.
@@ -40,6 +40,9 @@ pub struct LogEntry {
 pub struct Warehouse {
     runner: QueryRunner,
     backend: Box<dyn Backend>,
+    tree: Tree,
+    /// The identity of the data directory, which it may not have yet where the warehouse is only read.
+    id: Option<TreeId>,
     args: WarehouseArgs,
     session_args: SessionArgs,
 }
@@ -50,7 +53,8 @@ impl Warehouse {
         let backend = backend_of(args, tree)?;
         let session_args = session.clone();
         let runner = attach(&*backend, args, session, Access::Read, *args.wait)?;
-        Ok(runner.map(|runner| Self { runner, backend, args: args.clone(), session_args }))
+        let (tree, id, args) = (tree.clone(), tree.existing_id()?, args.clone());
+        Ok(runner.map(|runner| Self { runner, backend, tree, id, args, session_args }))
     }
 
     /// Attaches the warehouse to load into it, with its load log: both are created if they are missing.
@@ -58,7 +62,7 @@ impl Warehouse {
         let backend = backend_of(args, tree)?;
         let session_args = session.clone();
         let runner = attach_to_write(&*backend, args, session, *args.wait)?;
-        Ok(Self { runner, backend, args: args.clone(), session_args })
+        Ok(Self { runner, backend, tree: tree.clone(), id: Some(tree.id()?), args: args.clone(), session_args })
     }
 
     /// Attaches it anew, after its connection broke.
@@ -74,28 +78,71 @@ impl Warehouse {
         Ok(())
     }
 
-    /// The load log, of one data set or of all; none if the warehouse has none.
-    pub fn load_log(&self, dataset: Option<&Name>) -> anyhow::Result<Option<LoadLog>> {
-        if self.columns_as_written("load_log")?.is_empty() {
+    /// The load log; none if the warehouse has none. It has no hours of what belongs to another data directory.
+    pub fn load_log(&self) -> anyhow::Result<Option<LoadLog>> {
+        let Some(log) = self.log_lines(None)? else { return Ok(None) };
+        let hours = |lines: DatasetLines| if lines.other.is_none() { lines.hours } else { LoadedHours::new() };
+        Ok(Some(log.into_iter().map(|(dataset, lines)| (dataset, hours(lines))).collect()))
+    }
+
+    /// The hours that the warehouse holds of a data set. A [`NotOurs`] if it is that of another data directory.
+    pub fn loaded(&self, dataset: &Name) -> anyhow::Result<LoadedHours> {
+        let lines = self.log_lines(Some(dataset))?.unwrap_or_default().remove(dataset).unwrap_or_default();
+        let whose = match &lines.other {
+            Some(tree) => format!("the data directory with the tree-id {tree}"),
+            None if lines.ours > 0 || lines.hours.is_empty() => return Ok(lines.hours),
+            None if has_one_of(&self.tree, dataset, &lines.hours) => return Ok(lines.hours),
+            None => "a data directory that has none of the versions that were loaded".to_owned(),
+        };
+        let (log, own) = (self.backend.shell_table(LOG), self.id()?);
+        Err(anyhow::Error::new(NotOurs(format!(
+            "{}: its table {dataset} is that of {whose}, of which it would overwrite hours: load into another warehouse ({ANOTHER}); or, if this data directory takes the place of that one, run there: \
+             UPDATE {log} SET tree = '{own}' WHERE dataset = '{dataset}'",
+            self.backend.location()
+        ))))
+    }
+
+    /// The identity of the data directory, which gets one where it has none.
+    fn id(&self) -> anyhow::Result<TreeId> {
+        Ok(self.id.map_or_else(|| self.tree.id(), Ok)?)
+    }
+
+    /// The same, but nothing if somebody has dropped the table.
+    pub fn held(&self, dataset: &Name) -> anyhow::Result<LoadedHours> {
+        let loaded = self.loaded(dataset)?;
+        Ok(if self.columns(dataset)?.is_empty() { LoadedHours::new() } else { loaded })
+    }
+
+    /// The lines of the load log, of one data set or of all; none if the warehouse has none.
+    fn log_lines(&self, dataset: Option<&Name>) -> anyhow::Result<Option<BTreeMap<Name, DatasetLines>>> {
+        let columns = self.columns_as_written(LOG)?;
+        if columns.is_empty() {
             return Ok(None);
         }
+        // A load log of an earlier version has no such column until the next load.
+        let has_tree = columns.iter().any(|(name, _)| name == "tree");
+        let tree = if has_tree { self.backend.text("tree") } else { "NULL".to_owned() };
         let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
         let (dataset, fingerprint) = (self.backend.text("dataset"), self.backend.text("fingerprint"));
         let source = self.source(&format!(
-            "SELECT {dataset} AS dataset, window_start, {fingerprint} AS fingerprint, row_count FROM {}{condition}",
-            self.backend.table("load_log")
+            "SELECT {dataset} AS dataset, window_start, {fingerprint} AS fingerprint, row_count, {tree} AS tree \
+             FROM {}{condition}",
+            self.backend.table(LOG)
         ));
-        let sql =
-            format!("SELECT dataset, epoch_us(window_start::TIMESTAMP), fingerprint, row_count::BIGINT FROM {source}");
+        let sql = format!(
+            "SELECT dataset, epoch_us(window_start::TIMESTAMP), fingerprint, row_count::BIGINT, tree::VARCHAR FROM {source}"
+        );
         let rows = self.runner.rows(&sql, |row| {
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, row.get::<_, String>(2)?, row.get::<_, u64>(3)?))
+            let logged =
+                LoggedHour { fingerprint: Fingerprint::from_text(row.get::<_, String>(2)?), rows: row.get(3)? };
+            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, logged, row.get::<_, Option<String>>(4)?))
         })?;
-        let mut log = LoadLog::new();
-        for (dataset, micros, fingerprint, rows) in rows {
+        let own = self.id.map(|id| id.to_string());
+        let mut log = BTreeMap::<Name, DatasetLines>::new();
+        for (dataset, micros, logged, tree) in rows {
             // Lines that no load has written are no business of ours.
-            let (Ok(name), Some(hour)) = (dataset.parse::<Name>(), Hour::of_micros(micros)) else { continue };
-            let window = LoggedWindow { fingerprint: Fingerprint::from_text(fingerprint), rows };
-            log.entry(name).or_default().insert(hour, window);
+            let (Ok(name), Some(hour)) = (dataset.parse(), Hour::of_micros(micros)) else { continue };
+            log.entry(name).or_default().push(hour, logged, tree, own.as_deref());
         }
         Ok(Some(log))
     }
@@ -113,6 +160,11 @@ impl Warehouse {
             .collect())
     }
 
+    /// Whether what has the name of the data set's table is a view.
+    pub fn is_view(&self, dataset: &Name) -> anyhow::Result<bool> {
+        backend::is_view(&*self.backend, &self.runner, dataset.as_str())
+    }
+
     fn columns_as_written(&self, table: &str) -> anyhow::Result<Vec<(String, String)>> {
         self.backend.columns(&self.runner, table)
     }
@@ -125,7 +177,7 @@ impl Warehouse {
 
     /// Adds columns to a data set's table, which are NULL in the rows that are there. Outside of a transaction.
     pub fn add_columns(&self, dataset: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
-        self.backend.add_columns(&self.runner, dataset, columns)
+        self.backend.add_columns(&self.runner, dataset.as_str(), columns)
     }
 
     /// The statement by which whoever owns the table gives a column a type that holds `kind` as well as what it holds.
@@ -173,10 +225,8 @@ impl Warehouse {
 
     /// Takes a data set out of the load log whose table somebody has dropped; says whether it did.
     pub fn forget_dropped(&mut self, dataset: &Name) -> anyhow::Result<bool> {
-        let is_dropped = |warehouse: &Self| {
-            let log = warehouse.load_log(Some(dataset))?.unwrap_or_default();
-            Ok(log.contains_key(dataset) && warehouse.columns(dataset)?.is_empty())
-        };
+        let is_dropped =
+            |warehouse: &Self| Ok(!warehouse.loaded(dataset)?.is_empty() && warehouse.columns(dataset)?.is_empty());
         if !self.patiently(is_dropped)? {
             return Ok(false);
         }
@@ -185,7 +235,7 @@ impl Warehouse {
             if !is_dropped(warehouse)? {
                 return Ok(None);
             }
-            let log = warehouse.backend.table("load_log");
+            let log = warehouse.backend.table(LOG);
             warehouse.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}'")).map(Some)
         })?;
         Ok(forgotten.is_some())
@@ -226,7 +276,7 @@ impl Warehouse {
 
     /// The first id that no row of the data set has, or ever had as far as the load log knows.
     pub fn next_id(&self, dataset: &Name) -> anyhow::Result<i64> {
-        let (table, log) = (self.backend.table(dataset.as_str()), self.backend.table("load_log"));
+        let (table, log) = (self.backend.table(dataset.as_str()), self.backend.table(LOG));
         let mut next = 1;
         for select in [
             format!("SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}'"),
@@ -281,21 +331,24 @@ impl Warehouse {
         self.backend.insert(&self.runner, &Insertion { table: dataset, columns, select })
     }
 
-    /// Puts hours into the load log, instead of what it says of them.
+    /// Puts hours into the load log, instead of what it says of them. With that the data set belongs to this data directory.
     pub fn record(&self, dataset: &Name, entries: &[LogEntry], now: DateTime<Utc>) -> anyhow::Result<()> {
+        let (log, tree, now) = (self.backend.table(LOG), self.id()?, now.format("%Y-%m-%d %H:%M:%S%.6f"));
         let hours: Vec<_> = entries.iter().map(|entry| entry.hour).collect();
-        let now = now.format("%Y-%m-%d %H:%M:%S%.6f");
         let values: Vec<_> = entries
             .iter()
             .map(|entry| {
                 let LogEntry { hour, fingerprint, rows, last_id } = entry;
                 let (start, fingerprint) = (start(*hour), literal(fingerprint.as_str()));
-                format!("('{dataset}', TIMESTAMP '{start}', {fingerprint}, {rows}, {last_id}, TIMESTAMP '{now}')")
+                format!(
+                    "('{dataset}', TIMESTAMP '{start}', {fingerprint}, {rows}, {last_id}, TIMESTAMP '{now}', '{tree}')"
+                )
             })
             .collect();
-        let (log, hours) = (self.backend.table("load_log"), starts(&hours));
+        let hours = starts(&hours);
         self.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}' AND window_start IN ({hours})"))?;
-        self.backend.insert_values(&self.runner, "load_log", &values.join(", "))
+        self.change(&format!("UPDATE {log} SET tree = '{tree}' WHERE dataset = '{dataset}' AND tree IS NULL"))?;
+        self.backend.insert_values(&self.runner, LOG, &values.join(", "))
     }
 
     /// Prints the first rows of a data set's table.
@@ -329,14 +382,14 @@ impl Warehouse {
     }
 }
 
-/// What the warehouse holds; none when there is no warehouse yet (no file, no load log). Of a data set whose table somebody
-/// has dropped it holds nothing, whatever the load log says. Creates nothing.
+/// What the warehouse holds; none when there is no warehouse yet (no file, no load log). Of a data set that belongs to
+/// another data directory, or whose table somebody has dropped, it holds nothing, whatever the load log says. Creates nothing.
 pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<LoadLog>> {
     let Some(warehouse) = Warehouse::attach_to_read(args, session, tree)? else { return Ok(None) };
-    let Some(mut log) = warehouse.load_log(None)? else { return Ok(None) };
-    for (dataset, windows) in &mut log {
+    let Some(mut log) = warehouse.load_log()? else { return Ok(None) };
+    for (dataset, hours) in &mut log {
         if warehouse.columns(dataset)?.is_empty() {
-            windows.clear();
+            hours.clear();
         }
     }
     Ok(Some(log))

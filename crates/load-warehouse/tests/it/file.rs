@@ -39,7 +39,7 @@ fn nothing_but_the_warehouse_is_left_in_the_data_directory() {
     let house = House::new();
     publish_readings(&house, "2025-09-02T10", "a", 2);
     Target::File.run(&house, "readings").expect(0);
-    assert_eq!(house.files(), ["parquet/readings/2025/09/02/10.parquet", "warehouse.duckdb"]);
+    assert_eq!(house.files(), ["parquet/readings/2025/09/02/10.parquet", "tree-id", "warehouse.duckdb"]);
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_file_elsewhere_is_made_and_loaded() {
         let mut program = house.program("load-warehouse");
         program.args(["readings", "--target", kind, "--verify", "--format", "csv"]).env("DB_FILE", &path);
         assert!(Run::of(&mut program).expect(0).stdout.ends_with("readings,2025-09-02T10,2,2,ok\n"));
-        assert_eq!(house.files().len(), 1, "{:?}", house.files());
+        assert_eq!(house.files().len(), 2, "{:?}", house.files());
     }
 }
 

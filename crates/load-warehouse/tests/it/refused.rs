@@ -54,8 +54,11 @@ fn columns_that_no_table_takes_are_refused_with_what_to_do() {
     on_each("refused columns", |house, target| {
         publish_readings(house, "2025-09-02T10", "a", 2);
         let refused = [
-            ("SELECT 1 AS \"ID\"", "a column is called ID, as the table has for itself: rename it"),
-            ("SELECT 1 AS window_start", "a column is called window_start"),
+            (
+                "SELECT 1 AS \"ID\"",
+                "the column \"ID\" has a name that tables have for themselves: give it another name",
+            ),
+            ("SELECT 1 AS window_start", "the column \"window_start\" has a name that tables have"),
             ("SELECT [1] AS n", "the column n is of type nested, which no table takes"),
             (
                 "SELECT TIMESTAMPTZ '2025-09-02 10:00:00+00' AS n",

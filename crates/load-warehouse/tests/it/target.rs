@@ -44,6 +44,17 @@ impl Target {
         command
     }
 
+    /// The program over the data directory `other`, with the warehouse of `house`.
+    pub(crate) fn program_over(&self, other: &House, house: &House) -> Command {
+        let (mut command, tree) = (self.program(other), layout::Tree::new(house.path()));
+        match self {
+            Self::File => drop(command.env("DB_FILE", tree.warehouse())),
+            Self::Sqlite => drop(command.env("DB_FILE", tree.sqlite_warehouse())),
+            Self::MariaDb { .. } | Self::Postgres { .. } => {}
+        }
+        command
+    }
+
     /// Runs the program to its end.
     pub(crate) fn run(&self, house: &House, arguments: &str) -> Run {
         Run::of(self.program(house).args(arguments.split_whitespace()))

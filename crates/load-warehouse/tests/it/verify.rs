@@ -8,7 +8,7 @@ fn what_was_changed_in_the_warehouse_is_named() {
     on_each("a changed warehouse", |house, target| {
         assert_eq!(
             target.run(house, "readings --verify --format csv").expect(0).stdout,
-            "dataset,hour,rows,in_warehouse,verdict\n"
+            "dataset,hour,rows,in_warehouse,finding\n"
         );
         for hour in 10..15 {
             publish_readings(house, &format!("2025-09-02T{hour}"), "a", 30);

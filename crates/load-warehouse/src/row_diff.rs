@@ -9,39 +9,39 @@ use engine::identifier;
 use layout::{Hour, Name};
 use warehouse::{SqlType, TableColumn, Warehouse};
 
-use crate::plan::Window;
+use crate::dataset_table::DatasetTable;
+use crate::parquet_schema::Schema;
 use crate::rows::{as_stored, each, hours, rows};
-use crate::schema::Schema;
-use crate::target::Target;
+use crate::scan::HourFile;
 
-/// What becomes of the rows that a table holds of some windows.
+/// What becomes of the rows that a table holds of some hours.
 #[derive(Debug, Default)]
-pub(crate) struct Held {
+pub(crate) struct RowDiff {
     /// How many stay, of which hour.
     pub(crate) unchanged: BTreeMap<Hour, u64>,
     /// The ids of those that go.
     pub(crate) gone: Vec<i64>,
 }
 
-/// Compares what the table holds of `windows` with their files. The rows that stay are then in the temporary table
+/// Compares what the table holds of the hours of `files` with the files. The rows that stay are then in the temporary table
 /// `unchanged`, by `id`, `window_start` and `file_row_number`.
 pub(crate) fn compare(
     warehouse: &Warehouse,
     dataset: &Name,
-    target: &Target,
+    target: &DatasetTable,
     schema: &Schema,
-    windows: &[Window],
-) -> anyhow::Result<Held> {
+    files: &[HourFile],
+) -> anyhow::Result<RowDiff> {
     let columns: Vec<_> = own().into_iter().chain(target.columns.iter().cloned()).collect();
-    let stored = warehouse.stored(dataset, &columns, &hours(windows));
+    let stored = warehouse.stored(dataset, &columns, &hours(files));
     warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE stored AS {stored}"))?;
-    warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE unchanged AS {}", both(target, schema, windows)))?;
+    warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE unchanged AS {}", both(target, schema, files)))?;
     let gone = "SELECT id FROM stored ANTI JOIN unchanged USING (id) ORDER BY id";
     let gone = warehouse.query(gone, |row| row.get::<_, i64>(0))?;
     let counts = "SELECT epoch_us(window_start), count(*) FROM unchanged GROUP BY window_start";
     let counts = warehouse.query(counts, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))?;
     let unchanged = counts.into_iter().filter_map(|(micros, rows)| Some((Hour::of_micros(micros)?, rows))).collect();
-    Ok(Held { unchanged, gone })
+    Ok(RowDiff { unchanged, gone })
 }
 
 /// The columns that the table has for itself.
@@ -51,7 +51,7 @@ fn own() -> [TableColumn; 2] {
 }
 
 /// The rows that are in the table and in the files. `file_index`, a name that no column has, numbers those that are alike.
-fn both(target: &Target, schema: &Schema, windows: &[Window]) -> String {
+fn both(target: &DatasetTable, schema: &Schema, files: &[HourFile]) -> String {
     let names: Vec<_> = target.columns.iter().map(|column| identifier(&column.name)).collect();
     let alike = each(&names, |name| format!(", {name}"));
     let same = each(&names, |name| format!(" AND old.{name} IS NOT DISTINCT FROM new.{name}"));
@@ -63,6 +63,6 @@ fn both(target: &Target, schema: &Schema, windows: &[Window]) -> String {
          SELECT old.id, new.window_start, new.file_row_number FROM old JOIN new \
          ON old.window_start = new.window_start AND old.file_index = new.file_index{same}",
         as_stored(target, schema),
-        rows(schema, windows)
+        rows(schema, files)
     )
 }

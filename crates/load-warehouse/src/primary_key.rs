@@ -3,17 +3,17 @@
 use std::collections::BTreeMap;
 
 use cli::Usage;
-use engine::{identifier, literal};
+use engine::{folded_name, identifier, literal};
 use layout::Hour;
 use warehouse::Warehouse;
 
-use crate::plan::Window;
+use crate::parquet_schema::Schema;
 use crate::rows::{each, rows};
-use crate::schema::Schema;
+use crate::scan::HourFile;
 
 /// Refuses a key that names a column twice.
 pub(crate) fn check_names(key: &[String]) -> anyhow::Result<()> {
-    let mut names: Vec<_> = key.iter().map(|name| name.to_lowercase()).collect();
+    let mut names: Vec<_> = key.iter().map(|name| folded_name(name)).collect();
     names.sort();
     match names.windows(2).find(|pair| pair.first() == pair.last()).and_then(<[String]>::first) {
         Some(name) => Err(Usage(format!("--key names the column {name} twice")).into()),
@@ -29,24 +29,25 @@ pub(crate) fn check_columns(key: &[String], schema: &Schema) -> anyhow::Result<(
     }
 }
 
-/// Those of `windows` that are refused, because a column of the key is NULL in some row, or two rows have the same key.
+/// Those of `files` that are refused, because a column of the key is NULL in some row, or two rows have the same key.
 /// (Whether rows of different hours do, the table's primary key says.)
 pub(crate) fn refused(
     warehouse: &Warehouse,
     key: &[String],
     schema: &Schema,
-    windows: &[Window],
+    files: &[HourFile],
 ) -> anyhow::Result<BTreeMap<Hour, anyhow::Error>> {
     if key.is_empty() {
         return Ok(BTreeMap::new());
     }
-    let names: Vec<_> = columns(key).collect();
+    let names = columns(key).filter_map(|name| schema.iter().find(|column| column.is(name)));
+    let names: Vec<_> = names.map(|column| &column.name).collect();
     let list = each(&names, |name| format!(", {}", identifier(name)));
     let nulls =
         each(&names, |name| format!(", CASE WHEN bool_or({} IS NULL) THEN {} END", identifier(name), literal(name)));
     let keys = format!(
         "SELECT window_start{list}, count(*) AS file_index FROM {} GROUP BY window_start{list}",
-        rows(schema, windows)
+        rows(schema, files)
     );
     let sql = format!(
         "SELECT epoch_us(window_start), concat_ws(', ', NULL{nulls}), max(file_index) FROM ({keys}) GROUP BY window_start"

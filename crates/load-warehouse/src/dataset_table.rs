@@ -1,0 +1,130 @@
+//! The table that a data set is loaded into.
+
+use cli::TryAgain;
+use layout::Name;
+use warehouse::{SqlType, TableColumn, Warehouse};
+
+use crate::parquet_schema::Schema;
+
+/// Tables that the warehouse has of its own.
+const OWN: [&str; 2] = ["load_log", "load_lock"];
+
+/// A data set's table.
+#[derive(Debug)]
+pub(crate) struct DatasetTable {
+    /// Whether it has an id, or else a key made of its columns.
+    pub(crate) has_id: bool,
+    /// Its columns whose types a load creates, but for its own two.
+    pub(crate) columns: Vec<TableColumn>,
+}
+
+impl DatasetTable {
+    /// The names of `columns` as the table writes them: `Value` may have been `value` when it was made.
+    pub(crate) fn names<'s>(&'s self, columns: &'s [TableColumn]) -> impl Iterator<Item = &'s str> {
+        let held = |column: &'s TableColumn| self.columns.iter().find(|held| held.is(&column.name)).unwrap_or(column);
+        columns.iter().map(move |column| held(column).name.as_str())
+    }
+}
+
+/// Makes a data set's table fit for rows of `schema`: creates it, or adds the columns it lacks. A column whose type
+/// would not hold every value is refused.
+pub(crate) fn prepare_table(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    schema: &Schema,
+    key: &[String],
+) -> anyhow::Result<DatasetTable> {
+    // What fails may have been done meanwhile by another load: the second look shows it.
+    try_to_prepare(warehouse, dataset, schema, key).or_else(|error| {
+        if error.is::<TryAgain>() { Err(error) } else { try_to_prepare(warehouse, dataset, schema, key) }
+    })
+}
+
+fn try_to_prepare(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    schema: &Schema,
+    key: &[String],
+) -> anyhow::Result<DatasetTable> {
+    if OWN.contains(&dataset.as_str()) {
+        anyhow::bail!("the warehouse has a table {dataset} for itself: give the data set another name");
+    }
+    let table = warehouse.columns(dataset)?;
+    if table.is_empty() {
+        warehouse.create_table(dataset, schema, key)?;
+        return Ok(DatasetTable { has_id: key.is_empty(), columns: schema.clone() });
+    }
+    if warehouse.is_view(dataset)? {
+        anyhow::bail!("{dataset} is a view in the warehouse, not a table: rename it");
+    }
+    let has_id = check_own_columns(warehouse, dataset, &table, key)?;
+    let mut missing = Vec::new();
+    for column in schema {
+        match table.iter().find(|(name, _, _)| column.is(name)) {
+            None => missing.push(column.clone()),
+            Some((_, _, Some(kind))) if column.sql_type.fits(*kind) => {}
+            Some((name, written, kind)) => {
+                let held = TableColumn { name: name.clone(), sql_type: kind.unwrap_or(column.sql_type) };
+                anyhow::bail!(
+                    "the column {name} is {}, but the table's is {written}, which would lose data: cast the column in the \
+                     query, or change the table: {}",
+                    column.sql_type,
+                    warehouse.change_type(dataset, &held, column.sql_type)
+                );
+            }
+        }
+    }
+    if !missing.is_empty() {
+        warehouse.add_columns(dataset, &missing)?;
+    }
+    Ok(DatasetTable { has_id, columns: known(table).into_iter().chain(missing).collect() })
+}
+
+/// Refuses a table that is not one of ours; says whether it has an id.
+fn check_own_columns(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    table: &[FoundColumn],
+    key: &[String],
+) -> anyhow::Result<bool> {
+    let column = |own: &str| table.iter().find(|(name, _, _)| name.to_lowercase() == own);
+    let (id, start) = (column("id"), column("window_start"));
+    if start.is_none() || (id.is_none() && key.is_empty() && warehouse.loaded(dataset)?.is_empty()) {
+        let lacks = if start.is_some() { "id" } else { "window_start" };
+        anyhow::bail!("the table {dataset} has no column {lacks}: it is not one of ours; rename it");
+    }
+    if id.is_some() && !key.is_empty() {
+        anyhow::bail!(
+            "the table {dataset} has an id, so it was made without --key: leave --key out, or rename the table"
+        );
+    }
+    for (found, kinds) in [(id, &[SqlType::BigInt, SqlType::Integer][..]), (start, &[SqlType::Timestamp])] {
+        if let Some((name, written, kind)) = found
+            && !kind.is_some_and(|kind| kinds.contains(&kind))
+            && let [needed, ..] = kinds
+        {
+            let held = TableColumn { name: name.clone(), sql_type: *needed };
+            let statement = warehouse.change_type(dataset, &held, *needed);
+            anyhow::bail!(
+                "the column {name} of the table {dataset} is {written}, with which no load can go on: {statement}"
+            );
+        }
+    }
+    Ok(id.is_some())
+}
+
+/// The table of a data set as it is; none if there is none.
+pub(crate) fn existing_table(warehouse: &Warehouse, dataset: &Name) -> anyhow::Result<Option<DatasetTable>> {
+    let table = warehouse.columns(dataset)?;
+    let has_id = table.iter().any(|(name, _, _)| name.to_lowercase() == "id");
+    Ok((!table.is_empty()).then(|| DatasetTable { has_id, columns: known(table) }))
+}
+
+/// A column as the warehouse has it: its name, its type as it is written, and which type that is, if a load creates it.
+type FoundColumn = (String, String, Option<SqlType>);
+
+/// The columns whose types a load creates, but for the table's own two.
+fn known(table: Vec<FoundColumn>) -> Vec<TableColumn> {
+    let columns = table.into_iter().filter_map(|(name, _, kind)| Some(TableColumn { name, sql_type: kind? }));
+    columns.filter(|column| !column.is("id") && !column.is("window_start")).collect()
+}

@@ -1,0 +1,144 @@
+//! Loading files into a data set's table: one transaction for a batch.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use chrono::Utc;
+use layout::{Commit, Hour, Name, fault};
+use warehouse::{BrokenOff, LogEntry, Warehouse};
+
+use crate::dataset_table::DatasetTable;
+use crate::parquet_schema::Schema;
+use crate::plan::due;
+use crate::row_diff::{RowDiff, compare};
+use crate::rows::{changed, hours, keyed, numbered};
+use crate::scan::HourFile;
+
+/// What became of a batch.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Loaded {
+    /// So many hours with so many rows are in the warehouse now, in the version that was planned.
+    Rows(usize, u64),
+    /// A file was replaced or removed meanwhile, so that nothing of the batch was loaded.
+    Changed,
+}
+
+/// Loads files with the columns `schema`, for which the table is ready.
+pub(crate) fn load_batch(
+    warehouse: &mut Warehouse,
+    dataset: &Name,
+    target: &DatasetTable,
+    schema: &Schema,
+    files: &[HourFile],
+) -> anyhow::Result<Loaded> {
+    let loaded = warehouse.transaction(|warehouse| {
+        let files = still_due(warehouse, dataset, files)?;
+        if files.is_empty() {
+            return Ok(Some((0, 0)));
+        }
+        let (entries, rows) = if target.has_id {
+            replace(warehouse, dataset, target, schema, &files)?
+        } else {
+            replace_keyed(warehouse, dataset, target, schema, &files)?
+        };
+        fault::point("load.inserted");
+        let promised: u64 = files.iter().map(|file| file.rows).sum();
+        if rows != promised {
+            let rows = cli::count(rows, "row");
+            anyhow::bail!("{rows} inserted, but the commit records promise {promised}: nothing was loaded");
+        }
+        warehouse.record(dataset, &entries, Utc::now())?;
+        // The rows were read by path: were they those of the version that the log now names?
+        Ok(files.iter().all(is_unchanged).then_some((files.len(), rows)))
+    });
+    match loaded {
+        Ok(Some((hours, rows))) => Ok(Loaded::Rows(hours, rows)),
+        Ok(None) => Ok(Loaded::Changed),
+        Err(error) if !error.is::<BrokenOff>() && !files.iter().all(is_unchanged) => Ok(Loaded::Changed),
+        Err(error) => Err(error),
+    }
+}
+
+/// Leaves out what the warehouse holds by now: another load may have done it since this one was planned, or this one, if
+/// the answer to its commit was lost.
+pub(crate) fn still_due(warehouse: &Warehouse, dataset: &Name, files: &[HourFile]) -> anyhow::Result<Vec<HourFile>> {
+    Ok(due(files, &warehouse.loaded(dataset)?))
+}
+
+/// Brings a table with ids to the files' new versions; returns the log's lines and how many rows it holds of them.
+fn replace(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    target: &DatasetTable,
+    schema: &Schema,
+    files: &[HourFile],
+) -> anyhow::Result<(Vec<LogEntry>, u64)> {
+    // All that is read is read before the transaction changes anything: not every warehouse shows it its own changes.
+    let first = warehouse.next_id(dataset)?;
+    let (replaced, new): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.replaces);
+    let held =
+        if replaced.is_empty() { RowDiff::default() } else { compare(warehouse, dataset, target, schema, &replaced)? };
+    let entries = entries(files, &held.unchanged, first)?;
+    fault::point("load.begun");
+    if held.unchanged.is_empty() {
+        warehouse.delete(dataset, &hours(files))?;
+    } else {
+        // What nobody logged is not ours, but would be doubled.
+        warehouse.delete(dataset, &hours(&new))?;
+        warehouse.delete_rows(dataset, &held.gone)?;
+    }
+    fault::point("load.deleted");
+    let select = if held.unchanged.is_empty() {
+        numbered(warehouse, schema, files, &entries)
+    } else {
+        changed(warehouse, schema, files, first)
+    };
+    let inserted = warehouse.insert(dataset, &columns(&["id", "window_start"], target, schema), &select)?;
+    Ok((entries, inserted + held.unchanged.values().sum::<u64>()))
+}
+
+/// The same of a table whose rows are known by a key of their own: it tells which row is which.
+fn replace_keyed(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    target: &DatasetTable,
+    schema: &Schema,
+    files: &[HourFile],
+) -> anyhow::Result<(Vec<LogEntry>, u64)> {
+    fault::point("load.begun");
+    warehouse.delete(dataset, &hours(files))?;
+    fault::point("load.deleted");
+    let select = keyed(warehouse, schema, files);
+    let inserted = warehouse.insert(dataset, &columns(&["window_start"], target, schema), &select)?;
+    let entry = |file: &HourFile| LogEntry {
+        hour: file.hour,
+        fingerprint: file.fingerprint.clone(),
+        rows: file.rows,
+        last_id: 0,
+    };
+    Ok((files.iter().map(entry).collect(), inserted))
+}
+
+fn columns<'s>(own: &[&'s str], target: &'s DatasetTable, schema: &'s Schema) -> Vec<&'s str> {
+    own.iter().copied().chain(target.names(schema)).collect()
+}
+
+/// Whether the file is still the version that was planned.
+pub(crate) fn is_unchanged(file: &HourFile) -> bool {
+    Commit::read(&file.path).is_ok_and(|commit| commit.fingerprint == file.fingerprint && commit.rows == file.rows)
+}
+
+/// The log's lines for files whose new rows get ids from `first` on, file after file. A file without new rows is
+/// logged with the id before it, so that the highest id that was ever given stays in the log.
+fn entries(files: &[HourFile], unchanged: &BTreeMap<Hour, u64>, first: i64) -> anyhow::Result<Vec<LogEntry>> {
+    let mut last_id = first - 1;
+    files
+        .iter()
+        .map(|file| {
+            let new = file.rows.saturating_sub(unchanged.get(&file.hour).copied().unwrap_or_default());
+            let new = i64::try_from(new).ok();
+            last_id = new.and_then(|new| last_id.checked_add(new)).context("the table has no ids left")?;
+            Ok(LogEntry { hour: file.hour, fingerprint: file.fingerprint.clone(), rows: file.rows, last_id })
+        })
+        .collect()
+}

@@ -1,0 +1,182 @@
+//! Loading the files of a data set: in batches of files with the same columns, and one by one where a batch fails.
+
+use std::collections::BTreeMap;
+
+use anyhow::Context as _;
+use cli::TryAgain;
+use indicatif::ProgressBar;
+use layout::{Hour, Name};
+use warehouse::{BrokenOff, NotOurs, Unanswered, Warehouse};
+
+use crate::dataset_table::{DatasetTable, prepare_table};
+use crate::load_batch::{Loaded, is_unchanged, load_batch, still_due};
+use crate::parquet_schema::{Schema, schemas};
+use crate::plan::batches;
+use crate::primary_key::{check_columns, refused};
+use crate::report::{in_words, name_failures};
+use crate::rows::hours;
+use crate::scan::HourFile;
+
+/// What a run has done so far.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    pub(crate) hours: usize,
+    pub(crate) rows: u64,
+    /// Hours that could not be loaded, all of them named.
+    pub(crate) failed: usize,
+    /// Hours whose files changed while they were loaded.
+    pub(crate) changed: usize,
+}
+
+/// Loads files of one data set.
+struct DatasetLoad<'r> {
+    warehouse: &'r mut Warehouse,
+    key: &'r [String],
+    dataset: &'r Name,
+    counts: &'r mut Counts,
+    progress: &'r ProgressBar,
+    /// What could not be loaded, by reason.
+    failures: BTreeMap<String, Vec<HourFile>>,
+}
+
+/// Loads what can be loaded of a data set's files and names what cannot. It is an error only if the warehouse cannot
+/// be written to.
+pub(crate) fn load_dataset(
+    warehouse: &mut Warehouse,
+    dataset: &Name,
+    key: &[String],
+    files: Vec<HourFile>,
+    counts: &mut Counts,
+    progress: &ProgressBar,
+) -> anyhow::Result<()> {
+    if warehouse.forget_dropped(dataset)? {
+        log::warn!("{dataset}: its table is gone, so it is loaded again as far as the tree has it");
+    }
+    let mut load = DatasetLoad { warehouse, key, dataset, counts, progress, failures: BTreeMap::new() };
+    let result = batches(files).into_iter().try_for_each(|batch| load.load_files(batch));
+    name_failures(dataset, &load.failures);
+    if let Err(error) = &result
+        && error.is::<BrokenOff>()
+    {
+        cli::give_up(&format!("{dataset}: not loaded: {error:#}"));
+    }
+    result
+}
+
+impl DatasetLoad<'_> {
+    fn load_files(&mut self, files: Vec<HourFile>) -> anyhow::Result<()> {
+        let found = match schemas(self.warehouse, &files) {
+            Ok(found) => found,
+            Err(error) => return self.each_half(files, error, Self::load_files),
+        };
+        let mut alike: BTreeMap<Schema, Vec<HourFile>> = BTreeMap::new();
+        for (file, schema) in files.into_iter().zip(found) {
+            match schema {
+                Ok(schema) => alike.entry(schema).or_default().push(file),
+                Err(error) => self.fail(&[file], &error),
+            }
+        }
+        alike.into_iter().try_for_each(|(schema, files)| self.load_into_table(&schema, files))
+    }
+
+    /// Loads files with the columns `schema`.
+    fn load_into_table(&mut self, schema: &Schema, mut files: Vec<HourFile>) -> anyhow::Result<()> {
+        if let Err(error) = check_columns(self.key, schema) {
+            self.fail(&files, &error);
+            return Ok(());
+        }
+        match refused(self.warehouse, self.key, schema, &files) {
+            Ok(refused) => files.retain(|file| self.may_be_loaded(file, &refused)),
+            Err(error) => {
+                return self.each_half(files, error, |load, half| load.load_into_table(schema, half));
+            }
+        }
+        if files.is_empty() {
+            return Ok(());
+        }
+        match self.warehouse.patiently(|warehouse| prepare_table(warehouse, self.dataset, schema, self.key)) {
+            Ok(target) => self.load_alike(&target, schema, files),
+            Err(error) if error.is::<TryAgain>() => Err(error),
+            Err(error) => {
+                self.fail(&files, &error);
+                Ok(())
+            }
+        }
+    }
+
+    /// Whether a file is not refused; notes one that is, unless its file is another one by now.
+    fn may_be_loaded(&mut self, file: &HourFile, refused: &BTreeMap<Hour, anyhow::Error>) -> bool {
+        let Some(reason) = refused.get(&file.hour) else { return true };
+        if is_unchanged(file) {
+            self.fail(std::slice::from_ref(file), reason);
+        } else {
+            self.counts.changed += 1;
+        }
+        false
+    }
+
+    /// Loads files for whose columns the table is ready.
+    fn load_alike(&mut self, target: &DatasetTable, schema: &Schema, files: Vec<HourFile>) -> anyhow::Result<()> {
+        match load_batch(self.warehouse, self.dataset, target, schema, &files) {
+            Ok(Loaded::Rows(hours, rows)) => {
+                self.counts.hours += hours;
+                self.counts.rows += rows;
+                self.progress.inc(files.len() as u64);
+                Ok(())
+            }
+            Ok(Loaded::Changed) => {
+                self.counts.changed += files.len();
+                Ok(())
+            }
+            Err(error) if error.is::<Unanswered>() && self.is_loaded(&files)? => {
+                log::info!("{}: {error:#}; its load log says that it has", self.dataset);
+                self.counts.hours += files.len();
+                self.counts.rows += files.iter().map(|file| file.rows).sum::<u64>();
+                self.progress.inc(files.len() as u64);
+                Ok(())
+            }
+            Err(error) => self.each_half(files, error, |load, half| load.load_alike(target, schema, half)),
+        }
+    }
+
+    /// Asks the warehouse, over a new connection, whether what it was to commit is there.
+    fn is_loaded(&mut self, files: &[HourFile]) -> anyhow::Result<bool> {
+        self.warehouse.attach_again().context("whether the last batch is loaded, the next run finds out")?;
+        Ok(still_due(self.warehouse, self.dataset, files)?.is_empty())
+    }
+
+    /// Tries each half of files that failed together, so that one bad file keeps no other out.
+    fn each_half(
+        &mut self,
+        mut files: Vec<HourFile>,
+        error: anyhow::Error,
+        again: impl Fn(&mut Self, Vec<HourFile>) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        if error.is::<TryAgain>() {
+            return Err(error.context(in_words(hours(&files))));
+        }
+        if error.is::<NotOurs>() {
+            return Err(error);
+        }
+        if let [file] = files.as_slice() {
+            if is_unchanged(file) {
+                let damage = self.warehouse.query(&engine::whole_file(&file.path), |_| Ok(())).err();
+                let error = damage.map_or(error, |damage| damage.context(cli::damaged(self.dataset)));
+                self.fail(&files, &error);
+            } else {
+                self.counts.changed += 1;
+            }
+            return Ok(());
+        }
+        let second = files.split_off(files.len() / 2);
+        again(self, files)?;
+        again(self, second)
+    }
+
+    /// Notes files that cannot be loaded, and why.
+    fn fail(&mut self, files: &[HourFile], error: &anyhow::Error) {
+        self.counts.failed += files.len();
+        self.progress.inc(files.len() as u64);
+        self.failures.entry(format!("{error:#}")).or_default().extend_from_slice(files);
+    }
+}

@@ -1,0 +1,87 @@
+//! What a run prints: the plan, the rows of the tables, and what could not be loaded.
+
+use std::collections::BTreeMap;
+use std::io;
+
+use cli::Table;
+use layout::{Hour, Name, Tree};
+use warehouse::{NotOurs, Warehouse};
+
+use crate::args::Args;
+use crate::plan::Plan;
+use crate::rows::hours;
+use crate::scan::HourFile;
+
+pub(crate) fn print_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
+    let columns = ["dataset", "hour", "version", "rows"].map(str::to_owned).to_vec();
+    let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
+    for (dataset, file) in plan.iter().flat_map(|(dataset, files)| files.iter().map(move |file| (dataset, file))) {
+        let version = if file.replaces { "changed" } else { "new" };
+        let hour = file.hour.to_string();
+        table.row(vec![dataset.as_str().into(), hour.into(), version.into(), file.rows.into()])?;
+    }
+    Ok(table.finish()?)
+}
+
+/// Prints the first rows of each table, if that was asked for.
+pub(crate) fn print_heads(args: &Args, tree: &Tree) -> anyhow::Result<()> {
+    let Some(rows) = args.head else { return Ok(()) };
+    let Some(warehouse) = Warehouse::attach_to_read(&args.warehouse, &args.session, tree)? else { return Ok(()) };
+    for dataset in &args.datasets {
+        if !warehouse.columns(dataset)?.is_empty() {
+            warehouse.print_head(dataset, rows, io::stdout().lock(), args.print.format)?;
+        }
+    }
+    Ok(())
+}
+
+/// The result for one of `several` data sets; none if it is another data directory's, which is then named: the others need
+/// not fail with it.
+pub(crate) fn unless_one_of_several<T>(
+    dataset: &Name,
+    result: anyhow::Result<T>,
+    several: usize,
+) -> anyhow::Result<Option<T>> {
+    match result {
+        Err(error) if error.is::<NotOurs>() && several > 1 => {
+            log::error!("{dataset}: {error}");
+            Ok(None)
+        }
+        result => result.map(Some),
+    }
+}
+
+/// Names what could not be loaded: once for each reason, because one that concerns all hours would fill a screen.
+pub(crate) fn name_failures(dataset: &Name, failures: &BTreeMap<String, Vec<HourFile>>) {
+    for (reason, files) in failures {
+        let place = match files.as_slice() {
+            [file] => file.path.display().to_string(),
+            _ => in_words(hours(files)),
+        };
+        log::error!("{dataset}: not loaded: {place}: {reason}");
+    }
+}
+
+/// Hours as people write them: `2025-09-02T10 to 2025-09-02T14, 2025-09-03T00`.
+pub(crate) fn in_words(mut hours: Vec<Hour>) -> String {
+    hours.sort_unstable();
+    let runs = hours.chunk_by(|before, after| after.since(*before) == 1);
+    let runs = runs.filter_map(|run| run.first().zip(run.last()));
+    let runs = runs.map(|(first, last)| if first == last { first.to_string() } else { format!("{first} to {last}") });
+    runs.collect::<Vec<_>>().join(", ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hours_in_a_row_are_named_by_their_ends() {
+        let named = |list: &[&str]| in_words(list.iter().map(|hour| hour.parse().unwrap()).collect());
+        assert_eq!(named(&["2025-09-02T10"]), "2025-09-02T10");
+        assert_eq!(
+            named(&["2025-09-03T05", "2025-09-02T23", "2025-09-03T00", "2025-09-02T10"]),
+            "2025-09-02T10, 2025-09-02T23 to 2025-09-03T00, 2025-09-03T05"
+        );
+    }
+}
