@@ -164,18 +164,18 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
             continue;
         }
         bereft.remove(&window.hour());
-        plan.add(output, recipe, holdings, wanted, window);
+        plan.add(recipe, holdings, wanted, window);
     }
     for (hour, window) in bereft {
         let Some(window) = window else {
-            plan.add_unreadable(output, hour, holdings);
+            plan.add_unreadable(hour, holdings);
             continue;
         };
         if !wanted.calendar.begins_in(&window, wanted.range)? {
             continue;
         }
         if let Some(removed) = removed(holdings, &window) {
-            plan.leave(output, recipe, holdings, wanted, window, removed);
+            plan.leave(recipe, holdings, wanted, window, removed);
         } else if wanted.rebuild {
             plan.steps.push(Step { window, inputs: Inputs::new(), reason: Reason::Asked });
         } else {
@@ -189,7 +189,7 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
 }
 
 impl Plan {
-    fn add(&mut self, output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: Wanted<'_>, window: Window) {
+    fn add(&mut self, recipe: &Recipe, holdings: &Holdings, wanted: Wanted<'_>, window: Window) {
         let hour = window.hour();
         if holdings.expired_output.contains(&hour) {
             self.expired += 1;
@@ -201,11 +201,11 @@ impl Plan {
             return;
         }
         if let Some(removed) = removed(holdings, &window) {
-            self.leave(output, recipe, holdings, wanted, window, removed);
+            self.leave(recipe, holdings, wanted, window, removed);
             return;
         }
         let made = holdings.output.get(&hour);
-        let made = made.map(|made| made.as_ref().map_err(|error| unreadable(hour, output, error))).transpose();
+        let made = made.map(|made| made.as_ref().map_err(|error| unreadable(hour, error))).transpose();
         match inputs(holdings, &window).and_then(|inputs| Ok((inputs, made?))) {
             Err(Problem::Unreadable(failure)) => self.unreadable.push(failure),
             Err(Problem::Refused(refused)) => self.refused.push(refused),
@@ -218,9 +218,9 @@ impl Plan {
         }
     }
 
-    fn add_unreadable(&mut self, output: &Name, hour: Hour, holdings: &Holdings) {
+    fn add_unreadable(&mut self, hour: Hour, holdings: &Holdings) {
         if let Some(Err(error)) = holdings.output.get(&hour) {
-            self.unreadable.push(Failure::plain(hour, cli::unreadable(output, error)));
+            self.unreadable.push(Failure::plain(hour, error.to_string()));
         }
     }
 }
@@ -263,7 +263,7 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, Problem> {
             if !hours.contains(*hour) {
                 break;
             }
-            let commit = commit.as_ref().map_err(|error| unreadable(window.hour(), name, error))?;
+            let commit = commit.as_ref().map_err(|error| unreadable(window.hour(), error))?;
             let covers = commit.window(*hour);
             match window.overlap(&covers) {
                 Overlap::Nothing => continue,
@@ -280,8 +280,8 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, Problem> {
     Ok(inputs)
 }
 
-fn unreadable(hour: Hour, dataset: &Name, error: &layout::Error) -> Problem {
-    Problem::Unreadable(Failure::plain(hour, cli::unreadable(dataset, error)))
+fn unreadable(hour: Hour, error: &layout::Error) -> Problem {
+    Problem::Unreadable(Failure::plain(hour, error.to_string()))
 }
 
 fn misfit(output: &Name, hour: Hour, window: &Window, calendar: &Calendar) -> anyhow::Error {

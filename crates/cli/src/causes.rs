@@ -9,9 +9,12 @@ const CAUSES: [(&[&str], &str); 4] = [
     (&["Out of Memory Error"], "raise --memory-limit or lower --threads"),
 ];
 
-/// The text of an error without the advice that DuckDB has for its own users, and what to do, if the cause is known.
+/// The text of an error without advice (DuckDB's, which is for its own users, or the tree's), and what to do, if the cause
+/// is known.
 pub fn known_cause(text: &str) -> (&str, Option<&'static str>) {
     let known = CAUSES.iter().find(|(texts, _)| texts.iter().any(|known| text.contains(known)));
     let end = known.and_then(|_| text.find(" Possible solutions:")).unwrap_or(text.len());
-    (text.get(..end).unwrap_or(text), known.map(|(_, remedy)| *remedy))
+    let text = text.get(..end).unwrap_or(text);
+    let Some((_, remedy)) = known else { return (text, None) };
+    (text.strip_suffix(remedy).and_then(|text| text.strip_suffix(": ")).unwrap_or(text), Some(remedy))
 }

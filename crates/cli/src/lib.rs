@@ -18,7 +18,7 @@ pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
 pub use causes::known_cause;
 pub use cleanup::give_up;
 pub use count::count;
-pub use datasets::{check_names, damaged, is_refused, misplaced, remedy, remedy_for, unreadable};
+pub use datasets::check_names;
 pub use exit::{Outcome, Reported, TryAgain, Usage, main};
 pub use progress::{beside_progress, progress, progress_of_bytes};
 pub use table::{Format, Table};

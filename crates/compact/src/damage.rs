@@ -8,7 +8,7 @@ use std::io::{BufWriter, Write as _};
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use layout::{Draft, Hour, Name, Rejected, Tree, fault};
+use layout::{Draft, Hour, Name, QuarantineRecord, Tree, fault};
 use models::{Decoder, Model, Reason, Rejection, Value};
 
 use crate::count::Counted;
@@ -167,7 +167,8 @@ impl Records {
 
     fn record(&mut self, source: &str, damage: &Damage<'_>, detail: &str, line: &[u8]) -> std::io::Result<()> {
         self.record.clear();
-        Rejected { time: self.now, source, reason: damage.reason.label(), detail, line }.write(&mut self.record);
+        QuarantineRecord { time: self.now, source, reason: damage.reason.label(), detail, line }
+            .write(&mut self.record);
         fault::fails("quarantine.write")?;
         self.out.write_all(&self.record)?;
         fault::point("quarantine.written");

@@ -123,12 +123,7 @@ fn published(commit: Commit) -> Result<Published, Advised> {
 }
 
 fn unusable(error: &layout::Error) -> Advised {
-    let otherwise = || {
-        let unreadable =
-            "put the right file back from a backup, or move it out of the tree and lose what only it holds";
-        if cli::is_refused(error) { "make it readable" } else { unreadable }.to_owned()
-    };
-    Advised { what: error.to_string(), remedy: cli::misplaced(error).unwrap_or_else(otherwise) }
+    Advised { what: error.problem(), remedy: error.remedy().unwrap_or_default() }
 }
 
 /// The lineage of the hour's Parquet file when segments with these counts have been added to it.

@@ -1,6 +1,6 @@
 //! What is wrong with a published hour, from what reading it gave: pure.
 
-use layout::{Commit, Error, Lineage, Name};
+use layout::{Commit, Error, Lineage, Name, RESTORE};
 
 use crate::failures;
 
@@ -31,11 +31,11 @@ pub(crate) struct Problem {
 
 /// The first thing that is wrong with an hour of `dataset`; none if it is as it should be.
 pub(crate) fn judge(dataset: &Name, reading: &Reading) -> Option<Problem> {
-    let damaged = |what: String| Some(Problem { what, remedy: cli::remedy(dataset).to_owned() });
+    let damaged = |what: String| Some(Problem { what, remedy: RESTORE.to_owned() });
     let commit = match &reading.commit {
         Ok(commit) => commit,
         Err(error) => {
-            return Some(Problem { what: error.to_string(), remedy: cli::remedy_for(dataset, error) });
+            return Some(Problem { what: error.problem(), remedy: error.remedy().unwrap_or_default() });
         }
     };
     if !commit.is_genuine() {
@@ -55,7 +55,7 @@ pub(crate) fn judge(dataset: &Name, reading: &Reading) -> Option<Problem> {
         Err(error) => {
             let (why, known) = failures::explain(error);
             let remedy = known.map_or_else(
-                || format!("if it is damaged, {}; else verify again", cli::remedy(dataset)),
+                || format!("if it is damaged, {RESTORE}; else verify again"),
                 |remedy| format!("{remedy}, then verify again"),
             );
             return Some(Problem { what: format!("cannot be read to its end: {why}"), remedy });

@@ -214,7 +214,7 @@ fn clean_files(tree: &Tree, steps: &[Step]) -> bool {
     for step in steps.iter().filter(|step| step.action == Action::Remove) {
         let result = match &step.target {
             Target::Quarantined(segment) => tree.remove_quarantined(segment).map(|()| true),
-            Target::Orphan(orphan) => tree.remove_orphan(orphan).map(|()| true),
+            Target::Orphan(orphan) => tree.remove_unpublished(orphan).map(|()| true),
             Target::Folder => tree.remove_empty_folder(&step.path),
             Target::Hour(..) => Ok(false),
         };

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use layout::{Area, Commit, Fingerprint, Hour, HourRange, Name, Orphan, SealedSegment, SegmentName, Tree};
+use layout::{Area, Commit, Fingerprint, Hour, HourRange, Name, SealedSegment, SegmentName, Tree, UnpublishedFile};
 
 /// The house.
 #[derive(Debug, Default)]
@@ -63,7 +63,7 @@ pub(crate) struct Parquet {
 pub(crate) struct Unpublished {
     pub(crate) area: Area,
     pub(crate) name: Name,
-    pub(crate) orphan: Orphan,
+    pub(crate) orphan: UnpublishedFile,
     pub(crate) bytes: u64,
 }
 
@@ -144,15 +144,11 @@ impl Dataset {
         let hours = tree.hours(name, HourRange::ALL)?;
         for (file, commit) in hours.published {
             let bytes = layout::size(&file.path)?.unwrap_or_default();
-            let commit = commit.map_err(|error| cli::unreadable(name, &error));
+            let commit = commit.map_err(|error| error.to_string());
             dataset.hours.insert(file.hour, Parquet { path: file.path, bytes, commit });
         }
         for hour in hours.expired {
-            let commit = tree.expired_record(name, hour).map_err(|error| {
-                let remedy =
-                    if cli::is_refused(&error) { "make it readable" } else { "delete it to open the hour again" };
-                format!("{error}; {remedy}")
-            });
+            let commit = tree.expired_record(name, hour).map_err(|error| error.to_string());
             dataset.expired.insert(hour, commit);
         }
         Ok(dataset)

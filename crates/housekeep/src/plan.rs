@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use layout::{Area, Commit, Hour, Name, Orphan, SealedSegment};
+use layout::{Area, Commit, Hour, Name, SealedSegment, UnpublishedFile};
 use warehouse::LoadLog;
 
 use crate::age::Age;
@@ -70,7 +70,7 @@ pub(crate) enum Cause {
 pub(crate) enum Target {
     Quarantined(SealedSegment),
     Hour(Hour, Option<Commit>),
-    Orphan(Orphan),
+    Orphan(UnpublishedFile),
     Folder,
 }
 
@@ -166,7 +166,7 @@ fn quarantined(house: &House, rules: &Rules, now: DateTime<Utc>) -> Vec<Step> {
 }
 
 fn orphans(house: &House, rules: &Rules, busy: &BTreeSet<Name>, now: DateTime<Utc>) -> Vec<Step> {
-    let is_orphan = |area, name, orphan: &Orphan| match area {
+    let is_orphan = |area, name, orphan: &UnpublishedFile| match area {
         // Only who holds the lock writes here: if nobody does, nobody will ever publish it.
         Area::Parquet => !busy.contains(name),
         Area::Raw | Area::Quarantine => {

@@ -8,17 +8,18 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use parquet::file::metadata::ParquetMetaDataReader;
 use serde::{Deserialize, Serialize};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, RESTORE, Result};
 use crate::fault;
+use crate::files;
 use crate::hour::Hour;
 use crate::name::Name;
-use crate::segment::SegmentName;
-use crate::tree::Tree;
+use crate::paths::DatasetHour;
+use crate::segment_name::SegmentName;
 use crate::window::Window;
 
 /// 128 bits that stand for a lineage: equal lineages have equal fingerprints, others in practice never.
@@ -122,32 +123,10 @@ impl Lineage {
     }
 }
 
-/// The place that a Parquet file was made for.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DatasetHour {
-    /// The data set.
-    pub dataset: Name,
-    /// The hour.
-    pub hour: Hour,
-}
-
-impl DatasetHour {
-    /// The path of the file, relative to the data directory.
-    pub fn file(&self) -> PathBuf {
-        Tree::new("").parquet(&self.dataset, self.hour)
-    }
-}
-
-impl fmt::Display for DatasetHour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.dataset, self.hour)
-    }
-}
-
 /// The commit record of one Parquet file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Commit {
-    /// Where the file belongs. A record without a place is taken anywhere.
+    /// What the file was made for. A record without it is accepted anywhere.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub place: Option<DatasetHour>,
     /// The fingerprint of the lineage.
@@ -157,7 +136,7 @@ pub struct Commit {
     /// What it covers, if that is not the hour of the file's name.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<Window>,
-    /// Rows that were left out because an equal one is in the file. A record without this number has none.
+    /// Rows that were removed because an equal one is in the file. A record without this number has none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub duplicates: u64,
     /// Rows in the file; not stored in the record but taken from the footer.
@@ -204,7 +183,7 @@ impl Commit {
         self.window.unwrap_or_else(|| Window::of_hour(hour))
     }
 
-    /// The record of a file that belongs to an hour of a data set.
+    /// The same record, for the file of an hour of a data set.
     #[must_use]
     pub fn at(self, dataset: &Name, hour: Hour) -> Self {
         Self { place: Some(DatasetHour { dataset: dataset.clone(), hour }), ..self }
@@ -234,13 +213,13 @@ impl Commit {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads the record of the Parquet file at `path`, where an hour of a data set has its place. One that was made for
-    /// another place is an error: its rows would be counted twice, or as others.
+    /// Reads the record of the Parquet file at `path`, the path of an hour of a data set. A file that was made for another
+    /// hour or data set is an error: its rows would be counted twice, or as rows of another data set.
     pub fn read_at(path: &Path, dataset: &Name, hour: Hour) -> Result<Self> {
         let commit = Self::read(path)?;
         match &commit.place {
-            Some(place) if (&place.dataset, place.hour) != (dataset, hour) => {
-                Err(Error::Misplaced { path: path.to_owned(), place: place.clone() })
+            Some(belongs) if (&belongs.dataset, belongs.hour) != (dataset, hour) => {
+                Err(Error::Misplaced { path: path.to_owned(), belongs: belongs.clone() })
             }
             _ => Ok(commit),
         }
@@ -248,25 +227,28 @@ impl Commit {
 
     /// Reads the record of a Parquet file, wherever that is.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = File::open(path).map_err(Error::at("open", path))?;
-        let footer =
-            fault::fails("commit.read").and_then(|()| footer(&file)).map_err(Error::at("read the footer", path))?;
+        let damaged = |detail: String| Error::invalid(path, detail, RESTORE);
+        let (file, there) = files::open(path)?;
+        let footer = fault::fails("commit.read").and_then(|()| footer(&file, there.len()));
+        let footer = footer
+            .map_err(Error::at("read the footer", path))?
+            .ok_or_else(|| damaged("has no Parquet footer: it is not a Parquet file, or a damaged one".to_owned()))?;
         let metadata = ParquetMetaDataReader::decode_metadata(&footer)
-            .map_err(|error| Error::invalid(path, format!("its Parquet footer cannot be read: {error}")))?;
+            .map_err(|error| damaged(format!("its Parquet footer cannot be read: {error}")))?;
         let metadata = metadata.file_metadata();
         let record = metadata
             .key_value_metadata()
             .and_then(|pairs| pairs.iter().find(|pair| pair.key == Self::KEY)?.value.as_deref())
-            .ok_or_else(|| Error::invalid(path, "has no commit record: it was not made by these programs"))?;
+            .ok_or_else(|| damaged("has no commit record: it was not made by these programs".to_owned()))?;
         let mut commit: Self = serde_json::from_str(record)
-            .map_err(|error| Error::invalid(path, format!("its commit record cannot be read: {error}")))?;
+            .map_err(|error| damaged(format!("its commit record cannot be read: {error}")))?;
         fault::point("commit.known");
         commit.rows = u64::try_from(metadata.num_rows()).unwrap_or_default();
         Ok(commit)
     }
 }
 
-/// The fingerprint of a lineage of which `duplicates` rows were left out: files with and without them are not equal.
+/// The fingerprint of a lineage of which `duplicates` rows were removed: files with and without them are not equal.
 fn fingerprint(lineage: &Lineage, duplicates: u64) -> Fingerprint {
     match duplicates {
         0 => lineage.fingerprint(),
@@ -279,28 +261,28 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// The Thrift bytes of a Parquet file's footer: it ends with them, their length in four bytes and `PAR1`.
-fn footer(file: &File) -> io::Result<Vec<u8>> {
-    // One read does for all but the files of very many segments or row groups; a larger one costs all the others time.
+/// The Thrift bytes of the footer of a Parquet file of `len` bytes, which ends with them, their length in four bytes and
+/// `PAR1`; none if it does not.
+fn footer(file: &File, len: u64) -> io::Result<Option<Vec<u8>>> {
+    // One read of this size is enough for all files but those of very many segments or row groups. A larger size would
+    // make reading the others slower.
     const GUESS: u64 = 4 * 1024;
-    let invalid = || io::Error::new(io::ErrorKind::InvalidData, "not a Parquet file, or a damaged one");
-    let len = file.metadata()?.len();
     let tail_at = |size: u64| -> io::Result<Vec<u8>> {
-        let mut tail = vec![0; usize::try_from(size).map_err(|_| invalid())?];
+        let mut tail = vec![0; usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge)?];
         file.read_exact_at(&mut tail, len - size)?;
         Ok(tail)
     };
     let mut tail = tail_at(len.min(GUESS))?;
-    let Some((_, [a, b, c, d, b'P', b'A', b'R', b'1'])) = tail.split_last_chunk::<8>() else { return Err(invalid()) };
-    let size = u64::from(u32::from_le_bytes([*a, *b, *c, *d]));
-    if size + 8 > len {
-        return Err(invalid());
+    let Some((_, [a, b, c, d, b'P', b'A', b'R', b'1'])) = tail.split_last_chunk::<8>() else { return Ok(None) };
+    let size = u32::from_le_bytes([*a, *b, *c, *d]);
+    let with_end = u64::from(size) + 8;
+    if with_end > len {
+        return Ok(None);
     }
-    if size + 8 > tail.len() as u64 {
-        tail = tail_at(size + 8)?;
+    if with_end > tail.len() as u64 {
+        tail = tail_at(with_end)?;
     }
     let end = tail.len() - 8;
-    let start = end - usize::try_from(size).map_err(|_| invalid())?;
     tail.truncate(end);
-    Ok(tail.split_off(start))
+    Ok(Some(tail.split_off(end - size as usize)))
 }

@@ -15,39 +15,58 @@
 //! - a published name never shows a half-written file ([`publish()`]);
 //! - a sealed segment never changes, and its name is never used again ([`SegmentName`]);
 //! - one process at a time publishes or removes hours of a data set ([`DatasetLock`]);
-//! - a name that was not made here is not touched: foreign files are passed over by every listing.
+//! - a file whose name no program gives is not touched, and listings pass it over;
+//! - what has such a name and is no regular file (a FIFO, a socket, a folder) is passed over with a warning, and to open it
+//!   is an error at once.
+//!
+//! Every module stands on those above it in this list:
+//!
+//! | modules | what they know |
+//! |---|---|
+//! | `name`, `hour`, `window`, `segment_name`, `paths` | names and paths: nothing of the disk |
+//! | `error`, `fault` | what can go wrong, and how tests make it happen |
+//! | `files`, `folders`, `lock` | one file, one folder, one lock |
+//! | `publish`, `removal`, `commit`, `expired_hours`, `tree_id`, `listing` | whole hours, and what is there |
+//! | `segment`, `segment_copy`, `inherited_segment`, `quarantine`, `recover`, `data_dir` | what is written while it arrives |
 
-mod anchor;
 mod commit;
-mod dirs;
+mod data_dir;
 mod error;
-mod expired;
+mod expired_hours;
 pub mod fault;
+mod files;
+mod folders;
 mod hour;
-mod inherited;
+mod inherited_segment;
+mod listing;
 mod lock;
 mod name;
+mod paths;
 mod publish;
 mod quarantine;
 mod recover;
+mod removal;
 mod segment;
-mod tree;
+mod segment_copy;
+mod segment_name;
 mod tree_id;
-mod usage;
 mod window;
 
-pub use anchor::Anchor;
-pub use commit::{Commit, DatasetHour, Fingerprint, Input, Lineage, SegmentCount};
-pub use error::{Error, Result};
+pub use commit::{Commit, Fingerprint, Input, Lineage, SegmentCount};
+pub use data_dir::DataDirHandle;
+pub use error::{Error, RESTORE, Result, UNREADABLE_ROWS};
+pub use files::{FileId, file_id, size, written};
 pub use hour::{Hour, HourRange};
-pub use inherited::{Inherited, SegmentId};
+pub use inherited_segment::{InheritedSegment, SegmentId};
+pub use listing::{Hours, OpenFile, ParquetFile};
 pub use lock::DatasetLock;
 pub use name::Name;
+pub use paths::{Area, DatasetHour, SealedSegment, Tree};
 pub use publish::{Draft, abandon_drafts, publish, publish_new, sync_published};
-pub use quarantine::{Rejected, count_rejected};
+pub use quarantine::{QuarantineRecord, count_rejected};
 pub use recover::{Recovered, recover};
-pub use segment::{OpenSegment, SealError, SealedSegment, SegmentName, SegmentSync, remove_segments, seal};
-pub use tree::{Area, Hours, OpenFile, Orphan, ParquetFile, Tree};
+pub use removal::UnpublishedFile;
+pub use segment::{OpenSegment, SealError, SegmentSync, remove_segments, seal};
+pub use segment_name::SegmentName;
 pub use tree_id::TreeId;
-pub use usage::{FileId, file_id, size, written};
 pub use window::{Overlap, Window};

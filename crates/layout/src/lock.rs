@@ -2,18 +2,17 @@
 //!
 //! A data set's lock lets one process at a time publish or remove hours of it. A segment's lock says that its writer lives.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
 use std::path::Path;
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::anchor::is_same;
-use crate::dirs;
 use crate::error::{Error, Result};
 use crate::fault;
+use crate::files::{self, is_same};
+use crate::folders;
 use crate::name::Name;
-use crate::tree::{Area, Tree};
+use crate::paths::{Area, Tree};
 
 /// The right to change a data set.
 #[derive(Debug)]
@@ -25,8 +24,8 @@ impl DatasetLock {
     /// Takes the lock, or returns none while another process has it. The lock is on the data set's folder itself.
     pub fn try_acquire(tree: &Tree, dataset: &Name) -> Result<Option<Self>> {
         let path = tree.folder(Area::Parquet, dataset);
-        let folder = dirs::again(|| {
-            dirs::create(&path)?;
+        let folder = folders::retry(|| {
+            folders::create(&path)?;
             File::open(&path).map_err(Error::at("open the folder", &path))
         })?;
         Ok(Locked::try_new(folder, &path)?.map(|folder| Self { _folder: folder }))
@@ -38,7 +37,7 @@ impl DatasetLock {
 pub(crate) struct Locked(File);
 
 impl Locked {
-    /// Locks `file`, if nobody else has it and `path` still is that file.
+    /// Locks `file`. None if another process has the lock, or if `path` leads to another file by now.
     pub(crate) fn try_new(file: File, path: &Path) -> Result<Option<Self>> {
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => fault::point("lock.taken"),
@@ -47,15 +46,11 @@ impl Locked {
         }
         let locked = Self(file);
         let ours = locked.0.metadata().map_err(Error::at("look at", path))?;
-        match fs::metadata(path) {
-            Ok(there) => Ok(is_same(&there, &ours).then_some(locked)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(error) => Err(Error::at("look at", path)(error)),
-        }
+        Ok(files::metadata(path)?.is_some_and(|there| is_same(&there, &ours)).then_some(locked))
     }
 
-    /// Takes over the lock of a file that another process had open: the descriptor it gave away holds it still, unless
-    /// that process gave it up when it ended in order.
+    /// Takes over the lock of a file that another process had open. The descriptor that it passed on still holds the
+    /// lock, unless that process ended in order and released it.
     pub(crate) fn inherit(file: File) -> Self {
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Self(file)
@@ -69,7 +64,8 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // Closing is not enough: a child that another thread is just starting holds the descriptor until it executes.
+        // To close it is not enough: a child process that another thread is just starting holds the descriptor until it
+        // executes its program.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }

@@ -1,8 +1,8 @@
 //! Publishing: a name shows a whole file or nothing.
 //!
 //! A [`Draft`] is written under `.<name>.<unique>.tmp` in its target's own folder. [`publish`] syncs the drafts, renames
-//! each to its target and syncs the folders. Whoever dies before the rename leaves an orphan, which nobody reads; whoever
-//! dies after it has published.
+//! each to its target and syncs the folders. A process that dies before the rename leaves a file that nobody reads and
+//! housekeep removes; one that dies after it has published.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -12,9 +12,14 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use ulid::Ulid;
 
-use crate::dirs;
 use crate::error::{Error, Result};
 use crate::fault;
+use crate::files::{self, check_regular};
+use crate::folders;
+use crate::hour::Hour;
+use crate::lock::DatasetLock;
+use crate::name::Name;
+use crate::paths::{SealedSegment, Tree};
 
 /// A file on its way to a name in the tree. Dropped unpublished, it is removed.
 #[derive(Debug)]
@@ -24,23 +29,24 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes an empty file beside `target`, in its folder, for the caller to write: it keeps the folder from being tidied
-    /// away.
+    /// Makes an empty file beside `target` for the caller to write. As long as it is there, housekeep does not remove the
+    /// folder.
     pub(crate) fn new(target: PathBuf) -> Result<Self> {
         let draft = Self::unmade(target)?;
-        dirs::create_file(&draft.temporary)?;
+        folders::create_file(&draft.temporary)?;
         fault::point("draft.made");
         Ok(draft)
     }
 
-    /// As [`Draft::new`], for whoever wants to make the file as well: the folder is there, the file is not.
+    /// As [`Draft::new`], but only the folder is made; the caller makes the file.
     pub(crate) fn unmade(target: PathBuf) -> Result<Self> {
         let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
-            return Err(Error::invalid(&target, "not the path of a file"));
+            return Err(Error::invalid(&target, "is not the path of a file", None));
         };
+        check_regular(&target)?;
         // The file of a name alone is in the working directory.
         let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
-        dirs::create(folder)?;
+        folders::create(folder)?;
         let temporary = folder.join(format!(".{}.{}.tmp", name.to_string_lossy(), Ulid::generate()));
         drafts().insert(temporary.clone());
         Ok(Self { temporary, target })
@@ -56,11 +62,11 @@ impl Draft {
         &self.target
     }
 
-    /// Syncs what was written. Nothing at all is a caller's mistake, and no file of the tree.
+    /// Syncs what was written. An empty draft is a mistake of the caller: no file of the tree is empty.
     fn sync(&self) -> Result<()> {
         let file = File::open(&self.temporary).map_err(Error::at("open", &self.temporary))?;
         if file.metadata().map_err(Error::at("look at", &self.temporary))?.len() == 0 {
-            return Err(Error::invalid(&self.temporary, "nothing was written to it: it is not published"));
+            return Err(Error::invalid(&self.temporary, "nothing was written to it: it is not published", None));
         }
         let synced = fault::fails("draft.sync").and_then(|()| file.sync_all());
         synced.map_err(Error::at("sync", &self.temporary))?;
@@ -76,6 +82,24 @@ impl Drop for Draft {
     }
 }
 
+impl Tree {
+    /// A draft of an hour of a data set. Only who holds the data set's lock publishes it.
+    pub fn draft_parquet(&self, _: &DatasetLock, dataset: &Name, hour: Hour) -> Result<Draft> {
+        Draft::new(self.parquet(dataset, hour))
+    }
+
+    /// A draft of the quarantine file for lines of a sealed segment that turn out to be damaged. It has the same name
+    /// each time: rejecting the same lines again replaces their records.
+    pub fn draft_damaged(&self, stream: &Name, segment: &SealedSegment) -> Result<Draft> {
+        Draft::new(self.derived_quarantine(stream, segment, "damaged"))
+    }
+
+    /// A draft of an embedded warehouse, here or elsewhere, which [`publish_new`] publishes.
+    pub fn draft_warehouse(path: &Path) -> Result<Draft> {
+        Draft::unmade(path.to_owned())
+    }
+}
+
 /// The drafts of this process.
 static DRAFTS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
@@ -83,8 +107,8 @@ fn drafts() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     DRAFTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the drafts of this process, which is about to end in the middle of its work: it cannot make or drop one any
-/// more. To end so is as sound as to be killed, and leaves nothing to tidy up.
+/// Removes the drafts of this process, which is about to end in the middle of its work: after this it cannot make or drop
+/// a draft any more. What is published is as it would be after a kill, and no draft stays behind.
 pub fn abandon_drafts() {
     let drafts = drafts();
     for draft in &*drafts {
@@ -106,19 +130,19 @@ pub fn publish(drafts: Vec<Draft>) -> Result<()> {
         renamed.map_err(Error::at("rename to its name", &draft.target))?;
         fault::point("publish.renamed");
     }
-    dirs::sync_names(drafts.iter().map(Draft::target))?;
+    folders::sync_names(drafts.iter().map(Draft::target))?;
     fault::point("publish.done");
     Ok(())
 }
 
 /// Makes a published file durable whose publisher may have died between the rename and the sync of the folder.
 pub fn sync_published(path: &Path) -> Result<()> {
-    File::open(path).and_then(|file| file.sync_all()).map_err(Error::at("sync", path))?;
-    dirs::sync_names([path])
+    files::open(path)?.0.sync_all().map_err(Error::at("sync", path))?;
+    folders::sync_names([path])
 }
 
-/// Publishes `draft` unless its name is taken by now, and says whether it did: of two that publish, the second sees the
-/// first's file.
+/// Publishes `draft` unless its name is taken by now; says whether it did. Of two that publish at once, the second leaves
+/// the file of the first as it is.
 #[expect(clippy::needless_pass_by_value, reason = "a draft that is published is used up")]
 pub fn publish_new(draft: Draft) -> Result<bool> {
     draft.sync()?;
@@ -127,6 +151,6 @@ pub fn publish_new(draft: Draft) -> Result<bool> {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(error) => return Err(Error::at("link to its name", &draft.target)(error)),
     }
-    dirs::sync_names([draft.target()])?;
+    folders::sync_names([draft.target()])?;
     Ok(true)
 }

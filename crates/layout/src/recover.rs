@@ -1,24 +1,25 @@
 //! Recovery of what a dead writer left: open segments that nobody holds the lock of are sealed.
 //!
-//! A writer that died inside a write may have left a torn last line. Its bytes go to quarantine first, under a name derived
-//! from the segment's, so that a recovery that dies itself is repeated without a trace; then the segment is cut and sealed.
+//! A writer that died inside a write may have left a torn last line. Its bytes go to quarantine first, then the segment is
+//! cut and sealed. The name in quarantine is derived from the segment's, so that a recovery that dies itself can be
+//! repeated and the bytes are there only once.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File};
 use std::io;
 use std::os::unix::fs::FileExt as _;
-use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
 
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::hour::Hour;
+use crate::files;
+use crate::listing::OpenFile;
 use crate::lock::Locked;
 use crate::name::Name;
+use crate::paths::{Area, SealedSegment, Tree};
 use crate::publish::{Draft, publish};
-use crate::quarantine::Rejected;
-use crate::segment::{OpenSegment, SealedSegment, seal};
-use crate::tree::{Area, OpenFile, Tree};
+use crate::quarantine::QuarantineRecord;
+use crate::segment::{OpenSegment, seal};
 
 /// A segment that was recovered.
 #[derive(Debug)]
@@ -33,20 +34,19 @@ pub struct Recovered {
 pub fn recover(tree: &Tree, area: Area, stream: &Name, now: DateTime<Utc>) -> Result<Vec<Recovered>> {
     let mut recovered = Vec::new();
     for OpenFile { hour, name, path } in tree.open_files(area, stream)? {
-        let open = tree.segment(area, stream, hour, name);
-        let file = match OpenOptions::new().read(true).append(true).open(&path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-            Err(error) => return Err(Error::at("open", &path)(error)),
+        let file = match files::open_with(&path, File::options().read(true).append(true)) {
+            Ok((file, _)) => file,
+            Err(error) if error.is_not_found() => continue,
+            Err(error) => return Err(error),
         };
         let Some(file) = Locked::try_new(file, &path)? else { continue };
         let (len, tail) = torn_tail(file.file()).map_err(Error::at("read", &path))?;
-        let torn = tail.len();
+        let (sealed, torn) = (tree.segment(area, stream, hour, name), tail.len());
         if torn > 0 {
-            quarantine_tail(tree, stream, &open, &tail, now)?;
+            quarantine_tail(tree, stream, &sealed, &tail, now)?;
             fault::point("recover.quarantined");
         }
-        let mut segment = OpenSegment::resume(file, path, open, len);
+        let mut segment = OpenSegment::resume(file, sealed, len);
         if torn > 0 {
             segment.rollback(len)?;
         }
@@ -78,7 +78,7 @@ fn torn_tail(file: &File) -> io::Result<(u64, Vec<u8>)> {
 fn quarantine_tail(tree: &Tree, stream: &Name, segment: &SealedSegment, tail: &[u8], now: DateTime<Utc>) -> Result<()> {
     let source = tree.relative(&segment.path);
     let mut record = Vec::new();
-    Rejected {
+    QuarantineRecord {
         time: now,
         source: &source,
         reason: "torn",
@@ -86,14 +86,7 @@ fn quarantine_tail(tree: &Tree, stream: &Name, segment: &SealedSegment, tail: &[
         line: tail,
     }
     .write(&mut record);
-    let draft = Draft::new(derived_quarantine(tree, stream, segment, "torn"))?;
+    let draft = Draft::new(tree.derived_quarantine(stream, segment, "torn"))?;
     fs::write(draft.path(), &record).map_err(Error::at("write", draft.path()))?;
     publish(vec![draft])
-}
-
-/// The quarantine file for what is found wrong in `segment` later than at its arrival. Its name has the segment's hour in
-/// it: whoever copies a segment to another hour has two of one name.
-pub(crate) fn derived_quarantine(tree: &Tree, stream: &Name, segment: &SealedSegment, what: &str) -> PathBuf {
-    let arrival = Hour::of(segment.name.created());
-    tree.segment(Area::Quarantine, stream, arrival, segment.name.derived(what, segment.hour)).path
 }

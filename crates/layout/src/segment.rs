@@ -1,121 +1,33 @@
 //! Segments: append-only files of complete lines, open while written and sealed when done.
 //!
 //! An [`OpenSegment`] is held under an exclusive lock by its writer. [`seal`] syncs it and renames it to its sealed name,
-//! after which nobody changes it. A segment's name holds the time of its creation and 80 random bits: names sort by age and
-//! never come twice, which is what makes "listed in the commit record" mean "already in the Parquet file".
+//! after which nobody changes it.
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, IoSlice};
 use std::os::fd::{AsFd, BorrowedFd};
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use ulid::Ulid;
-
-use crate::dirs;
 use crate::error::{Error, Result};
 use crate::fault;
+use crate::files;
+use crate::folders;
 use crate::hour::Hour;
 use crate::lock::Locked;
 use crate::name::Name;
-use crate::tree::{Area, Tree};
-
-/// The part of a segment's file name that is unique: a ULID, for a file derived from another segment with a suffix.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct SegmentName(String);
-
-impl SegmentName {
-    /// A name that never was and never will be again.
-    pub(crate) fn unique() -> Self {
-        Self(Ulid::generate().to_string())
-    }
-
-    /// The name of what is derived from this segment of `hour`: the same each time, so that doing it again replaces it.
-    pub(crate) fn derived(&self, suffix: &str, hour: Hour) -> Self {
-        Self(format!("{}-{suffix}{}", self.0, hour.start().format("%Y%m%d%H")))
-    }
-
-    /// Whether it names what was derived from another segment, later than that was created.
-    pub fn is_derived(&self) -> bool {
-        self.0.contains('-')
-    }
-
-    /// The name as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
-    /// The name as a number; 0 for one that is derived from another.
-    pub fn number(&self) -> u128 {
-        Ulid::from_string(&self.0).map_or(0, Into::into)
-    }
-
-    /// When the segment was created, by the clock of its writer.
-    pub fn created(&self) -> DateTime<Utc> {
-        self.0
-            .get(..ulid::ULID_LEN)
-            .and_then(|text| Ulid::from_string(text).ok())
-            .and_then(|ulid| DateTime::from_timestamp_millis(i64::try_from(ulid.timestamp_ms()).ok()?))
-            .unwrap_or_default()
-    }
-}
-
-impl FromStr for SegmentName {
-    type Err = String;
-
-    fn from_str(text: &str) -> std::result::Result<Self, String> {
-        let (ulid, suffix) = text.split_once('-').map_or((text, None), |(ulid, suffix)| (ulid, Some(suffix)));
-        let plain = suffix
-            .is_none_or(|word| !word.is_empty() && word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
-        match Ulid::from_string(ulid) {
-            Ok(parsed) if plain && parsed.to_string() == ulid => Ok(Self(text.to_owned())),
-            _ => Err(format!("{text:?} is not a segment's name")),
-        }
-    }
-}
-
-impl TryFrom<String> for SegmentName {
-    type Error = String;
-    fn try_from(text: String) -> std::result::Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<SegmentName> for String {
-    fn from(name: SegmentName) -> Self {
-        name.0
-    }
-}
-
-impl fmt::Display for SegmentName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.0)
-    }
-}
-
-/// A sealed segment: complete lines, immutable.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SealedSegment {
-    /// The hour its lines belong to.
-    pub hour: Hour,
-    /// Its name.
-    pub name: SegmentName,
-    /// Where it is.
-    pub path: PathBuf,
-}
+use crate::paths::{Area, SealedSegment, Tree};
+use crate::segment_name::SegmentName;
 
 impl SealedSegment {
     /// Opens it for reading.
     pub fn open(&self) -> Result<File> {
-        let file = fault::fails("segment.open").and_then(|()| File::open(&self.path));
-        file.map_err(Error::at("open", &self.path)).inspect(|_| fault::point("segment.opened"))
+        fault::fails("segment.open").map_err(Error::at("open", &self.path))?;
+        let (file, _) = files::open(&self.path)?;
+        fault::point("segment.opened");
+        Ok(file)
     }
 }
 
@@ -136,20 +48,20 @@ impl OpenSegment {
     pub fn create(tree: &Tree, area: Area, stream: &Name, hour: Hour) -> Result<Self> {
         loop {
             let sealed = tree.segment(area, stream, hour, SegmentName::unique());
-            let path = open_path(&sealed.path);
-            let file = dirs::create_file(&path)?;
-            // Between creation and lock, a recovering process may have taken the file for a dead writer's.
+            let path = sealed.open_path();
+            let file = folders::create_file(&path)?;
+            // Before it was locked, a recovering process may have taken the file for that of a dead writer.
             if let Some(file) = Locked::try_new(file, &path)? {
-                return Ok(Self::resume(file, path, sealed, 0));
+                return Ok(Self::resume(file, sealed, 0));
             }
         }
     }
 
-    /// Takes up a locked segment of `len` bytes.
-    pub(crate) fn resume(file: Locked, path: PathBuf, sealed: SealedSegment, len: u64) -> Self {
+    /// Goes on with a locked segment of `len` bytes.
+    pub(crate) fn resume(file: Locked, sealed: SealedSegment, len: u64) -> Self {
         Self {
             file: Arc::new(file),
-            path,
+            path: sealed.open_path(),
             sealed,
             len,
             created: Instant::now(),
@@ -188,14 +100,15 @@ impl OpenSegment {
         self.created
     }
 
-    /// Appends `pieces`, complete lines in all, and uses them up, also when it fails. On an error the segment is as it
-    /// was before; if even that cannot be had, the error is [`Error::Invalid`] and the segment must not be written any more.
+    /// Appends `pieces`, which together are complete lines, and uses them up, also when it fails. On an error the segment
+    /// is as it was before. If even that is not possible, the error is [`Error::NotRolledBack`], and the segment must not
+    /// be written any more.
     pub fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
         let before = self.len;
         let mut rest = pieces;
-        // Empty pieces in front: to write nothing would look like a disk that takes nothing.
+        // Removes empty pieces in front: a write of nothing would look like a disk that accepts nothing.
         IoSlice::advance_slices(&mut rest, 0);
-        // The kernel takes so many pieces at a time (IOV_MAX).
+        // The kernel accepts 1024 pieces at a time (IOV_MAX).
         while let Some(batch) = (!rest.is_empty()).then(|| rest.len().min(1024)) {
             let (now, _) = rest.split_at(batch);
             fault::tear("segment.torn", self.file.file(), now);
@@ -223,8 +136,8 @@ impl OpenSegment {
 
     /// Cuts the segment back to `len`, a length that it had.
     pub fn rollback(&mut self, len: u64) -> Result<()> {
-        // A write that failed may have left bytes that `self.len` does not count. Mostly there are none: then nothing is
-        // asked of a disk that may refuse everything.
+        // A write that failed may have left bytes that `self.len` does not count. Mostly there are none; then a disk that
+        // may refuse everything is not asked to cut the file.
         let file = self.file.file();
         let there = file.metadata().map(|file| file.len());
         match if there.is_ok_and(|there| there == len) { Ok(()) } else { file.set_len(len) } {
@@ -232,12 +145,7 @@ impl OpenSegment {
                 self.len = len;
                 Ok(())
             }
-            Err(error) => Err(Error::invalid(
-                &self.path,
-                format!(
-                    "cannot be cut back to {len} bytes after a failed write ({error}); it must not be used any more"
-                ),
-            )),
+            Err(error) => Err(Error::NotRolledBack { path: self.path.clone(), len, error }),
         }
     }
 
@@ -246,15 +154,14 @@ impl OpenSegment {
         self.file.file()
     }
 
-    /// Goes on with another file, which holds the same and is synced.
+    /// Goes on with another file, which has the same content and is synced.
     pub(crate) fn exchange(&mut self, file: Locked) {
         self.file = Arc::new(file);
         self.entry_synced = Arc::new(AtomicBool::new(!self.is_empty()));
         self.unsynced = self.is_empty();
     }
 
-    /// What has to be synced, if anything was written since the last call, or its name is not durable; for another thread
-    /// to do.
+    /// A sync for another thread to run; none if nothing was written since the last call and the name is durable.
     pub fn take_sync(&mut self) -> Option<SegmentSync> {
         let due = std::mem::take(&mut self.unsynced) || !self.entry_synced.load(Ordering::Relaxed);
         due.then(|| SegmentSync {
@@ -266,14 +173,14 @@ impl OpenSegment {
     }
 }
 
-/// The descriptor, for another process to hold: the lock lasts as long as one of them does.
+/// The descriptor, for another process to hold too: the lock lasts as long as one of the two processes has it.
 impl AsFd for OpenSegment {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.file.file().as_fd()
     }
 }
 
-/// The duty to make what was written to a segment durable.
+/// A sync that is to be done, after which what was written to a segment is durable.
 #[derive(Debug)]
 pub struct SegmentSync {
     file: Arc<Locked>,
@@ -288,15 +195,16 @@ impl SegmentSync {
         &self.name
     }
 
-    /// Syncs the segment, and the first time its folders, as soon as they can be opened. After an error the kernel may have
-    /// dropped what was written: trying again proves nothing.
+    /// Syncs the segment, and the first time its folders. After an error the kernel may have dropped what was written, and
+    /// a second sync that succeeds proves nothing.
     pub fn run(&self) -> Result<()> {
         let synced = fault::fails("segment.sync").and_then(|()| self.file.file().sync_data());
         synced.map_err(Error::at("sync", &self.path))?;
         if !self.entry_synced.load(Ordering::Relaxed) {
-            match dirs::open_folders([self.path.as_path()]) {
-                Ok(folders) => dirs::sync_all(&folders)?,
-                // Nothing was dropped: they are not there, or descriptors are short. The next sync tries again.
+            match folders::open_folders([self.path.as_path()]) {
+                Ok(folders) => folders::sync_all(&folders)?,
+                // The folders are not there, or the process has too many open files. Nothing was dropped, and the next
+                // sync tries again.
                 Err(error) => {
                     log::debug!("{error}");
                     return Ok(());
@@ -314,7 +222,7 @@ impl SegmentSync {
 pub struct SealError {
     /// What went wrong.
     pub error: Error,
-    /// Whether syncing failed: then the kernel may have dropped what was written, and trying again proves nothing.
+    /// Whether syncing failed: then the kernel may have dropped what was written, and a second sync proves nothing.
     pub unsynced: bool,
     /// The segments that are still open. Dropped, they stay for the next start of the writer to recover.
     pub open: Vec<OpenSegment>,
@@ -335,8 +243,8 @@ pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSeg
         }
     }
     fault::point("seal.synced");
-    // Opened before anything is renamed: then all that can go wrong after it is the syncing.
-    let folders = match dirs::open_folders(segments.iter().map(OpenSegment::path)) {
+    // Opened before anything is renamed, so that only the sync can fail after that.
+    let folders = match folders::open_folders(segments.iter().map(OpenSegment::path)) {
         Ok(folders) => folders,
         Err(error) => return Err(SealError { error, unsynced: false, open: segments }),
     };
@@ -357,7 +265,7 @@ pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSeg
             sealed.push(segment.sealed);
         }
     }
-    match dirs::sync_all(&folders) {
+    match folders::sync_all(&folders) {
         Ok(()) => Ok(sealed),
         Err(error) => Err(SealError { error, unsynced: true, open: Vec::new() }),
     }
@@ -374,11 +282,4 @@ pub fn remove_segments(segments: &[SealedSegment]) -> Result<()> {
         }
     }
     Ok(())
-}
-
-/// The name of a segment while it is written.
-pub(crate) fn open_path(sealed: &Path) -> PathBuf {
-    let mut path = sealed.as_os_str().to_owned();
-    path.push(".open");
-    path.into()
 }

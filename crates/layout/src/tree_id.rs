@@ -5,15 +5,14 @@
 
 use std::fmt;
 use std::fs;
-use std::io;
-use std::path::PathBuf;
 use std::str::FromStr;
 
 use ulid::Ulid;
 
 use crate::error::{Error, Result};
+use crate::files;
+use crate::paths::Tree;
 use crate::publish::{Draft, publish_new, sync_published};
-use crate::tree::Tree;
 
 /// The identity of a tree; 26 characters as text.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -44,36 +43,33 @@ impl Tree {
             return Ok(id);
         }
         self.make_id().map_err(|error| {
-            let remedy = "run this program once as a user who may write to the data directory";
-            Error::invalid(self.root(), format!("has no identity yet, and cannot be given one ({error}): {remedy}"))
+            let detail = format!("has no identity yet, and cannot be given one ({})", error.problem());
+            Error::invalid(self.root(), detail, "run this program once as a user who may write to the data directory")
         })?;
-        self.existing_id()?.ok_or_else(|| Error::invalid(&self.id_file(), "was removed while it was made: run again"))
+        self.existing_id()?
+            .ok_or_else(|| Error::invalid(&self.id_file(), "was removed when it had just been made", "run again"))
     }
 
     /// The identity of this tree, if it has one.
     pub fn existing_id(&self) -> Result<Option<TreeId>> {
         let path = self.id_file();
-        let text = match fs::read(&path) {
+        let text = match files::read(&path) {
             Ok(text) => text,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(Error::at("read", &path)(error)),
+            Err(error) if error.is_not_found() => return Ok(None),
+            Err(error) => return Err(error),
         };
         let id = str::from_utf8(&text).ok().and_then(|text| text.trim_end().parse().ok());
         id.map(Some).ok_or_else(|| {
             let remedy = "put it back from a backup; if there is none, remove it: the data directory then gets a new \
                           identity, and warehouses take it for another one";
-            Error::invalid(&path, format!("does not hold the identity of the data directory: {remedy}"))
+            Error::invalid(&path, "does not hold the identity of the data directory", remedy)
         })
     }
 
     fn make_id(&self) -> Result<()> {
         let draft = Draft::new(self.id_file())?;
         fs::write(draft.path(), format!("{}\n", Ulid::generate())).map_err(Error::at("write", draft.path()))?;
-        // Who comes second has the identity that the first has made.
+        // Of two processes, the second takes the identity that the first has made.
         publish_new(draft).map(|_| ())
-    }
-
-    fn id_file(&self) -> PathBuf {
-        self.root().join("tree-id")
     }
 }

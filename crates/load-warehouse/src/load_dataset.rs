@@ -161,7 +161,7 @@ impl DatasetLoad<'_> {
         if let [file] = files.as_slice() {
             if is_unchanged(file) {
                 let damage = self.warehouse.query(&engine::whole_file(&file.path), |_| Ok(())).err();
-                let error = damage.map_or(error, |damage| damage.context(cli::damaged(self.dataset)));
+                let error = damage.map_or(error, |damage| damage.context(layout::UNREADABLE_ROWS));
                 self.fail(&files, &error);
             } else {
                 self.counts.changed += 1;

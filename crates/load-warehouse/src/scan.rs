@@ -43,7 +43,7 @@ pub(crate) fn scan(tree: &Tree, dataset: &Name, range: HourRange, loaded: Loaded
                 rows: commit.rows,
                 replaces: false,
             }),
-            Err(error) => drop(snapshot.unreadable.insert(file.hour, cli::unreadable(dataset, &error))),
+            Err(error) => drop(snapshot.unreadable.insert(file.hour, error.to_string())),
         }
     }
     Ok(snapshot)

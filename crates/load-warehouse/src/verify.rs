@@ -175,7 +175,7 @@ fn each_difference(
         Err(error) if error.is::<TryAgain>() => Err(error),
         Err(error) => match files {
             [file] if is_unchanged(file) => {
-                Ok(vec![(file.hour, format!("{}: {}", cli::damaged(dataset), engine::explain(&error)))])
+                Ok(vec![(file.hour, format!("{}: {}", layout::UNREADABLE_ROWS, engine::explain(&error)))])
             }
             [] | [_] => Ok(Vec::new()),
             several => {

@@ -8,7 +8,7 @@ use std::io::Write as _;
 use std::ops::Range;
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use layout::{Hour, Rejected};
+use layout::{Hour, QuarantineRecord};
 use models::{Decoder, Reason, Rejection, Repeated};
 
 use crate::framing::{Framing, Part};
@@ -248,7 +248,7 @@ impl Batch {
             *count += 1;
         }
         let (reason, detail) = (rejection.reason.label(), rejection.detail.as_str());
-        Rejected { time: now, source, reason, detail, line }.write(&mut self.rejected);
+        QuarantineRecord { time: now, source, reason, detail, line }.write(&mut self.rejected);
     }
 }
 

@@ -354,7 +354,7 @@ impl Connection {
         match intake.writer.commit(self.stream, block, &intake.batch, now, Some(origin)) {
             Ok(()) => self.thread.storage_works(),
             Err(error) => {
-                if matches!(error, layout::Error::Invalid { .. }) {
+                if matches!(error, layout::Error::NotRolledBack { .. }) {
                     self.thread.serving.shared.failure.report(error.to_string());
                 }
                 self.thread.storage_failed(&error);

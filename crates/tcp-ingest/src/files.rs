@@ -1,6 +1,5 @@
 //! Syncing and sealing, on a thread of their own: a slow disk must not hold up the reading of what fits in memory.
 
-use std::io::ErrorKind;
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
@@ -8,7 +7,7 @@ use std::sync::{Arc, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use layout::{Anchor, OpenSegment, SegmentName, SegmentSync, seal};
+use layout::{DataDirHandle, OpenSegment, SegmentName, SegmentSync, seal};
 
 use crate::channel::ToKeeper;
 use crate::stats::Stats;
@@ -72,7 +71,7 @@ pub(crate) struct Files {
 impl Files {
     /// Starts the thread; it ends when all its handles are dropped and the work is done. A keeper is told what is sealed.
     pub(crate) fn start(
-        anchor: Arc<Anchor>,
+        anchor: Arc<DataDirHandle>,
         stats: Arc<Stats>,
         failure: Arc<Failure>,
         keeper: Option<ToKeeperSender>,
@@ -96,7 +95,13 @@ impl Files {
     }
 }
 
-fn work(queue: &Receiver<Job>, anchor: &Anchor, stats: &Stats, failure: &Failure, keeper: Option<ToKeeperSender>) {
+fn work(
+    queue: &Receiver<Job>,
+    anchor: &DataDirHandle,
+    stats: &Stats,
+    failure: &Failure,
+    keeper: Option<ToKeeperSender>,
+) {
     let mut sealing = Sealing { refused: Vec::new(), anchor, stats, failure, keeper };
     loop {
         match queue.recv_timeout(RETRY) {
@@ -133,7 +138,7 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Seals segments; those that the storage refuses wait, and hold up no others.
 struct Sealing<'s> {
     refused: Vec<OpenSegment>,
-    anchor: &'s Anchor,
+    anchor: &'s DataDirHandle,
     stats: &'s Stats,
     failure: &'s Failure,
     keeper: Option<ToKeeperSender>,
@@ -220,16 +225,4 @@ pub(crate) fn put_back(segment: &OpenSegment, keeper: Option<&ToKeeperSender>) {
         keeper.send(&ToKeeper::Moved { name: segment.name().to_string() }, Some(segment.as_fd()));
     }
     log::warn!("{}: was removed or moved away; all that was written to it is there again", segment.path().display());
-}
-
-/// What to do about an error of the storage, behind a colon; nothing where the error says it.
-pub(crate) fn remedy(error: &layout::Error) -> &'static str {
-    let Some(error) = error.io() else { return ": mend the disk" };
-    match (error.kind(), error.raw_os_error()) {
-        (_, Some(libc::EMFILE | libc::ENFILE)) => ": raise the limit of open files (ulimit -n)",
-        (ErrorKind::StorageFull | ErrorKind::QuotaExceeded, _) => ": make room",
-        (ErrorKind::ReadOnlyFilesystem | ErrorKind::PermissionDenied, _) => ": make it writable",
-        (_, Some(_)) => ": mend the disk",
-        (_, None) => "",
-    }
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::bail;
 use cli::Outcome;
-use layout::{Anchor, Area};
+use layout::{Area, DataDirHandle};
 
 use crate::args::{Args, Config, Source};
 use crate::files::{Failure, Files};
@@ -30,7 +30,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 #[derive(Clone)]
 pub(crate) struct Shared {
     pub(crate) config: Arc<Config>,
-    pub(crate) anchor: Arc<Anchor>,
+    pub(crate) anchor: Arc<DataDirHandle>,
     pub(crate) stats: Arc<Stats>,
     pub(crate) failure: Arc<Failure>,
     pub(crate) files: Files,
@@ -91,7 +91,7 @@ async fn stopped(stop: impl Future<Output = ()>, failure: &Failure) {
 /// Reads standard input to its end.
 fn read_stdin(config: Config) -> anyhow::Result<Outcome> {
     config.streams.iter().try_for_each(|stream| config.args.common.tree().check_writable(Area::Raw, &stream.name))?;
-    let anchor = Arc::new(Anchor::new(&config.args.common.tree())?);
+    let anchor = Arc::new(DataDirHandle::new(&config.args.common.tree())?);
     recover(&config, &anchor);
     let (stats, failure) = (Arc::new(Stats::new(&config.streams)), Arc::new(Failure::default()));
     let (files, sealing) = Files::start(Arc::clone(&anchor), Arc::clone(&stats), Arc::clone(&failure), None);
@@ -123,7 +123,7 @@ fn read_stdin(config: Config) -> anyhow::Result<Outcome> {
 }
 
 /// Seals what a writer that died, with all who held its segments, has left of our streams.
-pub(crate) fn recover(config: &Config, anchor: &Anchor) {
+pub(crate) fn recover(config: &Config, anchor: &DataDirHandle) {
     let (tree, now) = (config.args.common.tree(), chrono::Utc::now());
     for stream in &config.streams {
         for area in [Area::Raw, Area::Quarantine] {

@@ -11,7 +11,6 @@ use cli::Outcome;
 use layout::Area;
 use tokio::sync::mpsc;
 
-use crate::files::remedy;
 use crate::framing::Framing;
 use crate::program::Shared;
 use crate::report::Signals;
@@ -141,12 +140,12 @@ impl Pipe<'_> {
     async fn commit(&mut self) -> anyhow::Result<()> {
         let mut told = false;
         while let Err(error) = self.intake.writer.commit(0, &self.block, &self.intake.batch, Utc::now(), None) {
-            if matches!(error, layout::Error::Invalid { .. }) {
+            if matches!(error, layout::Error::NotRolledBack { .. }) {
                 return Err(error.into());
             }
             self.check_failure()?;
             if !std::mem::replace(&mut told, true) {
-                log::error!("{error}; reading waits, nothing is lost{}", remedy(&error));
+                log::error!("{error}; reading waits, nothing is lost");
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(200)) => {}

@@ -17,11 +17,10 @@ use std::os::fd::OwnedFd;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
-use layout::{Inherited, SegmentId, Tree};
+use layout::{InheritedSegment, SegmentId, Tree};
 use serde_json::Value;
 
 use crate::channel::ToKeeper;
-use crate::files::remedy;
 use crate::note::{Intent, Note, Write};
 use crate::program::Shared;
 use crate::socket;
@@ -34,7 +33,7 @@ const RETRY: Duration = Duration::from_millis(200);
 /// A segment of a dead worker.
 pub(crate) struct Segment {
     name: String,
-    file: Inherited,
+    file: InheritedSegment,
     /// A sync of it failed.
     unsynced: bool,
 }
@@ -47,7 +46,7 @@ pub(crate) fn add(left: &mut Left, tree: &Tree, segment: Value, file: OwnedFd) -
     let unsynced = segment.get("unsynced").is_some();
     let id: SegmentId = serde_json::from_value(segment)?;
     let (number, name) = (id.name.number(), id.name.to_string());
-    left.insert(number, Segment { name, file: Inherited::new(tree, id, file), unsynced });
+    left.insert(number, Segment { name, file: InheritedSegment::new(tree, id, file), unsynced });
     Ok(())
 }
 
@@ -115,8 +114,7 @@ fn patiently<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> T {
             Ok(done) => return done,
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
-                    let remedy = error.downcast_ref().map_or("", remedy);
-                    log::error!("{error:#}; reading waits, nothing is lost{remedy}");
+                    log::error!("{error:#}; reading waits, nothing is lost");
                 }
                 std::thread::sleep(RETRY);
             }

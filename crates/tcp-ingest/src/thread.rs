@@ -13,7 +13,6 @@ use tokio::task::{JoinSet, LocalSet};
 
 use crate::batch::{Batch, Bounds, Judge};
 use crate::connection;
-use crate::files::remedy;
 use crate::note::{Note, Row};
 use crate::program::Shared;
 use crate::stop::Stopping;
@@ -90,7 +89,7 @@ impl Thread {
     pub(crate) fn storage_failed(&self, error: &layout::Error) {
         // Of several threads that meet the same, one says it.
         if !self.storage_down.replace(true) && !self.serving.shared.stats.waiting.swap(true, Relaxed) {
-            log::error!("{error}; reading waits, the sources are held, nothing is lost{}", remedy(error));
+            log::error!("{error}; reading waits, the sources are held, nothing is lost");
         }
     }
 

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cli::Outcome;
-use layout::Anchor;
+use layout::DataDirHandle;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
@@ -60,7 +60,7 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     let Some((ToWorker::DataDir, Some(folder))) = incoming.async_io(Interest::READABLE, Channel::receive).await? else {
         bail!("no data directory: this is not started by hand");
     };
-    let anchor = Arc::new(Anchor::inherit(&config.args.common.tree(), folder));
+    let anchor = Arc::new(DataDirHandle::inherit(&config.args.common.tree(), folder));
     let Some((ToWorker::Note, Some(memory))) = incoming.async_io(Interest::READABLE, Channel::receive).await? else {
         bail!("no note: this is not started by hand");
     };

@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use layout::{Anchor, Area, Error, Hour, OpenSegment, Result, SegmentId, Tree};
+use layout::{Area, DataDirHandle, Error, Hour, OpenSegment, Result, SegmentId, Tree};
 
 use crate::args::Config;
 use crate::batch::Batch;
@@ -50,7 +50,7 @@ pub(crate) struct Origin {
 /// Writes batches to segments of its own.
 pub(crate) struct Writer {
     tree: Tree,
-    anchor: Arc<Anchor>,
+    anchor: Arc<DataDirHandle>,
     /// The data directory, or an open segment, was not where it was at the last look.
     astray: bool,
     config: Arc<Config>,
@@ -88,7 +88,7 @@ impl Writer {
     }
 
     /// Writes `batch`, which was judged from `block` of the stream with index `stream`. On an error nothing of it is
-    /// written; after [`layout::Error::Invalid`] the writer must not be used any more. Nothing that it wrote to is sealed
+    /// written; after [`layout::Error::NotRolledBack`] the writer must not be used any more. Nothing that it wrote to is sealed
     /// before [`settle`](Self::settle), which is for when the source has let go of the batch.
     pub(crate) fn commit(
         &mut self,
@@ -128,7 +128,7 @@ impl Writer {
             let before = slot.segment.len();
             slot.used = self.commits;
             if let Err(error) = slot.segment.append(pieces) {
-                if matches!(error, Error::Invalid { .. }) {
+                if matches!(error, Error::NotRolledBack { .. }) {
                     return Err(error);
                 }
                 self.rollback(&lengths)?;

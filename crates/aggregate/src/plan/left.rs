@@ -33,7 +33,6 @@ impl Plan {
     /// Leaves `window` as it is.
     pub(super) fn leave(
         &mut self,
-        output: &Name,
         recipe: &Recipe,
         holdings: &Holdings,
         wanted: Wanted<'_>,
@@ -42,7 +41,7 @@ impl Plan {
     ) {
         let hour = window.hour();
         if let Some(Err(_)) = holdings.output.get(&hour) {
-            return self.add_unreadable(output, hour, holdings);
+            return self.add_unreadable(hour, holdings);
         }
         self.expired += 1;
         let Some(Ok(made)) = holdings.output.get(&hour) else { return self.left.unmade.push(hour) };

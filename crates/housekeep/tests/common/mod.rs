@@ -13,8 +13,8 @@ use chrono::Utc;
 use duckdb::Connection;
 use engine::SessionArgs;
 use layout::{
-    Area, Commit, DatasetLock, Fingerprint, Hour, Input, Lineage, Name, OpenSegment, Rejected, SegmentCount, Tree,
-    Window,
+    Area, Commit, DatasetLock, Fingerprint, Hour, Input, Lineage, Name, OpenSegment, QuarantineRecord, SegmentCount,
+    Tree, Window,
 };
 use serde_json::Value;
 use warehouse::{LogEntry, Warehouse, WarehouseArgs, WarehouseKind};
@@ -188,7 +188,8 @@ impl House {
 pub fn records(reasons: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
     for reason in reasons {
-        Rejected { time: Utc::now(), source: "test", reason, detail: "a \"detail\"", line: b"\xff" }.write(&mut out);
+        QuarantineRecord { time: Utc::now(), source: "test", reason, detail: "a \"detail\"", line: b"\xff" }
+            .write(&mut out);
     }
     out
 }

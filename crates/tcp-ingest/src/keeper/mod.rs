@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use cli::Outcome;
-use layout::{Anchor, Area};
+use layout::{Area, DataDirHandle};
 use rustix::process::{Resource, Rlimit};
 use sd_notify::NotifyState;
 use tokio::time::{sleep, sleep_until};
@@ -124,7 +124,7 @@ impl Keeper {
         for stream in &config.streams {
             config.args.common.tree().check_writable(Area::Raw, &stream.name)?;
         }
-        let data_dir = Anchor::new(&config.args.common.tree())?.descriptor()?;
+        let data_dir = DataDirHandle::new(&config.args.common.tree())?.descriptor()?;
         let slots = slots(&config);
         let listeners = listeners::open(&config, addresses)?;
         let note = Note::new(config.workers, max_hours(&config) + 1, slots as usize)

@@ -1,15 +1,11 @@
 //! Segments: what is appended is there whole or not at all, on a full disk as well.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::fs;
 use std::io::{ErrorKind, IoSlice};
 use std::path::Path;
 use std::process::Command;
 
-use common::{House, hour, name};
+use crate::common::{TestDir, hour, name};
 use layout::{Area, Error, HourRange, OpenSegment, Tree, remove_segments, seal};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -31,8 +27,8 @@ proptest! {
         appends in vec(vec(vec(any::<u8>(), 0..40), 0..20), 0..8),
         cut in any::<prop::sample::Index>(),
     ) {
-        let house = House::new();
-        let mut segment = create(&house.tree);
+        let dir = TestDir::new();
+        let mut segment = create(&dir.tree);
         let (mut expected, mut lengths) = (Vec::new(), vec![0]);
         for pieces in &appends {
             append(&mut segment, pieces).unwrap();
@@ -53,8 +49,8 @@ proptest! {
 
 #[test]
 fn more_pieces_than_the_kernel_takes_at_a_time_are_appended() {
-    let house = House::new();
-    let mut segment = create(&house.tree);
+    let dir = TestDir::new();
+    let mut segment = create(&dir.tree);
     let pieces: Vec<_> = (0..5000).map(|i| format!("{i}\n").into_bytes()).collect();
     append(&mut segment, &pieces).unwrap();
     assert_eq!(fs::read(segment.path()).unwrap(), pieces.concat());
@@ -62,8 +58,8 @@ fn more_pieces_than_the_kernel_takes_at_a_time_are_appended() {
 
 #[test]
 fn empty_pieces_are_nothing_to_write_and_no_error() {
-    let house = House::new();
-    let mut segment = create(&house.tree);
+    let dir = TestDir::new();
+    let mut segment = create(&dir.tree);
     append(&mut segment, &[]).unwrap();
     append(&mut segment, &vec![Vec::new(); 3000]).unwrap();
     assert!(segment.is_empty());
@@ -76,37 +72,37 @@ fn empty_pieces_are_nothing_to_write_and_no_error() {
 
 #[test]
 fn a_sealed_segment_is_what_was_written_under_its_final_name() {
-    let house = House::new();
-    let mut segment = create(&house.tree);
+    let dir = TestDir::new();
+    let mut segment = create(&dir.tree);
     let open = segment.path().to_owned();
     append(&mut segment, &[b"{}\n".to_vec()]).unwrap();
-    assert_eq!(house.tree.open_files(Area::Raw, &name("telemetry")).unwrap()[0].path, open);
+    assert_eq!(dir.tree.open_files(Area::Raw, &name("telemetry")).unwrap()[0].path, open);
     let sealed = seal(vec![segment]).unwrap();
     assert_eq!(open.display().to_string(), format!("{}.open", sealed[0].path.display()));
     assert_eq!(fs::read(&sealed[0].path).unwrap(), b"{}\n");
     assert!(!open.exists());
-    assert_eq!(house.sealed(Area::Raw, &name("telemetry")), sealed);
+    assert_eq!(dir.sealed(Area::Raw, &name("telemetry")), sealed);
     remove_segments(&sealed).unwrap();
     remove_segments(&sealed).expect("to remove what is gone is no error");
-    assert!(house.files().is_empty());
+    assert!(dir.files().is_empty());
 }
 
 #[test]
 fn an_empty_segment_is_removed_when_it_is_sealed() {
-    let house = House::new();
-    let mut segment = create(&house.tree);
+    let dir = TestDir::new();
+    let mut segment = create(&dir.tree);
     append(&mut segment, &[b"{}\n".to_vec()]).unwrap();
     segment.rollback(0).unwrap();
-    assert!(seal(vec![segment, create(&house.tree)]).unwrap().is_empty());
-    assert!(house.files().is_empty());
+    assert!(seal(vec![segment, create(&dir.tree)]).unwrap().is_empty());
+    assert!(dir.files().is_empty());
 }
 
 #[test]
 fn what_cannot_be_sealed_is_handed_back_and_can_be_sealed_later() {
-    let house = House::new();
+    let dir = TestDir::new();
     let segments: Vec<_> = (0..3)
         .map(|i| {
-            let mut segment = create(&house.tree);
+            let mut segment = create(&dir.tree);
             append(&mut segment, &[format!("{i}\n").into_bytes()]).unwrap();
             segment
         })
@@ -122,7 +118,7 @@ fn what_cannot_be_sealed_is_handed_back_and_can_be_sealed_later() {
     fs::remove_dir_all(way).unwrap();
     seal(failed.open).unwrap();
     let lines: String =
-        house.sealed(Area::Raw, &name("telemetry")).iter().map(|s| fs::read_to_string(&s.path).unwrap()).collect();
+        dir.sealed(Area::Raw, &name("telemetry")).iter().map(|s| fs::read_to_string(&s.path).unwrap()).collect();
     let mut lines: Vec<_> = lines.lines().collect();
     lines.sort_unstable();
     assert_eq!(lines, ["0", "1", "2"]);
@@ -130,8 +126,8 @@ fn what_cannot_be_sealed_is_handed_back_and_can_be_sealed_later() {
 
 #[test]
 fn what_was_written_is_to_be_synced_once() {
-    let house = House::new();
-    let mut segment = create(&house.tree);
+    let dir = TestDir::new();
+    let mut segment = create(&dir.tree);
     segment.take_sync().expect("a new segment's name is not durable yet").run().unwrap();
     assert!(segment.take_sync().is_none());
     append(&mut segment, &[b"{}\n".to_vec()]).unwrap();
@@ -144,8 +140,8 @@ fn what_was_written_is_to_be_synced_once() {
 
 #[test]
 fn child_writes_until_it_dies() {
-    let Some(house) = House::of_child() else { return };
-    let mut segment = create(&house.tree);
+    let Some(dir) = TestDir::of_child() else { return };
+    let mut segment = create(&dir.tree);
     let pieces: Vec<_> = (0..5000).map(|i| format!("{{\"line\":{i}}}\n").into_bytes()).collect();
     append(&mut segment, &pieces).unwrap();
     seal(vec![segment]).unwrap();
@@ -157,15 +153,15 @@ fn a_writer_that_dies_at_any_point_leaves_lines_that_recovery_seals() {
     for (fault, lines, open) in
         [("segment.part:1", 1024, 1), ("segment.part:3", 3072, 1), ("seal.synced", 5000, 1), ("seal.renamed", 5000, 0)]
     {
-        let house = House::new();
-        house.die_at("child_writes_until_it_dies", fault);
-        assert_eq!(house.tree.open_files(Area::Raw, &stream).unwrap().len(), open, "at {fault}");
-        let recovered = layout::recover(&house.tree, Area::Raw, &stream, chrono::Utc::now()).unwrap();
+        let dir = TestDir::new();
+        dir.die_at("child_writes_until_it_dies", fault);
+        assert_eq!(dir.tree.open_files(Area::Raw, &stream).unwrap().len(), open, "at {fault}");
+        let recovered = layout::recover(&dir.tree, Area::Raw, &stream, chrono::Utc::now()).unwrap();
         assert_eq!(recovered.len(), open);
-        let sealed = house.tree.sealed_segments(Area::Raw, &stream, HourRange::ALL).unwrap();
+        let sealed = dir.tree.sealed_segments(Area::Raw, &stream, HourRange::ALL).unwrap();
         let text = fs::read_to_string(&sealed[0].path).unwrap();
         assert_eq!((sealed.len(), text.lines().count()), (1, lines), "at {fault}");
-        assert!(layout::recover(&house.tree, Area::Raw, &stream, chrono::Utc::now()).unwrap().is_empty());
+        assert!(layout::recover(&dir.tree, Area::Raw, &stream, chrono::Utc::now()).unwrap().is_empty());
     }
 }
 

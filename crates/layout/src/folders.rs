@@ -8,22 +8,24 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::tree::Area;
+use crate::name::Name;
+use crate::paths::{Area, Tree, depth};
 
-/// How often to make what somebody tidies away at the same moment. More often than that, it is something else.
+/// How often a folder is made again because housekeep removed it, empty, at the same moment. After so many attempts the
+/// reason must be another one.
 const ATTEMPTS: u32 = 10_000;
 
 /// Makes `path` and the folders above it that are missing, each of them durable in its parent.
 pub(crate) fn create(path: &Path) -> Result<()> {
-    again(|| make_missing(path)?.into_iter().try_for_each(sync))
+    retry(|| make_missing(path)?.into_iter().try_for_each(sync))
 }
 
-/// Creates the file `path`, and its folder if that is missing; while it is there, nobody tidies the folder away. Neither
-/// name is durable: [`sync_names`] does that when there is something in the file.
+/// Creates the file `path`, and its folder if that is missing. As long as the file is there, housekeep does not remove the
+/// folder. Neither name is durable yet: [`sync_names`] is called when there is something in the file.
 pub(crate) fn create_file(path: &Path) -> Result<File> {
-    again(|| {
+    retry(|| {
         make_missing(path.parent().unwrap_or(path))?;
-        // For reading too: whoever holds the descriptor can copy what is in it, whatever becomes of the name.
+        // For reading too, so that who holds the descriptor can copy the content after the name was removed.
         OpenOptions::new().read(true).append(true).create_new(true).open(path).map_err(Error::at("create", path))
     })
 }
@@ -40,7 +42,7 @@ fn make_missing(path: &Path) -> Result<Vec<&Path>> {
             fault::point("folder.made");
             changed.push(parent);
         }
-        // By another process just now; or it is a file, or a link to nothing, which stays in the way.
+        // Another process has just made it; or there is a file, or a link to nothing, and that is an error.
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
             Ok(there) if there.is_dir() || (there.is_symlink() && path.is_dir()) => {}
             Ok(_) => return Err(Error::at("create the folder", path)(error)),
@@ -51,8 +53,8 @@ fn make_missing(path: &Path) -> Result<Vec<&Path>> {
     Ok(changed)
 }
 
-/// Does again what failed because somebody tidied an empty folder away in between.
-pub(crate) fn again<T>(make: impl Fn() -> Result<T>) -> Result<T> {
+/// Repeats what failed because housekeep removed an empty folder in between.
+pub(crate) fn retry<T>(make: impl Fn() -> Result<T>) -> Result<T> {
     let mut attempts = 1..ATTEMPTS;
     loop {
         match make() {
@@ -62,33 +64,26 @@ pub(crate) fn again<T>(make: impl Fn() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Makes the name of `file` durable, and the names of the folders that lead to it: another process may have made one of
-/// them a moment ago and died before it was synced.
+/// Makes the names of `files` durable, and those of the folders that lead to them: another process may have made such a
+/// folder a moment ago and died before it was synced.
 pub(crate) fn sync_names<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<()> {
-    folders(files).into_iter().try_for_each(sync)
+    folders_above(files).into_iter().try_for_each(sync)
 }
 
 /// The folders that [`sync_names`] syncs.
-fn folders<'p>(files: impl IntoIterator<Item = &'p Path>) -> BTreeSet<&'p Path> {
+fn folders_above<'p>(files: impl IntoIterator<Item = &'p Path>) -> BTreeSet<&'p Path> {
     files.into_iter().flat_map(|file| file.ancestors().skip(1).take(depth(file))).collect()
 }
 
-/// Opens the folders whose sync makes the names of `files` durable, to be synced by [`sync_all`]: [`sync_names`] in two
-/// steps, of which only the second can leave a folder in an unknown state.
+/// The first step of [`sync_names`]: opens the folders. [`sync_all`] is the second one, and the only one after whose
+/// failure it is unknown what is durable.
 pub(crate) fn open_folders<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<Vec<(PathBuf, File)>> {
-    folders(files).into_iter().map(|path| Ok((path.to_owned(), open(path)?))).collect()
+    folders_above(files).into_iter().map(|path| Ok((path.to_owned(), open(path)?))).collect()
 }
 
 /// Makes the entries of `folders` durable.
 pub(crate) fn sync_all(folders: &[(PathBuf, File)]) -> Result<()> {
     folders.iter().try_for_each(|(path, folder)| flush(path, folder))
-}
-
-/// How many folders lead from the data directory, itself counted, to `file`.
-fn depth(file: &Path) -> usize {
-    // <data directory>/<area>/<name>/YYYY/MM/DD/<file>
-    let area = file.ancestors().nth(5).and_then(Path::file_name);
-    if area.is_some_and(|name| Area::ALL.iter().any(|area| name == area.as_str())) { 6 } else { 1 }
 }
 
 /// Makes the entries of `path` durable.
@@ -108,8 +103,28 @@ fn open(path: &Path) -> Result<File> {
     File::open(path).map_err(Error::at("open the folder", path))
 }
 
-/// The names in `path` in order, with whether each is a folder. A folder that is not there has none.
-pub(crate) fn list(path: &Path) -> Result<Vec<(OsString, bool)>> {
+/// What a name in a folder stands for. A link counts as what it points to: a stream may be put on another disk by one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Kind {
+    Folder,
+    /// A regular file, or a link to nothing.
+    File,
+    /// A FIFO, a socket, a device.
+    Other,
+}
+
+impl Kind {
+    fn of(kind: fs::FileType) -> Self {
+        match () {
+            () if kind.is_dir() => Self::Folder,
+            () if kind.is_file() => Self::File,
+            () => Self::Other,
+        }
+    }
+}
+
+/// The names in `path` in order, with what they stand for. A folder that is not there has none.
+pub(crate) fn list(path: &Path) -> Result<Vec<(OsString, Kind)>> {
     let entries = match fault::fails("folder.list").and_then(|()| fs::read_dir(path)) {
         Ok(entries) => entries,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -118,15 +133,30 @@ pub(crate) fn list(path: &Path) -> Result<Vec<(OsString, bool)>> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::at("list the folder", path))?;
-        // A link counts as what it points to: a stream may be put on another disk by one.
-        let folder = match entry.file_type() {
-            Ok(kind) if kind.is_symlink() => entry.path().is_dir(),
-            Ok(kind) => kind.is_dir(),
+        let kind = match entry.file_type() {
+            Ok(kind) if kind.is_symlink() => {
+                fs::metadata(entry.path()).map_or(Kind::File, |target| Kind::of(target.file_type()))
+            }
+            Ok(kind) => Kind::of(kind),
             Err(_) => continue,
         };
-        names.push((entry.file_name(), folder));
+        names.push((entry.file_name(), kind));
     }
     names.sort_unstable();
     fault::point("folder.listed");
     Ok(names)
+}
+
+impl Tree {
+    /// Makes the folder of `name` in `area`, and fails unless this process may create files in it. A full disk is no
+    /// failure: it can be emptied while the program runs.
+    pub fn check_writable(&self, area: Area, name: &Name) -> Result<()> {
+        let folder = self.folder(area, name);
+        match create(&folder) {
+            Err(error) if error.io().is_some_and(|error| error.kind() == io::ErrorKind::StorageFull) => return Ok(()),
+            result => result?,
+        }
+        rustix::fs::access(&folder, rustix::fs::Access::WRITE_OK | rustix::fs::Access::EXEC_OK)
+            .map_err(Error::at("create files in", &folder))
+    }
 }

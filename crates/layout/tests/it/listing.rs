@@ -1,37 +1,33 @@
 //! Listings of the tree: what was not made by these programs is passed over, and what vanishes meanwhile is no error.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::os::unix::fs::symlink;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use common::{House, SetAtEnd, hour, name, put};
+use crate::common::{SetAtEnd, TestDir, hour, name, put};
 use layout::{Area, DatasetLock, Error, Hour, HourRange, OpenSegment, seal};
 use proptest::prelude::*;
 
 const ULID: &str = "01K4A6Q0000000000000000000";
 
 /// Everything that a listing says about the streams and data sets of a tree.
-fn listing(house: &House) -> Vec<String> {
+fn listing(dir: &TestDir) -> Vec<String> {
     let mut seen = Vec::new();
     for area in Area::ALL {
-        for name in house.tree.names(area).unwrap() {
+        for name in dir.tree.names(area).unwrap() {
             seen.push(format!("{}/{name}", area.as_str()));
-            seen.extend(house.sealed(area, &name).into_iter().map(|file| house.tree.relative(&file.path)));
+            seen.extend(dir.sealed(area, &name).into_iter().map(|file| dir.tree.relative(&file.path)));
             seen.extend(
-                house.tree.open_files(area, &name).unwrap().into_iter().map(|file| house.tree.relative(&file.path)),
+                dir.tree.open_files(area, &name).unwrap().into_iter().map(|file| dir.tree.relative(&file.path)),
             );
             if area == Area::Parquet {
-                let hours = house.tree.parquet_files(&name, HourRange::ALL).unwrap();
-                seen.extend(hours.into_iter().map(|file| house.tree.relative(&file.path)));
+                let hours = dir.tree.parquet_files(&name, HourRange::ALL).unwrap();
+                seen.extend(hours.into_iter().map(|file| dir.tree.relative(&file.path)));
             }
-            let orphans = house.tree.unpublished(area, &name).unwrap();
-            seen.extend(orphans.into_iter().map(|file| house.tree.relative(&file.path)));
+            let orphans = dir.tree.unpublished(area, &name).unwrap();
+            seen.extend(orphans.into_iter().map(|file| dir.tree.relative(&file.path)));
         }
     }
     seen
@@ -39,9 +35,9 @@ fn listing(house: &House) -> Vec<String> {
 
 #[test]
 fn a_data_directory_that_is_not_there_holds_nothing() {
-    let house = House::new();
-    let (tree, stream) = (&house.tree, name("telemetry"));
-    assert_eq!(listing(&house), [""; 0]);
+    let dir = TestDir::new();
+    let (tree, stream) = (&dir.tree, name("telemetry"));
+    assert_eq!(listing(&dir), [""; 0]);
     assert!(tree.hours(&stream, HourRange::ALL).unwrap().published.is_empty());
     assert!(tree.empty_folders(Area::Raw, &stream, &BTreeSet::new(), hour("2025")).unwrap().is_empty());
     assert!(!tree.root().exists(), "looking made the data directory");
@@ -49,8 +45,8 @@ fn a_data_directory_that_is_not_there_holds_nothing() {
 
 #[test]
 fn foreign_files_are_passed_over() {
-    let house = House::new();
-    let day = |path: &str| house.tree.root().join("raw/telemetry/2025/09/02").join(path);
+    let dir = TestDir::new();
+    let day = |path: &str| dir.tree.root().join("raw/telemetry/2025/09/02").join(path);
     for file in [
         "10.json",
         "10.x.json",
@@ -88,25 +84,25 @@ fn foreign_files_are_passed_over() {
     put(&day("../03"), "");
     put(&day("../../10"), "");
     assert_eq!(
-        listing_without_parquet(&house),
+        listing_without_parquet(&dir),
         ["raw/telemetry"],
         "files that no program made are taken for the programs' own"
     );
     let sealed = day(&format!("10.{ULID}.json"));
     put(&sealed, "{}\n");
-    assert_eq!(listing_without_parquet(&house), ["raw/telemetry", &house.tree.relative(&sealed)]);
+    assert_eq!(listing_without_parquet(&dir), ["raw/telemetry", &dir.tree.relative(&sealed)]);
     // A file where an area should be is not an empty area.
-    let error = house.tree.names(Area::Parquet).unwrap_err().to_string();
+    let error = dir.tree.names(Area::Parquet).unwrap_err().to_string();
     assert!(error.contains("parquet: cannot list the folder: Not a directory"), "{error}");
 }
 
-fn listing_without_parquet(house: &House) -> Vec<String> {
+fn listing_without_parquet(dir: &TestDir) -> Vec<String> {
     let mut seen = Vec::new();
-    for name in house.tree.names(Area::Raw).unwrap() {
+    for name in dir.tree.names(Area::Raw).unwrap() {
         seen.push(format!("raw/{name}"));
-        seen.extend(house.sealed(Area::Raw, &name).into_iter().map(|file| house.tree.relative(&file.path)));
-        assert!(house.tree.open_files(Area::Raw, &name).unwrap().is_empty());
-        assert!(house.tree.unpublished(Area::Raw, &name).unwrap().is_empty());
+        seen.extend(dir.sealed(Area::Raw, &name).into_iter().map(|file| dir.tree.relative(&file.path)));
+        assert!(dir.tree.open_files(Area::Raw, &name).unwrap().is_empty());
+        assert!(dir.tree.unpublished(Area::Raw, &name).unwrap().is_empty());
     }
     seen
 }
@@ -117,11 +113,11 @@ proptest! {
     #[test]
     fn no_file_name_upsets_a_listing(file in "[^/\0]{1,40}|(00|10)\\.(parquet|json|json\\.open|[^/\0]{0,30})|\\.[^/\0]{0,30}\\.tmp") {
         prop_assume!(file.len() < 250 && file != "." && file != "..");
-        let house = House::new();
+        let dir = TestDir::new();
         for area in Area::ALL {
-            put(&house.tree.root().join(area.as_str()).join("x/2025/09/02").join(&file), "x");
+            put(&dir.tree.root().join(area.as_str()).join("x/2025/09/02").join(&file), "x");
         }
-        let mut seen = listing(&house);
+        let mut seen = listing(&dir);
         let listed = seen.len();
         seen.dedup();
         prop_assert_eq!(seen.len(), listed, "a file is two things at once: {:?}", seen);
@@ -134,50 +130,50 @@ proptest! {
 
 #[test]
 fn a_stream_may_be_put_on_another_disk_by_a_link() {
-    let house = House::new();
+    let dir = TestDir::new();
     let elsewhere = tempfile::tempdir().unwrap();
-    fs::create_dir_all(house.tree.root().join("raw")).unwrap();
-    symlink(elsewhere.path(), house.tree.root().join("raw/telemetry")).unwrap();
+    fs::create_dir_all(dir.tree.root().join("raw")).unwrap();
+    symlink(elsewhere.path(), dir.tree.root().join("raw/telemetry")).unwrap();
     let stream = name("telemetry");
-    house.abandon(Area::Raw, &stream, hour("2025-09-02T10"), b"{}\n");
-    assert_eq!(house.tree.names(Area::Raw).unwrap(), std::slice::from_ref(&stream));
-    assert_eq!(house.tree.open_files(Area::Raw, &stream).unwrap().len(), 1);
+    dir.abandon(Area::Raw, &stream, hour("2025-09-02T10"), b"{}\n");
+    assert_eq!(dir.tree.names(Area::Raw).unwrap(), std::slice::from_ref(&stream));
+    assert_eq!(dir.tree.open_files(Area::Raw, &stream).unwrap().len(), 1);
     assert!(elsewhere.path().join("2025/09/02").is_dir());
 }
 
 #[test]
 fn a_link_to_a_disk_that_is_not_there_is_an_error_that_names_it() {
-    let house = House::new();
+    let dir = TestDir::new();
     let (stream, data) = (name("telemetry"), name("temperatures"));
     for area in ["raw/telemetry", "parquet/temperatures"] {
-        let link = house.tree.root().join(area);
+        let link = dir.tree.root().join(area);
         fs::create_dir_all(link.parent().unwrap()).unwrap();
         symlink("/no/such/disk", link).unwrap();
     }
-    let error = OpenSegment::create(&house.tree, Area::Raw, &stream, hour("2025")).unwrap_err().to_string();
+    let error = OpenSegment::create(&dir.tree, Area::Raw, &stream, hour("2025")).unwrap_err().to_string();
     assert!(error.contains("raw/telemetry: cannot create the folder"), "{error}");
-    let error = DatasetLock::try_acquire(&house.tree, &data).unwrap_err().to_string();
+    let error = DatasetLock::try_acquire(&dir.tree, &data).unwrap_err().to_string();
     assert!(error.contains("parquet/temperatures: cannot create the folder"), "{error}");
 }
 
 #[test]
 fn a_file_where_a_folder_should_be_is_an_error_that_names_it() {
-    let house = House::new();
-    put(&house.tree.root().join("raw/telemetry/2025/09"), "");
-    let error = OpenSegment::create(&house.tree, Area::Raw, &name("telemetry"), hour("2025-09-02")).unwrap_err();
-    let (words, path) = (error.to_string(), house.tree.root().join("raw/telemetry/2025/09"));
+    let dir = TestDir::new();
+    put(&dir.tree.root().join("raw/telemetry/2025/09"), "");
+    let error = OpenSegment::create(&dir.tree, Area::Raw, &name("telemetry"), hour("2025-09-02")).unwrap_err();
+    let (words, path) = (error.to_string(), dir.tree.root().join("raw/telemetry/2025/09"));
     assert!(words.starts_with(&path.display().to_string()), "{words}");
     assert!(matches!(error, Error::Io { .. }));
 }
 
 #[test]
 fn an_hour_behind_a_broken_link_is_not_taken_for_removed() {
-    let house = House::new();
+    let dir = TestDir::new();
     let (data, hour) = (name("temperatures"), hour("2025-09-02T10"));
-    let path = house.tree.parquet(&data, hour);
+    let path = dir.tree.parquet(&data, hour);
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     symlink("/no/such/disk/10.parquet", &path).unwrap();
-    let commits = house.tree.hours(&data, HourRange::ALL).unwrap().published;
+    let commits = dir.tree.hours(&data, HourRange::ALL).unwrap().published;
     let [(file, Err(error))] = &commits[..] else { panic!("{commits:?}") };
     assert_eq!(file.hour, hour);
     assert!(error.to_string().contains("10.parquet: cannot open: No such file"), "{error}");
@@ -186,9 +182,9 @@ fn an_hour_behind_a_broken_link_is_not_taken_for_removed() {
 #[test]
 fn folders_that_come_and_go_upset_neither_who_lists_nor_who_writes() {
     const ROUNDS: usize = 100;
-    let house = House::new();
+    let dir = TestDir::new();
     let stream = name("telemetry");
-    let (tree, done) = (&house.tree, AtomicBool::new(false));
+    let (tree, done) = (&dir.tree, AtomicBool::new(false));
     // Another month, which is not created by the writer below, so that listing meets folders at each stage of removal.
     let other = Hour::MIN;
     std::thread::scope(|scope| {
@@ -205,7 +201,7 @@ fn folders_that_come_and_go_upset_neither_who_lists_nor_who_writes() {
         });
         let reader = scope.spawn(|| {
             while !done.load(Ordering::Relaxed) {
-                listing(&house);
+                listing(&dir);
             }
         });
         let end = SetAtEnd(&done);
@@ -228,8 +224,8 @@ fn folders_that_come_and_go_upset_neither_who_lists_nor_who_writes() {
 
 #[test]
 fn empty_folders_are_those_of_the_programs_own() {
-    let house = House::new();
-    let (tree, stream) = (&house.tree, name("telemetry"));
+    let dir = TestDir::new();
+    let (tree, stream) = (&dir.tree, name("telemetry"));
     let root = tree.root().join("raw/telemetry");
     for folder in ["2025/09/02", "2025/09/03", "2025/10", "2026/01/01", "notes/09", "2024/07/07/07"] {
         fs::create_dir_all(root.join(folder)).unwrap();
@@ -261,9 +257,9 @@ fn empty_folders_are_those_of_the_programs_own() {
 
 #[test]
 fn an_error_of_the_system_is_told_from_a_damaged_file() {
-    let house = House::new();
-    put(house.tree.root(), "not a folder");
-    let error = OpenSegment::create(&house.tree, Area::Raw, &name("telemetry"), hour("2025")).unwrap_err();
+    let dir = TestDir::new();
+    put(dir.tree.root(), "not a folder");
+    let error = OpenSegment::create(&dir.tree, Area::Raw, &name("telemetry"), hour("2025")).unwrap_err();
     assert_eq!(error.io().map(io::Error::kind), Some(io::ErrorKind::AlreadyExists), "{error}");
     assert!(!error.is_not_found());
 }

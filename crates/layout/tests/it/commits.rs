@@ -1,15 +1,11 @@
 //! The commit record in the footer of a Parquet file: read from real files, refused in damaged ones.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::{Arc, LazyLock};
 
-use common::{House, hour, name, put};
+use crate::common::{TestDir, hour, name, put};
 use layout::{Commit, DatasetLock, Fingerprint, Hour, HourRange, Input, Lineage, SegmentCount, Window};
 use parquet::data_type::Int64Type;
 use parquet::file::metadata::KeyValue;
@@ -152,7 +148,10 @@ fn a_file_that_is_no_parquet_file_or_a_part_of_one_says_so() {
     let whole = parquet(3, &[(Commit::KEY, &commit(3).to_json())]);
     for length in 0..whole.len() {
         let error = read(&whole[..length]).unwrap_err();
-        assert!(error.starts_with("cannot read the footer: not a Parquet file, or a damaged one"), "{length}: {error}");
+        assert!(
+            error.starts_with("has no Parquet footer: it is not a Parquet file, or a damaged one"),
+            "{length}: {error}"
+        );
     }
     for bytes in [
         &b"PAR1"[..],
@@ -172,7 +171,7 @@ fn a_file_that_is_not_there_or_not_a_file_is_told_from_a_damaged_one() {
     let folder = tempfile::tempdir().unwrap();
     assert!(Commit::read(&folder.path().join("x")).unwrap_err().is_not_found());
     let error = Commit::read(folder.path()).unwrap_err();
-    assert!(!error.is_not_found() && error.to_string().contains("cannot read the footer"), "{error}");
+    assert!(!error.is_not_found() && error.to_string().contains("is a folder, and no regular file"), "{error}");
 }
 
 static WHOLE: LazyLock<Vec<u8>> = LazyLock::new(|| parquet(3, &[(Commit::KEY, &commit(3).to_json())]));
@@ -212,9 +211,9 @@ proptest! {
     }
 }
 
-fn hours(house: &House, count: i64) -> Vec<PathBuf> {
+fn hours(dir: &TestDir, count: i64) -> Vec<PathBuf> {
     let data = name("temperatures");
-    let paths = (0..count).map(|i| house.tree.parquet(&data, hour("2025-09-01").plus(i)));
+    let paths = (0..count).map(|i| dir.tree.parquet(&data, hour("2025-09-01").plus(i)));
     paths
         .enumerate()
         .map(|(i, path)| {
@@ -226,13 +225,13 @@ fn hours(house: &House, count: i64) -> Vec<PathBuf> {
 
 #[test]
 fn each_hour_has_its_own_record_and_a_damaged_one_is_an_error_in_its_place() {
-    let house = House::new();
-    let paths = hours(&house, 300);
+    let dir = TestDir::new();
+    let paths = hours(&dir, 300);
     fs::write(&paths[7], "damaged").unwrap();
     fs::write(&paths[200], parquet(1, &[])).unwrap();
     fs::remove_file(&paths[250]).unwrap();
     let range = HourRange { from: Some(hour("2025-09-01").plus(5)), to: None };
-    let commits = house.tree.hours(&name("temperatures"), range).unwrap().published;
+    let commits = dir.tree.hours(&name("temperatures"), range).unwrap().published;
     assert_eq!(commits.len(), 294);
     for (file, record) in commits {
         let i = usize::try_from(file.hour.since(hour("2025-09-01"))).unwrap();
@@ -247,8 +246,8 @@ fn each_hour_has_its_own_record_and_a_damaged_one_is_an_error_in_its_place() {
 
 #[test]
 fn hours_that_are_removed_or_replaced_while_they_are_read_are_whole_or_left_out() {
-    let house = House::new();
-    let paths = hours(&house, 200);
+    let dir = TestDir::new();
+    let paths = hours(&dir, 200);
     std::thread::scope(|scope| {
         let remover = scope.spawn(|| {
             for path in &paths[..100] {
@@ -256,30 +255,30 @@ fn hours_that_are_removed_or_replaced_while_they_are_read_are_whole_or_left_out(
             }
         });
         while !remover.is_finished() {
-            for (file, record) in house.tree.hours(&name("temperatures"), HourRange::ALL).unwrap().published {
+            for (file, record) in dir.tree.hours(&name("temperatures"), HourRange::ALL).unwrap().published {
                 let i = u128::try_from(file.hour.since(hour("2025-09-01"))).unwrap();
                 assert_eq!(record.unwrap().fingerprint, commit(i).fingerprint);
             }
         }
     });
-    assert_eq!(house.tree.hours(&name("temperatures"), HourRange::ALL).unwrap().published.len(), 100);
+    assert_eq!(dir.tree.hours(&name("temperatures"), HourRange::ALL).unwrap().published.len(), 100);
 }
 
 #[test]
 fn hours_that_expire_while_they_are_read_are_there_or_expired() {
-    let house = House::in_memory();
-    hours(&house, 2000);
+    let dir = TestDir::in_memory();
+    hours(&dir, 2000);
     let data = name("temperatures");
-    let lock = DatasetLock::try_acquire(&house.tree, &data).unwrap().unwrap();
+    let lock = DatasetLock::try_acquire(&dir.tree, &data).unwrap().unwrap();
     std::thread::scope(|scope| {
         let retention = scope.spawn(|| {
             for i in 0..1000 {
                 let expires = (hour("2025-09-01").plus(i), commit(i.unsigned_abs().into()));
-                house.tree.expire_parquet(&lock, &data, &[expires]).unwrap();
+                dir.tree.expire_parquet(&lock, &data, &[expires]).unwrap();
             }
         });
         while !retention.is_finished() {
-            let hours = house.tree.hours(&data, HourRange::ALL).unwrap();
+            let hours = dir.tree.hours(&data, HourRange::ALL).unwrap();
             let there = hours.published.iter().map(|(file, _)| file.hour);
             let known: BTreeSet<_> = there.chain(hours.expired).collect();
             assert_eq!(known.len(), 2000);

@@ -1,12 +1,8 @@
 //! Names and hours: what they print they read, they read nothing else, and no path leaves the tree.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::path::{Component, Path};
 
-use common::{House, hour, name, put};
+use crate::common::{TestDir, hour, name, put};
 use layout::{Hour, HourRange, Name, SegmentName, Tree};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -66,8 +62,8 @@ proptest! {
     #[test]
     fn no_path_leaves_the_tree(text in prop_oneof!["[a-z][a-z0-9_]{0,62}", any::<String>(), "[./a-z]{1,6}"], hour in any_hour()) {
         let Ok(name) = text.parse::<Name>() else { return Ok(()) };
-        let path = Tree::new("/house").parquet(&name, hour);
-        let inside: Vec<_> = path.strip_prefix("/house").unwrap().components().collect();
+        let path = Tree::new("/data").parquet(&name, hour);
+        let inside: Vec<_> = path.strip_prefix("/data").unwrap().components().collect();
         prop_assert!(inside.iter().all(|part| matches!(part, Component::Normal(_))), "{}", path.display());
         prop_assert_eq!(inside.len(), 6);
     }
@@ -143,17 +139,17 @@ proptest! {
         near in vec(-50i64..50, 1..8),
         mut ranges in vec(any_range(), 6),
     ) {
-        let house = House::new();
+        let dir = TestDir::new();
         let data = name("temperatures");
         let mut hours: Vec<_> = near.iter().map(|distance| hours[0].plus(*distance)).chain(hours.iter().copied()).collect();
         hours.sort_unstable();
         hours.dedup();
         for hour in &hours {
-            put(&house.tree.parquet(&data, *hour), "");
+            put(&dir.tree.parquet(&data, *hour), "");
         }
         let list = |range| -> Vec<_> {
-            let files = house.tree.parquet_files(&data, range).unwrap();
-            assert!(files.iter().all(|file| file.path == house.tree.parquet(&data, file.hour)));
+            let files = dir.tree.parquet_files(&data, range).unwrap();
+            assert!(files.iter().all(|file| file.path == dir.tree.parquet(&data, file.hour)));
             files.into_iter().map(|file| file.hour).collect()
         };
         prop_assert_eq!(list(HourRange::ALL), hours.clone());

@@ -1,12 +1,11 @@
 //! What the tests of the tree share: a data directory of their own, and child processes that die when told to.
 //!
 //! A child process is this very test binary, started again for one of its tests. Such a test begins with
-//! [`House::of_child`] and is nothing unless it runs as a child.
-
-#![allow(dead_code, unreachable_pub, missing_docs, reason = "each test binary uses a part of it")]
+//! [`TestDir::of_child`] and does nothing unless it runs as a child.
 
 use std::io::{BufRead as _, BufReader, IoSlice, Write as _};
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic::Location;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -14,48 +13,51 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use layout::{Area, Hour, Name, OpenSegment, SealedSegment, Tree};
 
 /// A data directory, removed when the test ends.
-pub struct House {
-    folder: Option<tempfile::TempDir>,
-    pub tree: Tree,
+pub(crate) struct TestDir {
+    _folder: Option<tempfile::TempDir>,
+    pub(crate) tree: Tree,
 }
 
-impl House {
-    pub fn new() -> Self {
+impl TestDir {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let tree = Tree::new(folder.path().join("data"));
-        Self { folder: Some(folder), tree }
+        Self { _folder: Some(folder), tree }
     }
 
     /// One in memory, where there is such a file system: syncing takes no time there, and races are close.
-    pub fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         let folder = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
         let tree = Tree::new(folder.path().join("data"));
-        Self { folder: Some(folder), tree }
+        Self { _folder: Some(folder), tree }
     }
 
     /// The data directory of the process that started this one as its child; none in an ordinary run.
-    pub fn of_child() -> Option<Self> {
+    pub(crate) fn of_child() -> Option<Self> {
         let root = std::env::var_os("DATA_DIR_OF_CHILD")?;
-        Some(Self { folder: None, tree: Tree::new(root) })
+        Some(Self { _folder: None, tree: Tree::new(root) })
     }
 
-    /// This test binary again, to run its test `name` as a child.
+    /// This test binary again, to run the test `name` of the caller's module as a child.
+    #[track_caller]
     fn again(&self, name: &str) -> Command {
+        let module = Path::new(Location::caller().file()).file_stem().unwrap().to_str().unwrap();
         let mut command = Command::new(std::env::current_exe().unwrap());
-        command.args(["--exact", name, "--nocapture", "--test-threads=1"]);
+        command.args(["--exact", &format!("{module}::{name}"), "--nocapture", "--test-threads=1"]);
         command.env("DATA_DIR_OF_CHILD", self.tree.root()).stdout(Stdio::null());
         command
     }
 
     /// Runs the test `name` in a child process that must die at the point `fault`.
     #[track_caller]
-    pub fn die_at(&self, name: &str, fault: &str) {
+    pub(crate) fn die_at(&self, name: &str, fault: &str) {
         let status = self.again(name).env("FAULT", fault).status().unwrap();
         assert_eq!(status.signal(), Some(9), "the child passed by the point {fault}: {status}");
     }
 
     /// Starts the test `name` in a child process and waits until it calls [`ready`].
-    pub fn start(&self, name: &str) -> Child {
+    #[track_caller]
+    pub(crate) fn start(&self, name: &str) -> Child {
         let mut child = self.again(name).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap()).lines().any(|line| line.unwrap().ends_with(READY));
         assert!(said, "the child ended before it was ready");
@@ -63,7 +65,7 @@ impl House {
     }
 
     /// Every file below the data directory, relative to it, in order.
-    pub fn files(&self) -> Vec<String> {
+    pub(crate) fn files(&self) -> Vec<String> {
         let mut files = Vec::new();
         let mut folders = vec![self.tree.root().to_owned()];
         while let Some(folder) = folders.pop() {
@@ -77,14 +79,14 @@ impl House {
     }
 
     /// A segment with `lines` that nobody has sealed or holds, as a writer that died leaves it.
-    pub fn abandon(&self, area: Area, stream: &Name, hour: Hour, lines: &[u8]) -> PathBuf {
+    pub(crate) fn abandon(&self, area: Area, stream: &Name, hour: Hour, lines: &[u8]) -> PathBuf {
         let mut segment = OpenSegment::create(&self.tree, area, stream, hour).unwrap();
         segment.append(&mut [IoSlice::new(lines)]).unwrap();
         segment.path().to_owned()
     }
 
     /// The sealed segments of `stream` in `area`.
-    pub fn sealed(&self, area: Area, stream: &Name) -> Vec<SealedSegment> {
+    pub(crate) fn sealed(&self, area: Area, stream: &Name) -> Vec<SealedSegment> {
         self.tree.sealed_segments(area, stream, layout::HourRange::ALL).unwrap()
     }
 }
@@ -92,33 +94,33 @@ impl House {
 const READY: &str = "child is ready";
 
 /// Says to the process that started this one as its child that it may go on.
-pub fn ready() {
+pub(crate) fn ready() {
     let mut stdout = std::io::stdout();
     writeln!(stdout, "{READY}").and_then(|()| stdout.flush()).unwrap();
 }
 
 /// Ends a child as the OOM killer does.
-pub fn kill(mut child: Child) {
+pub(crate) fn kill(mut child: Child) {
     child.kill().unwrap();
     child.wait().unwrap();
 }
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
-pub fn hour(text: &str) -> Hour {
+pub(crate) fn hour(text: &str) -> Hour {
     text.parse().unwrap()
 }
 
 /// Makes a file with all the folders above it.
-pub fn put(path: &Path, content: impl AsRef<[u8]>) {
+pub(crate) fn put(path: &Path, content: impl AsRef<[u8]>) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(path, content).unwrap();
 }
 
 /// Sets its flag when it goes, also when the test fails: threads that wait for it must not wait for ever.
-pub struct SetAtEnd<'f>(pub &'f AtomicBool);
+pub(crate) struct SetAtEnd<'f>(pub(crate) &'f AtomicBool);
 
 impl Drop for SetAtEnd<'_> {
     fn drop(&mut self) {

@@ -1,9 +1,10 @@
-//! The data directory as a place that can be lost: moved away, unmounted, removed.
+//! The data directory can get lost while a program runs: moved away, unmounted, removed.
 //!
-//! A path says nothing of that. Where a disk was mounted there is an empty folder once it is gone, and who goes on by the
-//! path fills that. So a program that runs for long holds on to the folder that it began with, and asks, now and then and
-//! whenever it makes a file, whether the path still leads there. If not, that is an error until it does again; only a
-//! folder that was removed is made again, on the same file system, because nobody can bring it back.
+//! The path does not show that. Where a disk was mounted there is an empty folder when it is gone, and a program that goes
+//! by the path would fill that folder. So a program that runs for long keeps the folder that it began with open, and checks
+//! now and then, and whenever it makes a file, that the path still leads there. If not, that is an error until the path
+//! leads there again. Only a folder that was removed is made again, on the same file system, because nobody can bring it
+//! back.
 
 use std::fs::{self, File, Metadata};
 use std::io;
@@ -14,22 +15,23 @@ use std::sync::{Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 
-use crate::dirs;
 use crate::error::{Error, Result};
+use crate::files::is_same;
+use crate::folders;
+use crate::paths::Tree;
 use crate::segment::OpenSegment;
-use crate::tree::Tree;
 
 /// The data directory that a program began with.
 #[derive(Debug)]
-pub struct Anchor {
+pub struct DataDirHandle {
     path: PathBuf,
     folder: Mutex<File>,
 }
 
-impl Anchor {
+impl DataDirHandle {
     /// The data directory that is there now; made if it is not.
     pub fn new(tree: &Tree) -> Result<Self> {
-        dirs::create(tree.root())?;
+        folders::create(tree.root())?;
         Ok(Self { path: tree.root().to_owned(), folder: Mutex::new(open(tree.root())?) })
     }
 
@@ -44,14 +46,14 @@ impl Anchor {
         Ok(folder.try_clone().map_err(Error::at("open", &self.path))?.into())
     }
 
-    /// Fails unless the path of the data directory leads to what it led to at the beginning.
+    /// Fails unless the path of the data directory leads to the folder that it led to at the beginning.
     pub fn check(&self) -> Result<()> {
         let mut folder = self.folder.lock().unwrap_or_else(PoisonError::into_inner);
         let ours = folder.metadata().map_err(Error::at("look at", &self.path))?;
         let removed = ours.nlink() == 0;
         match fs::metadata(&self.path) {
             Ok(there) if is_same(&there, &ours) => return Ok(()),
-            // Somebody made it again.
+            // Removed, and made again by somebody.
             Ok(there) if removed && there.is_dir() && there.dev() == ours.dev() => {}
             Ok(_) => return Err(self.lost("another folder is in its place")),
             Err(error) if error.kind() == io::ErrorKind::NotFound && removed => self.make_again(&ours)?,
@@ -73,7 +75,7 @@ impl Anchor {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(Error::at("create the folder", &self.path)(error))
             }
-            _ => dirs::sync(parent),
+            _ => folders::sync(parent),
         }
     }
 
@@ -82,8 +84,8 @@ impl Anchor {
         Error::at("use the data directory", &self.path)(io::Error::other(format!("{how}: {remedy}")))
     }
 
-    /// Fails unless the data directory is where it was. Then puts `segment` in its place again if it is not there; returns
-    /// whether it did.
+    /// Fails unless the data directory is where it was. Then puts `segment` back to its path if it is not there any more;
+    /// returns whether it did.
     pub fn keep(&self, segment: &mut OpenSegment) -> Result<bool> {
         self.check()?;
         Ok(!segment.is_in_place()? && segment.put_back().map(|()| true)?)
@@ -95,9 +97,4 @@ fn open(path: &Path) -> Result<File> {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
     let folder = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path);
     folder.map_err(Error::at("open", path))
-}
-
-/// Whether both are the same file.
-pub(crate) fn is_same(one: &Metadata, other: &Metadata) -> bool {
-    (one.dev(), one.ino()) == (other.dev(), other.ino())
 }

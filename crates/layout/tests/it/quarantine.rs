@@ -1,13 +1,9 @@
 //! The record of a rejected line: whatever was sent comes back.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
+use crate::common::{TestDir, hour, name, put};
 use base64::Engine as _;
 use chrono::DateTime;
-use common::{House, hour, name, put};
-use layout::{Area, HourRange, Rejected, count_rejected};
+use layout::{Area, HourRange, QuarantineRecord, count_rejected};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -42,7 +38,7 @@ proptest! {
         let time = DateTime::from_timestamp_micros(micros).unwrap();
         let mut file = Vec::new();
         for line in &lines {
-            Rejected { time, source: &source, reason: "not_json", detail: &detail, line }.write(&mut file);
+            QuarantineRecord { time, source: &source, reason: "not_json", detail: &detail, line }.write(&mut file);
         }
         prop_assert_eq!(file.split(|byte| *byte == b'\n').count(), lines.len() + 1);
         prop_assert_eq!(file.last(), Some(&b'\n'));
@@ -62,10 +58,10 @@ proptest! {
         const REASONS: [&str; 3] = ["not_json", "torn", "wrong_type"];
         let mut file = Vec::new();
         for (line, reason) in &lines {
-            Rejected { time: DateTime::UNIX_EPOCH, source: "x", reason: REASONS[*reason], detail: "", line }.write(&mut file);
+            QuarantineRecord { time: DateTime::UNIX_EPOCH, source: "x", reason: REASONS[*reason], detail: "", line }.write(&mut file);
         }
-        let house = House::new();
-        let path = house.tree.root().join("records.json");
+        let dir = TestDir::new();
+        let path = dir.tree.root().join("records.json");
         put(&path, &file);
         let counts = count_rejected(&path).unwrap();
         for (index, reason) in REASONS.iter().enumerate() {
@@ -80,7 +76,8 @@ fn text_is_kept_as_text_for_people_to_read() {
     let mut out = Vec::new();
     let time = DateTime::from_timestamp_micros(1_756_771_200_000_001).unwrap();
     let line = "{\"tempé\": 1,}\r".as_bytes();
-    Rejected { time, source: "10.0.0.7:4711", reason: "not_json", detail: "trailing comma", line }.write(&mut out);
+    QuarantineRecord { time, source: "10.0.0.7:4711", reason: "not_json", detail: "trailing comma", line }
+        .write(&mut out);
     assert_eq!(
         String::from_utf8(out).unwrap(),
         "{\"time\":\"2025-09-02T00:00:00.000001Z\",\"source\":\"10.0.0.7:4711\",\"reason\":\"not_json\",\
@@ -90,8 +87,8 @@ fn text_is_kept_as_text_for_people_to_read() {
 
 #[test]
 fn a_file_that_is_still_written_is_counted_up_to_its_last_whole_record() {
-    let house = House::new();
-    let path = house.tree.root().join("records.json");
+    let dir = TestDir::new();
+    let path = dir.tree.root().join("records.json");
     put(&path, "{\"reason\":\"torn\"}\nnot a record\n{\"reason\":\"to");
     let counts = count_rejected(&path).unwrap();
     assert_eq!(counts.into_iter().collect::<Vec<_>>(), [("torn".into(), 1), ("unreadable".into(), 1)]);
@@ -99,15 +96,14 @@ fn a_file_that_is_still_written_is_counted_up_to_its_last_whole_record() {
 
 #[test]
 fn only_files_of_the_quarantine_are_removed_as_such() {
-    let house = House::new();
+    let dir = TestDir::new();
     let stream = name("telemetry");
     for area in [Area::Raw, Area::Quarantine] {
-        let file =
-            house.tree.root().join(area.as_str()).join("telemetry/2025/09/02/10.01K4A6Q0000000000000000000.json");
+        let file = dir.tree.root().join(area.as_str()).join("telemetry/2025/09/02/10.01K4A6Q0000000000000000000.json");
         put(&file, "{}\n");
-        let segment = house.sealed(area, &stream).remove(0);
+        let segment = dir.sealed(area, &stream).remove(0);
         assert_eq!(segment.hour, hour("2025-09-02T10"));
-        match (area, house.tree.remove_quarantined(&segment)) {
+        match (area, dir.tree.remove_quarantined(&segment)) {
             (Area::Quarantine, Ok(())) => assert!(!file.exists()),
             (Area::Raw, Err(error)) => {
                 assert!(file.exists());
@@ -116,5 +112,5 @@ fn only_files_of_the_quarantine_are_removed_as_such() {
             other => panic!("{other:?}"),
         }
     }
-    assert!(house.tree.sealed_segments(Area::Quarantine, &stream, HourRange::ALL).unwrap().is_empty());
+    assert!(dir.tree.sealed_segments(Area::Quarantine, &stream, HourRange::ALL).unwrap().is_empty());
 }

@@ -1,0 +1,141 @@
+//! What is at a path of the tree.
+//!
+//! A file of the tree is a regular file, or a link to one. Where somebody has put something else, to open it could wait
+//! for ever: a FIFO waits for a process at its other end. So listings pass it over with a warning, and to open it is an
+//! error at once.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, FileType, Metadata};
+use std::io::{self, Read as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, Utc};
+use rustix::fs::{OFlags, statvfs};
+
+use crate::error::{Error, Result};
+use crate::paths::Tree;
+
+/// What is at `path`, links followed; none if there is nothing.
+pub(crate) fn metadata(path: &Path) -> Result<Option<Metadata>> {
+    match fs::metadata(path) {
+        Ok(metadata) => Ok(Some(metadata)),
+        Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
+        Err(error) => Err(Error::at("look at", path)(error)),
+    }
+}
+
+/// Whether `path` is a regular file. A link to nothing counts as one: it leads to a disk that is not mounted.
+pub(crate) fn exists(path: &Path) -> Result<bool> {
+    Ok(metadata(path)?.map_or_else(|| path.is_symlink(), |metadata| metadata.is_file()))
+}
+
+/// Whether both are the same file.
+pub(crate) fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Opens a regular file for reading; also says what it is.
+pub(crate) fn open(path: &Path) -> Result<(File, Metadata)> {
+    open_with(path, File::options().read(true))
+}
+
+/// Opens a regular file.
+pub(crate) fn open_with(path: &Path, options: &mut fs::OpenOptions) -> Result<(File, Metadata)> {
+    // Without waiting for the other end of a FIFO; for a regular file the flag means nothing.
+    let file = match options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path) {
+        Ok(file) => file,
+        // Some kinds cannot be opened in some ways, and the system does not say so plainly.
+        Err(error) => {
+            let irregular = check_regular(path).err().filter(|irregular| irregular.io().is_none());
+            return Err(irregular.unwrap_or_else(|| Error::at("open", path)(error)));
+        }
+    };
+    let metadata = file.metadata().map_err(Error::at("look at", path))?;
+    if metadata.is_file() { Ok((file, metadata)) } else { Err(irregular(path, metadata.file_type())) }
+}
+
+/// The content of a regular file.
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(path)?.0.read_to_end(&mut content).map_err(Error::at("read", path))?;
+    Ok(content)
+}
+
+/// Fails if there is something at `path` that is no regular file.
+pub(crate) fn check_regular(path: &Path) -> Result<()> {
+    match metadata(path)? {
+        Some(metadata) if !metadata.is_file() => Err(irregular(path, metadata.file_type())),
+        _ => Ok(()),
+    }
+}
+
+fn irregular(path: &Path, kind: FileType) -> Error {
+    let kind = match () {
+        () if kind.is_fifo() => "a FIFO",
+        () if kind.is_socket() => "a socket",
+        () if kind.is_dir() => "a folder",
+        () => "a device",
+    };
+    Error::invalid(path, format!("is {kind}, and no regular file"), "move it out of the tree")
+}
+
+/// Warns of something at `path` that has the name of a file of the tree and is none; once, however often it is listed.
+pub(crate) fn warn_of_irregular(path: &Path) {
+    static NAMED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+    if let Err(error) = check_regular(path)
+        && NAMED.lock().unwrap_or_else(PoisonError::into_inner).insert(path.to_owned())
+    {
+        log::warn!("{error}; until then it is passed over");
+    }
+}
+
+/// The size of a file in bytes; none if it is gone meanwhile.
+pub fn size(path: &Path) -> Result<Option<u64>> {
+    Ok(metadata(path)?.map(|metadata| metadata.len()))
+}
+
+/// When a file was last written to; none if it is gone meanwhile.
+pub fn written(path: &Path) -> Result<Option<DateTime<Utc>>> {
+    Ok(metadata(path)?.and_then(|metadata| DateTime::from_timestamp(metadata.mtime(), 0)))
+}
+
+/// What tells two files of one name from each other, when a name was given to another file meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+}
+
+impl FileId {
+    /// The file's size.
+    pub fn bytes(self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Which file has the name `path`; none if it is gone. A link to a disk that is not there is an error.
+pub fn file_id(path: &Path) -> Result<Option<FileId>> {
+    match metadata(path)? {
+        None if path.is_symlink() => Err(Error::at("look at", path)(io::Error::from(io::ErrorKind::NotFound))),
+        file => Ok(file.map(|file| FileId {
+            device: file.dev(),
+            inode: file.ino(),
+            bytes: file.len(),
+            modified: (file.mtime(), file.mtime_nsec()),
+        })),
+    }
+}
+
+impl Tree {
+    /// Bytes that are free, to users other than root, on the file system that the data directory is on, or will be on
+    /// when it is made.
+    pub fn free_bytes(&self) -> Result<u64> {
+        let there = self.root().ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
+        let system = statvfs(there).map_err(Error::at("ask for the free space of", there))?;
+        Ok(system.f_bavail.saturating_mul(system.f_frsize))
+    }
+}
