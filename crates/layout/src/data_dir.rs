@@ -80,7 +80,7 @@ impl DataDirHandle {
     }
 
     fn lost(&self, how: &str) -> Error {
-        let remedy = "mount it or move it back, or restart the program to use what is there then";
+        let remedy = "mount it or move it back";
         Error::at("use the data directory", &self.path)(io::Error::other(format!("{how}: {remedy}")))
     }
 

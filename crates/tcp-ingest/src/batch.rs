@@ -13,7 +13,7 @@ use models::{Decoder, Reason, Rejection, Repeated};
 
 use crate::framing::{Framing, Part};
 
-/// A batch ends when its quarantine records are this long: a record is longer than the line, much longer than an empty one.
+/// A batch ends when its quarantine records are this long: a record is longer than the line, much longer than a short one.
 const MAX_REJECTED: usize = 1 << 20;
 
 /// What is accepted besides what the model says.
@@ -43,6 +43,8 @@ pub(crate) struct Batch {
     pub(crate) rejected: Vec<u8>,
     /// Accepted lines.
     pub(crate) lines: u64,
+    /// Empty lines, which some devices send as a sign of life. They are counted, and kept nowhere.
+    pub(crate) empty_lines: u64,
     /// Rejected lines by [`Reason::index`].
     pub(crate) rejects: [u64; Reason::ALL.len()],
     /// How many bytes of the block it takes.
@@ -102,8 +104,9 @@ impl Judge {
     /// Judges a part of the block that takes `taken` bytes.
     fn part(&mut self, batch: &mut Batch, part: Part<'_>, taken: usize, source: &str, now: DateTime<Utc>) {
         match part {
+            Part::Line([]) => batch.empty_lines += 1,
             Part::Line(line) => {
-                let judged = self.decoder.message(line);
+                let judged = self.decoder.message(line).map_err(|rejection| name_bom(rejection, line));
                 self.place(batch, judged, line, taken, source, now);
             }
             Part::TooLong([]) => {}
@@ -165,6 +168,22 @@ impl Judge {
     }
 }
 
+/// Says what to do where a byte order mark is what makes `line` unreadable: at the beginning of a file or a connection some
+/// systems write one before everything else.
+#[cold]
+fn name_bom(rejection: Rejection, line: &[u8]) -> Rejection {
+    let encoding = match line {
+        [0xef, 0xbb, 0xbf, ..] => "UTF-8",
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => "UTF-16",
+        _ => return rejection,
+    };
+    let detail = format!(
+        "the line begins with the byte order mark (BOM) of {encoding}: have the source send UTF-8 without it ({})",
+        rejection.detail
+    );
+    Rejection { detail, ..rejection }
+}
+
 impl Batch {
     fn clear(&mut self, stamp: bool) {
         let mut stamped = self.stamped.take().unwrap_or_default();
@@ -173,7 +192,7 @@ impl Batch {
         self.runs.clear();
         self.rejected.clear();
         self.places.clear();
-        (self.lines, self.rejects, self.taken, self.last) = (0, Default::default(), 0, 0);
+        (self.lines, self.empty_lines, self.rejects, self.taken, self.last) = (0, 0, Default::default(), 0, 0);
     }
 
     /// The bytes that the pieces refer to, when `block` is what was judged.
@@ -189,10 +208,13 @@ impl Batch {
         let poison = Rejection::new(Reason::Poison, words);
         self.clear(false);
         while self.rejected.len() < MAX_REJECTED
-            && let Some((Part::Line(line) | Part::TooLong(line), taken)) =
-                block.get(self.taken..).and_then(|rest| framing.next(rest))
+            && let Some((part, taken)) = block.get(self.taken..).and_then(|rest| framing.next(rest))
         {
-            self.reject(&poison, line, source, now);
+            match part {
+                Part::Line([]) => self.empty_lines += 1,
+                Part::TooLong([]) => {}
+                Part::Line(line) | Part::TooLong(line) => self.reject(&poison, line, source, now),
+            }
             self.taken += taken;
         }
         if self.taken == 0 {
@@ -239,7 +261,11 @@ impl Batch {
     /// Is only this: a last line that has no terminator, rejected.
     pub(crate) fn unfinished(&mut self, line: &[u8], why: &str, source: &str, now: DateTime<Utc>) {
         self.clear(false);
-        self.reject(&Rejection::new(Reason::Unfinished, why), line, source, now);
+        if line == b"\r" {
+            self.empty_lines += 1;
+        } else {
+            self.reject(&Rejection::new(Reason::Unfinished, why), line, source, now);
+        }
         self.taken = line.len();
     }
 

@@ -53,11 +53,14 @@ pub(crate) enum ToKeeper {
     Sealed { name: String },
     /// A segment has another file, which comes with it: the one before was removed.
     Moved { name: String },
-    /// A segment is about to be sealed, or is not any more: it may have another name when this worker dies, or none if it
     /// Syncing a segment failed: what syncs it again proves nothing.
     Unsynced { name: String },
-    /// A connection is over.
-    Over { slot: u32 },
+    /// A connection is over; so many bytes of it that the kernel has received are lost.
+    Over {
+        slot: u32,
+        #[serde(default)]
+        lost: u64,
+    },
 }
 
 /// One end of the way between keeper and worker.
@@ -176,7 +179,7 @@ mod tests {
         assert!(matches!(other.receive().unwrap(), Some((ToWorker::Note, Some(_)))));
         one.close_sending().unwrap();
         assert!(other.receive::<ToWorker>().unwrap().is_none());
-        other.send(&ToKeeper::Over { slot: 1 }, None, Wait::No).unwrap();
-        assert!(matches!(one.receive().unwrap(), Some((ToKeeper::Over { slot: 1 }, None))));
+        other.send(&ToKeeper::Over { slot: 1, lost: 2 }, None, Wait::No).unwrap();
+        assert!(matches!(one.receive().unwrap(), Some((ToKeeper::Over { slot: 1, lost: 2 }, None))));
     }
 }

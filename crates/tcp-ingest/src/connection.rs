@@ -1,6 +1,7 @@
 //! One connection: peek, judge, write, consume.
 
 use std::io;
+use std::net::SocketAddr;
 use std::rc::Rc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -11,10 +12,10 @@ use tokio::net::TcpStream;
 
 use crate::channel::ToKeeper;
 use crate::framing::Framing;
-use crate::socket;
-use crate::stop::Stop;
+use crate::stop::{Drain, Stop};
 use crate::thread::{Incoming, Intake, Thread};
 use crate::writer::Origin;
+use crate::{losses, socket};
 
 /// Turns that a connection takes before the others have theirs.
 const TURNS: u32 = 2;
@@ -38,6 +39,8 @@ enum Ending {
     ByPeer,
     Idle,
     Stopping,
+    /// The time to drain was up before so many bytes that the kernel has received could be written.
+    Lost(u64),
     /// Another worker goes on with it.
     HandOver,
 }
@@ -53,7 +56,7 @@ impl Ending {
         match self {
             Self::ByPeer => "the connection ended inside this line",
             Self::Idle => "the connection was closed inside this line: it was idle for too long",
-            Self::Stopping | Self::HandOver => "the receiver was stopped inside this line",
+            Self::Stopping | Self::Lost(_) | Self::HandOver => "the receiver was stopped inside this line",
         }
     }
 }
@@ -63,19 +66,25 @@ struct Connection {
     socket: TcpStream,
     slot: u32,
     stream: usize,
+    peer: SocketAddr,
     source: String,
     framing: Framing,
     /// How many bytes at the front of the receive queue are known to be an incomplete line.
     pending: usize,
     /// The next block is not to be judged: workers died of it.
     suspect: bool,
+    /// When bytes were consumed last.
+    consumed_at: Instant,
 }
 
-/// How long a connection that is to end is given for what is on its way, so that few lines are cut.
-const LINGER: Duration = Duration::from_millis(200);
+/// A source that has sent nothing for so long has nothing on its way: what its kernel still held has arrived. A packet
+/// that the network lost is sent again after 200 ms and, if that is lost too, another 400 ms later (Linux; other systems'
+/// first retransmission comes after 200 to 300 ms), and so is the probe of a window that was closed, when the
+/// announcement that it is open again was lost. Longer would keep a device that sends every second from ever being quiet.
+const QUIET: Duration = Duration::from_millis(700);
 
-/// A source that goes on for so much longer would never end of itself.
-const ENDLESS: Duration = Duration::from_secs(1);
+/// How long a source that was idle for too long, and just then goes on, is read before it finds the connection closed.
+const IDLE_LAST_CALL: Duration = Duration::from_secs(1);
 
 /// So many workers die at the same bytes before those are given up.
 const DEATHS: u64 = 5;
@@ -92,9 +101,12 @@ pub(crate) async fn serve(thread: Rc<Thread>, incoming: Incoming) {
         Ok(socket) => {
             let inside_too_long = thread.serving.note.progress(slot).inside_too_long;
             let framing = Framing::resume(max_line, inside_too_long);
-            let (stream, source) = (incoming.stream, source.clone());
+            let (stream, peer, source) = (incoming.stream, incoming.peer, source.clone());
             let suspect = thread.serving.note.deaths(slot) >= DEATHS;
-            Connection { thread, socket, slot, stream, source, framing, pending: 0, suspect }.run().await
+            let consumed_at = Instant::now();
+            let connection =
+                Connection { thread, socket, slot, stream, peer, source, framing, pending: 0, suspect, consumed_at };
+            connection.run().await
         }
         Err(error) => Err(error),
     };
@@ -105,9 +117,12 @@ pub(crate) async fn serve(thread: Rc<Thread>, incoming: Incoming) {
         Err(ref error) => log::warn!("{source}: {error}"),
     }
     stats.connections.fetch_sub(1, Relaxed);
-    if !matches!(ended, Ok(Ending::HandOver)) {
-        keeper.send(&ToKeeper::Over { slot }, None);
-    }
+    let lost = match ended {
+        Ok(Ending::HandOver) => return,
+        Ok(Ending::Lost(bytes)) => bytes,
+        _ => 0,
+    };
+    keeper.send(&ToKeeper::Over { slot, lost }, None);
 }
 
 impl Connection {
@@ -166,7 +181,7 @@ impl Connection {
     /// Waits for the deadline of stopping.
     async fn time_is_up(&self) {
         match self.thread.serving.stop.now() {
-            Stop::Drain(deadline) => tokio::time::sleep_until(deadline.into()).await,
+            Stop::Drain(Drain { deadline, .. }) => tokio::time::sleep_until(deadline.into()).await,
             Stop::HandOver => {}
             Stop::No => std::future::pending().await,
         }
@@ -177,46 +192,59 @@ impl Connection {
         if ending == Ending::HandOver {
             return Ok(ending);
         }
-        let (mut turns, mut quiet, mut deaf) = (0, true, false);
-        let linger_until = Instant::now() + LINGER;
+        let (mut turns, mut sends, mut deaf) = (0, false, false);
+        let idle_last_call = Instant::now() + IDLE_LAST_CALL;
         loop {
-            let time_left = match self.thread.serving.stop.now() {
-                Stop::No => true,
-                Stop::Drain(deadline) => Instant::now() < deadline,
+            let now = Instant::now();
+            let (last_call, time_left) = match self.thread.serving.stop.now() {
+                Stop::No => (idle_last_call, true),
+                Stop::Drain(Drain { last_call, deadline }) => (last_call, now < deadline),
                 Stop::HandOver => return Ok(Ending::HandOver),
             };
-            if !deaf && Instant::now() > linger_until + ENDLESS {
-                (quiet, deaf) = (false, true);
+            if !deaf && now >= last_call {
+                (sends, deaf) = (true, true);
                 self.stop_hearing();
             }
+            let before = (self.consumed_at, self.pending);
             let turn = if self.thread.storage_is_down() && !self.wait_for_storage().await {
                 Turn::Refused
             } else {
                 self.read()?
             };
+            if deaf && !sends && before != (self.consumed_at, self.pending) {
+                // It went on in the very moment in which it was taken to be quiet: the rest of that is sent again.
+                deaf = false;
+                socket::hear_again(&self.socket);
+            }
             match turn {
                 Turn::End => break,
                 Turn::Again if time_left => {}
                 Turn::Refused if time_left && self.thread.serving.shared.failure.get().is_none() => continue,
-                Turn::Nothing if !deaf && self.more_comes(linger_until).await => quiet = false,
                 Turn::Nothing if !deaf => {
-                    deaf = true;
-                    self.stop_hearing();
-                    layout::fault::point("ingest.deaf");
+                    if self.falls_quiet(last_call).await {
+                        deaf = true;
+                        self.stop_hearing();
+                        layout::fault::point("ingest.deaf");
+                    }
                 }
                 Turn::Nothing => match self.last(ending.why())? {
                     Turn::End => break,
                     _ if time_left => {}
-                    _ => return Ok(self.give_up(ending)),
+                    _ => return Ok(self.give_up()),
                 },
-                Turn::Again | Turn::Refused => return Ok(self.give_up(ending)),
+                Turn::Again | Turn::Refused => return Ok(self.give_up()),
             }
             turns += 1;
             if turns % TURNS == 0 {
                 tokio::task::yield_now().await;
             }
         }
-        if !quiet {
+        if sends {
+            log::warn!(
+                "{} from {}: was still sending when its time was up; it finds its connection closed",
+                self.stream_name(),
+                self.peer
+            );
             socket::close_with_reset(&self.socket)?;
         }
         Ok(ending)
@@ -229,13 +257,22 @@ impl Connection {
         }
     }
 
-    /// Whether something arrives that was on its way when the end came; waits a little for it.
-    async fn more_comes(&self, until: Instant) -> bool {
+    /// Waits until the source has sent nothing for [`QUIET`]; false if something arrives before, or it is too late.
+    async fn falls_quiet(&self, last_call: Instant) -> bool {
         self.clear_readiness();
-        let until = until.min(Instant::now() + LINGER / 4);
-        let ready = tokio::time::timeout_at(until.into(), self.socket.ready(Interest::READABLE)).await;
-        // Who has closed is ready for ever; all that it sent is there.
-        ready.is_ok_and(|ready| ready.is_ok_and(|ready| !ready.is_read_closed()))
+        // What was consumed just now has opened the window, and more is on its way, however long nothing has arrived.
+        let quiet = socket::quiet_for(&self.socket).unwrap_or_default().min(self.consumed_at.elapsed());
+        let until = Instant::now() + QUIET.saturating_sub(quiet);
+        let ready = self.socket.ready(Interest::READABLE);
+        match tokio::time::timeout_at(until.min(last_call).into(), ready).await {
+            Err(_) => until < last_call,
+            // Once closed it is ready for ever; all that was sent is there.
+            Ok(ready) => ready.is_ok_and(|ready| ready.is_read_closed()),
+        }
+    }
+
+    fn stream_name(&self) -> &str {
+        self.thread.serving.shared.config.streams.get(self.stream).map_or("", |stream| stream.name.as_str())
     }
 
     /// Forgets that there is something to read; whatever arrived after the last peek says so again.
@@ -245,11 +282,11 @@ impl Connection {
     }
 
     /// Ends although there is more to read, and says so.
-    fn give_up(&self, ending: Ending) -> Ending {
-        let unread = socket::queued(&self.socket).map_or("some".into(), |count| count.to_string());
-        let what = "the time to drain is up: make room before stopping, or raise --drain-timeout";
-        self.thread.serving.shared.failure.end_with(format!("{}: {unread} unread bytes are lost, {what}", self.source));
-        ending
+    fn give_up(&self) -> Ending {
+        let bytes = socket::queued(&self.socket).unwrap_or_default();
+        losses::report(self.stream_name(), self.peer, bytes);
+        self.thread.serving.shared.failure.lose(bytes);
+        Ending::Lost(bytes)
     }
 
     /// One turn; `ready` is what was known of the socket before it.
@@ -345,7 +382,7 @@ impl Connection {
 
     /// Writes the batch judged from the first `count` bytes of the buffer, then consumes what it took.
     /// Returns false, with nothing written and nothing consumed, when the storage refuses.
-    fn commit(&self, intake: &mut Intake, count: usize, now: DateTime<Utc>) -> io::Result<bool> {
+    fn commit(&mut self, intake: &mut Intake, count: usize, now: DateTime<Utc>) -> io::Result<bool> {
         if self.thread.serving.shared.failure.get().is_some() {
             return Ok(false);
         }
@@ -362,6 +399,7 @@ impl Connection {
             }
         }
         let consumed = socket::consume(&self.socket, intake.batch.taken);
+        self.consumed_at = Instant::now();
         layout::fault::point("ingest.consumed");
         intake.writer.settle();
         consumed?;

@@ -3,13 +3,14 @@
 use std::os::fd::AsFd as _;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use layout::{DataDirHandle, OpenSegment, SegmentName, SegmentSync, seal};
 
 use crate::channel::ToKeeper;
+use crate::losses::Losses;
 use crate::stats::Stats;
 use crate::worker::ToKeeperSender;
 
@@ -22,6 +23,8 @@ pub(crate) struct Failure {
     what: OnceLock<String>,
     /// Whether the process is to end at once.
     fatal: bool,
+    /// What of the sources' bytes is lost.
+    lost: Mutex<Losses>,
     /// Set when the program is about to end anyway: then nothing is tried for ever.
     pub(crate) stopping: AtomicBool,
 }
@@ -37,10 +40,7 @@ impl Failure {
         let what = what.into();
         if self.fatal {
             log::error!("{what}");
-            let Some(before) = self.get() else { std::process::exit(TO_BE_CONTINUED) };
-            // A loss, which no successor makes good.
-            log::error!("{before}");
-            std::process::exit(1);
+            std::process::exit(TO_BE_CONTINUED);
         }
         self.end_with(what);
     }
@@ -48,6 +48,16 @@ impl Failure {
     /// Reports what went wrong at the end of the program.
     pub(crate) fn end_with(&self, what: String) {
         let _ = self.what.set(what);
+    }
+
+    /// Counts bytes of a connection that are lost.
+    pub(crate) fn lose(&self, bytes: u64) {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
+    }
+
+    /// What is lost.
+    pub(crate) fn lost(&self) -> Losses {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What was reported.

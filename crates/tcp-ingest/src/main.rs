@@ -19,6 +19,7 @@ mod connection;
 mod files;
 mod framing;
 mod keeper;
+mod losses;
 mod note;
 mod pass_on;
 mod program;

@@ -88,6 +88,11 @@ fn low_water(socket: &impl AsRawFd, bytes: usize) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
+/// How long nothing has arrived.
+pub(crate) fn quiet_for(socket: &impl AsRawFd) -> io::Result<Duration> {
+    Ok(info(socket)?.quiet)
+}
+
 /// How many bytes of a connection were consumed since it began, by the kernel's own count.
 pub(crate) fn consumed(socket: &(impl AsFd + AsRawFd)) -> io::Result<u64> {
     // States of linux/tcp_states.h.
@@ -97,8 +102,9 @@ pub(crate) fn consumed(socket: &(impl AsFd + AsRawFd)) -> io::Result<u64> {
     let (state, received, unread) = loop {
         let before = info(socket)?;
         let unread = queued(socket)?;
-        if info(socket)? == before {
-            break (before.0, before.1, unread);
+        let after = info(socket)?;
+        if (after.state, after.received) == (before.state, before.received) {
+            break (before.state, before.received, unread);
         }
     };
     // The end of the stream counts as a byte. Of a connection that was reset after its end only the error tells, once.
@@ -110,9 +116,17 @@ pub(crate) fn consumed(socket: &(impl AsFd + AsRawFd)) -> io::Result<u64> {
     Ok(received.saturating_sub(u64::from(ended)).saturating_sub(unread))
 }
 
-/// The state of a connection, and how many bytes were received in order (`struct tcp_info` in linux/tcp.h, which only
-/// ever grows; libc knows an old one).
-fn info(socket: &impl AsRawFd) -> io::Result<(u8, u64)> {
+/// What the kernel knows of a connection (`struct tcp_info` in linux/tcp.h, which only ever grows; libc knows an old one).
+struct Info {
+    state: u8,
+    /// How many bytes were received in order.
+    received: u64,
+    /// How long ago the last data came.
+    quiet: Duration,
+}
+
+fn info(socket: &impl AsRawFd) -> io::Result<Info> {
+    const LAST_DATA_RECEIVED: usize = 52; // in milliseconds
     const BYTES_RECEIVED: usize = 128;
     let mut info = [0_u8; BYTES_RECEIVED + 8];
     let mut length = libc::socklen_t::try_from(info.len()).unwrap_or_default();
@@ -129,6 +143,10 @@ fn info(socket: &impl AsRawFd) -> io::Result<(u8, u64)> {
     if result != 0 {
         return Err(io::Error::last_os_error());
     }
-    let received = info.get(BYTES_RECEIVED..).and_then(|bytes| bytes.try_into().ok()).map(u64::from_ne_bytes);
-    info.first().copied().zip(received).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    let parse = || {
+        let quiet = u32::from_ne_bytes(info.get(LAST_DATA_RECEIVED..)?.first_chunk().copied()?);
+        let received = u64::from_ne_bytes(info.get(BYTES_RECEIVED..)?.first_chunk().copied()?);
+        Some(Info { state: *info.first()?, received, quiet: Duration::from_millis(quiet.into()) })
+    };
+    parse().ok_or_else(|| io::ErrorKind::Unsupported.into())
 }

@@ -26,6 +26,7 @@ struct StreamStats {
     name: String,
     bytes: AtomicU64,
     lines: AtomicU64,
+    empty_lines: AtomicU64,
     rejects: [AtomicU64; Reason::ALL.len()],
 }
 
@@ -35,6 +36,7 @@ impl Stats {
             name: stream.name.to_string(),
             bytes: AtomicU64::default(),
             lines: AtomicU64::default(),
+            empty_lines: AtomicU64::default(),
             rejects: Default::default(),
         };
         Self {
@@ -52,6 +54,9 @@ impl Stats {
         let Some(stream) = self.streams.get(stream) else { return };
         stream.bytes.fetch_add(batch.taken as u64, Relaxed);
         stream.lines.fetch_add(batch.lines, Relaxed);
+        if batch.empty_lines > 0 {
+            stream.empty_lines.fetch_add(batch.empty_lines, Relaxed);
+        }
         if !batch.rejected.is_empty() {
             for (counter, count) in stream.rejects.iter().zip(batch.rejects) {
                 counter.fetch_add(count, Relaxed);
@@ -107,6 +112,8 @@ impl Stats {
         metric("connections_total", "counter", "Connections accepted.", &one(accepted));
         metric("bytes_total", "counter", "Bytes taken and written.", &each(|stream| &stream.bytes));
         metric("lines_total", "counter", "Lines accepted and written to raw/.", &each(|stream| &stream.lines));
+        let empty = each(|stream| &stream.empty_lines);
+        metric("empty_lines_total", "counter", "Empty lines (signs of life), which are not kept.", &empty);
         metric("rejected_lines_total", "counter", "Lines written to quarantine/.", &rejects);
         metric("open_segments", "gauge", "Segments being written.", &one(self.open_segments.load(Relaxed)));
         let sealed = self.sealed_segments.load(Relaxed);
@@ -133,6 +140,9 @@ impl fmt::Display for Stats {
         for stream in &self.streams {
             let (lines, bytes) = (stream.lines.load(Relaxed), stream.bytes.load(Relaxed));
             write!(f, "; {}: {} accepted, {bytes} bytes", stream.name, cli::count(lines, "line"))?;
+            if let empty @ 1.. = stream.empty_lines.load(Relaxed) {
+                write!(f, ", {}", cli::count(empty, "empty line"))?;
+            }
             let rejections = stream.rejections();
             if !rejections.is_empty() {
                 write!(f, ", rejected: {rejections}")?;

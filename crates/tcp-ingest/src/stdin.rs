@@ -18,12 +18,15 @@ use crate::thread::Intake;
 
 const SOURCE: &str = "stdin";
 
+/// What was read when the program is told to stop has been handed over within this time.
+const READER_PAUSE: Duration = Duration::from_millis(100);
+
 /// Reads standard input to its end, or until a signal. Partial when lines were rejected.
 pub(crate) async fn run(shared: Shared, signals: &mut Signals) -> anyhow::Result<Outcome> {
     let max_line = usize::try_from(shared.config.args.max_line.0).unwrap_or(usize::MAX);
     let stopping = Arc::new(AtomicBool::new(false));
-    let mut blocks = read(Arc::clone(&stopping));
     let mut pipe = Pipe {
+        blocks: read(Arc::clone(&stopping)),
         intake: Intake::new(&shared, None),
         framing: Framing::new(max_line),
         block: Vec::new(),
@@ -33,15 +36,15 @@ pub(crate) async fn run(shared: Shared, signals: &mut Signals) -> anyhow::Result
     };
     loop {
         let block = tokio::select! {
-            block = blocks.recv() => block,
+            block = pipe.blocks.recv() => block,
             () = pipe.signals.until_stopped() => { stopping.store(true, Relaxed); continue }
             () = tokio::time::sleep(pipe.shared.config.sync_every), if !stopping.load(Relaxed) => {
                 pipe.intake.writer.tend();
                 pipe.check_failure()?;
                 continue;
             }
-            // What was read when the signal came has been handed over by now; the reader may wait for more for ever.
-            () = tokio::time::sleep(Duration::from_millis(100)), if stopping.load(Relaxed) => None,
+            // The reader may wait for more for ever.
+            () = tokio::time::sleep(READER_PAUSE), if stopping.load(Relaxed) => None,
         };
         match block {
             Some(block) => pipe.block.extend(block.context("cannot read standard input")?),
@@ -93,6 +96,7 @@ fn read(stopping: Arc<AtomicBool>) -> mpsc::Receiver<io::Result<Vec<u8>>> {
 }
 
 struct Pipe<'r> {
+    blocks: mpsc::Receiver<io::Result<Vec<u8>>>,
     shared: Shared,
     intake: Intake,
     framing: Framing,
@@ -132,6 +136,19 @@ impl Pipe<'_> {
         self.commit().await
     }
 
+    /// The program is to end while the storage refuses: says how much was read that is not written.
+    async fn give_up(&mut self) -> anyhow::Result<()> {
+        let mut lost = self.block.len();
+        self.stopping.store(true, Relaxed);
+        while let Ok(Some(block)) = tokio::time::timeout(READER_PAUSE, self.blocks.recv()).await {
+            lost += block.map_or(0, |block| block.len());
+        }
+        bail!(
+            "interrupted while the storage refused: lost, because read and not written: the last {}",
+            cli::count(lost, "byte")
+        )
+    }
+
     fn check_failure(&self) -> anyhow::Result<()> {
         self.shared.failure.get().map_or(Ok(()), |what| bail!("{what}"))
     }
@@ -145,11 +162,11 @@ impl Pipe<'_> {
             }
             self.check_failure()?;
             if !std::mem::replace(&mut told, true) {
-                log::error!("{error}; reading waits, nothing is lost");
+                log::error!("{error}; reading waits, and nothing is lost as long as the program runs");
             }
             tokio::select! {
                 () = tokio::time::sleep(Duration::from_millis(200)) => {}
-                () = self.signals.until_stopped() => bail!("interrupted while the disk refused: what was read last is not written"),
+                () = self.signals.until_stopped() => return self.give_up().await,
             }
         }
         self.check_failure()?;

@@ -1,7 +1,7 @@
 //! Whether a worker is to stop, and how: said by its first thread, seen by those that serve.
 
 use std::future::pending;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -10,10 +10,28 @@ use tokio::sync::watch;
 pub(crate) enum Stop {
     /// Not at all.
     No,
-    /// What the connections hold is taken, until this time at the latest.
-    Drain(Instant),
+    /// What the sources have sent is taken.
+    Drain(Drain),
     /// At once: another worker goes on.
     HandOver,
+}
+
+/// Until when what the sources have sent is taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Drain {
+    /// When a source that still sends finds its connection closed.
+    pub(crate) last_call: Instant,
+    /// When reading ends. What the kernel has received by then and nobody has read is lost.
+    pub(crate) deadline: Instant,
+}
+
+impl Drain {
+    /// A drain that takes so long at most. A tenth of it, a second at most, is kept for what the kernel has received when
+    /// the doors close.
+    pub(crate) fn within(time: Duration) -> Self {
+        let deadline = Instant::now() + time;
+        Self { last_call: deadline.checked_sub((time / 10).min(Duration::from_secs(1))).unwrap_or(deadline), deadline }
+    }
 }
 
 /// What is said of it. Only values leave this: a guard of the channel's lock that lives while the same thread asks again
@@ -47,8 +65,6 @@ impl Stopping {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
 
     #[tokio::test]

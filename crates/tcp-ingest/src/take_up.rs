@@ -114,7 +114,7 @@ fn patiently<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> T {
             Ok(done) => return done,
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
-                    log::error!("{error:#}; reading waits, nothing is lost");
+                    log::error!("{error:#}; reading waits until what the worker before has left can be sealed");
                 }
                 std::thread::sleep(RETRY);
             }

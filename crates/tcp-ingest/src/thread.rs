@@ -15,7 +15,7 @@ use crate::batch::{Batch, Bounds, Judge};
 use crate::connection;
 use crate::note::{Note, Row};
 use crate::program::Shared;
-use crate::stop::Stopping;
+use crate::stop::{Stop, Stopping};
 use crate::worker::ToKeeperSender;
 use crate::writer::{Keeper, Writer, max_hours};
 
@@ -89,7 +89,12 @@ impl Thread {
     pub(crate) fn storage_failed(&self, error: &layout::Error) {
         // Of several threads that meet the same, one says it.
         if !self.storage_down.replace(true) && !self.serving.shared.stats.waiting.swap(true, Relaxed) {
-            log::error!("{error}; reading waits, the sources are held, nothing is lost");
+            let how = if self.serving.stop.now() == Stop::No {
+                "reading waits and the sources are held; nothing is lost as long as the program runs"
+            } else {
+                "reading waits until the time to drain (--drain-timeout) is up"
+            };
+            log::error!("{error}; {how}");
         }
     }
 

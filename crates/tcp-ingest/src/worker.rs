@@ -6,7 +6,7 @@ use std::io;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use cli::Outcome;
@@ -25,7 +25,7 @@ use crate::pass_on::PassOn;
 use crate::program::{Beside, Shared, recover};
 use crate::report::Reporter;
 use crate::stats::Stats;
-use crate::stop::{Stop, Stopping};
+use crate::stop::{Drain, Stop, Stopping};
 use crate::take_up::{self, Left};
 use crate::thread::{self, Incoming, Serving};
 
@@ -114,7 +114,7 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
                     break;
                 }
                 Ok(Some((ToWorker::Drain { millis }, _))) => {
-                    let _ = stop.send(Stop::Drain(Instant::now() + Duration::from_millis(millis)));
+                    let _ = stop.send(Stop::Drain(Drain::within(Duration::from_millis(millis))));
                 }
                 Ok(Some((ToWorker::HandOver, _))) => {
                     let _ = stop.send(Stop::HandOver);
@@ -132,11 +132,11 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
         }
     }
     // No more will come: the keeper said so, or it is dead.
-    stop.send_if_modified(|stop| {
+    let orphaned = stop.send_if_modified(|stop| {
         let orphaned = *stop == Stop::No;
         if orphaned {
             log::error!("the keeper died: taking what the connections hold, then ending");
-            *stop = Stop::Drain(Instant::now() + config.drain_timeout);
+            *stop = Stop::Drain(Drain::within(config.drain_timeout));
         }
         orphaned
     });
@@ -148,6 +148,12 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     log::info!("{}", *stats);
     if let Some(what) = failure.get() {
         bail!("{what}");
+    }
+    match failure.lost() {
+        lost if lost.is_empty() => {}
+        lost if orphaned => bail!("{lost}"),
+        // The keeper adds it up.
+        _ => return Err(cli::Reported.into()),
     }
     if !(joined.unwrap_or(false) && finished.sealed) {
         bail!("a bug: a thread died; the next start recovers its segments");

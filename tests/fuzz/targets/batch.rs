@@ -54,8 +54,14 @@ fn receive(model: &'static Model, input: &Input<'_>) {
                 judge_now = judge();
                 framing = Framing::resume(input.max_line, framing.inside_too_long());
             }
-            let mut expected =
-                Expected { model, now, framing: framing.clone(), written: HashMap::new(), rejected: vec![] };
+            let mut expected = Expected {
+                model,
+                now,
+                framing: framing.clone(),
+                written: HashMap::new(),
+                rejected: vec![],
+                empty_lines: 0,
+            };
             let suspected = std::mem::take(&mut suspect) && !block.is_empty();
             let all = if suspected {
                 batch.suspect(&mut framing, block, "fuzz", now);
@@ -78,8 +84,10 @@ fn receive(model: &'static Model, input: &Input<'_>) {
     }
     let left = &input.text[at..];
     batch.unfinished(left, "the end", "fuzz", now);
-    let rejected = vec![(Reason::Unfinished.label().to_owned(), left.to_vec())];
-    let expected = Expected { model, now, framing: framing.clone(), written: HashMap::new(), rejected };
+    let empty_lines = u64::from(left == b"\r");
+    let mut rejected = vec![(Reason::Unfinished.label().to_owned(), left.to_vec())];
+    rejected.retain(|(_, line)| line != b"\r");
+    let expected = Expected { model, now, framing: framing.clone(), written: HashMap::new(), rejected, empty_lines };
     expected.compare(&batch, left, &framing);
     assert_eq!(at + batch.taken, input.text.len());
 }
@@ -93,6 +101,7 @@ struct Expected {
     written: HashMap<Hour, Vec<u8>>,
     /// Reasons and bytes.
     rejected: Vec<(String, Vec<u8>)>,
+    empty_lines: u64,
 }
 
 impl Expected {
@@ -100,6 +109,7 @@ impl Expected {
     fn judged(&mut self, mut block: &[u8]) {
         while let Some((part, taken)) = self.framing.next(block) {
             match part {
+                Part::Line([]) => self.empty_lines += 1,
                 Part::Line(line) => match self.verdict(line) {
                     Ok(hour) => {
                         let stamp = format!("{{\"arrival_time_us\":{},\"message\":", self.now.timestamp_micros());
@@ -122,12 +132,19 @@ impl Expected {
 
     /// Takes what nobody judges.
     fn suspect(&mut self, mut block: &[u8]) {
-        while let Some((Part::Line(line) | Part::TooLong(line), taken)) = self.framing.next(block) {
-            self.reject(Reason::Poison, line);
+        while let Some((part, taken)) = self.framing.next(block) {
+            match part {
+                Part::Line([]) => self.empty_lines += 1,
+                Part::TooLong([]) => {}
+                Part::Line(line) | Part::TooLong(line) => self.reject(Reason::Poison, line),
+            }
             block = &block[taken..];
         }
         if !block.is_empty() {
-            assert!(self.rejected.is_empty(), "an incomplete line is taken only if there is no other");
+            assert!(
+                self.rejected.is_empty() && self.empty_lines == 0,
+                "an incomplete line is taken only if there is no other"
+            );
             self.reject(Reason::Poison, block);
             self.framing.break_line();
         }
@@ -157,6 +174,7 @@ impl Expected {
         assert_eq!(records.map(rejected).collect::<Vec<_>>(), self.rejected, "{}", self.model.name);
         let lines: usize = written.values().map(|lines| memchr::memchr_iter(b'\n', lines).count()).sum();
         assert_eq!(batch.lines, lines as u64);
+        assert_eq!(batch.empty_lines, self.empty_lines);
         for reason in Reason::ALL {
             let count = self.rejected.iter().filter(|(label, _)| label == reason.label()).count();
             assert_eq!(batch.rejects[reason.index()], count as u64);

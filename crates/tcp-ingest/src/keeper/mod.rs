@@ -43,7 +43,9 @@ use self::wait::{accepted, listens, overdue, said, tick, time_up};
 use crate::args::{Config, Source};
 use crate::channel::{ToKeeper, ToWorker};
 use crate::files::TO_BE_CONTINUED;
+use crate::losses::{self, Losses};
 use crate::note::Note;
+use crate::socket;
 use crate::writer::max_hours;
 
 /// How long a new worker may take until it says that it runs, and an old one to hand over.
@@ -113,6 +115,8 @@ struct Keeper {
     closed: bool,
     /// A worker that drained had to leave something.
     failed: bool,
+    /// What of the sources' bytes is lost.
+    lost: Losses,
     /// Sources have been told of as waiting because all slots are taken, or accepting failed.
     told_full: bool,
     told_refused: bool,
@@ -172,6 +176,7 @@ impl Keeper {
             deadline: None,
             closed: false,
             failed: false,
+            lost: Losses::default(),
             told_full: false,
             told_refused: false,
         })
@@ -310,8 +315,9 @@ impl Keeper {
             (ToKeeper::Sealed { name }, _) => _ = self.held.segments.remove(&name),
             // The successor finds it in what it is told of the segment.
             (ToKeeper::Unsynced { name }, _) => self.held.mark_unsynced(&name),
-            (ToKeeper::Over { slot }, _) => {
+            (ToKeeper::Over { slot, lost }, _) => {
                 self.held.release(slot);
+                self.lost.add(lost);
                 // Said again only when that is over, not each time the last slot is taken.
                 self.told_full &= !self.held.has_plenty();
             }
@@ -398,15 +404,14 @@ impl Keeper {
         let Some(worker) = self.worker.take() else { return Ok(None) };
         self.failed |=
             self.deadline.is_some() && status.code().is_some_and(|code| ![0, TO_BE_CONTINUED].contains(&code));
-        for words in worker.last_words() {
-            if !matches!(words.0, ToKeeper::Up) {
-                self.hear(words);
-            }
-        }
+        self.hear_last_words(&worker);
         if !self.ran && status.code().is_some() {
             return Err(cli::Reported.into());
         }
         if self.deadline.is_some() && self.held.is_empty() && self.listeners.is_empty() {
+            if !self.lost.is_empty() {
+                bail!("{}", self.lost);
+            }
             return match (status.success() && !self.failed, status.code()) {
                 (true, _) => Ok(Some(Outcome::Done)),
                 (false, Some(_)) => Err(cli::Reported.into()),
@@ -432,17 +437,34 @@ impl Keeper {
         Ok(None)
     }
 
-    /// The time to drain, and more, is up.
+    /// The time to drain, and more, is up: names all that is lost, also of connections that nobody has accepted yet.
     fn give_up(&mut self) -> anyhow::Result<Outcome> {
-        if let Some(worker) = &self.worker {
+        if let Some(worker) = self.worker.take() {
             worker.kill();
+            worker.wait_until_ended(Duration::from_secs(1));
+            self.hear_last_words(&worker);
         }
-        match (self.held.connections.len(), self.held.segments.len()) {
-            (0, segments) => bail!("not sealed, and open until the next start: {}", cli::count(segments, "segment")),
-            (connections, _) => bail!(
-                "unread data of {} is lost: the time to drain (--drain-timeout) is up",
-                cli::count(connections, "connection")
-            ),
+        let waiting = self.listeners.iter().flat_map(|listener| std::iter::from_fn(|| listener.accept_now().ok()?));
+        for connection in waiting.chain(std::mem::take(&mut self.held.connections).into_values()) {
+            let stream = self.config.streams.get(connection.stream).map_or("", |stream| stream.name.as_str());
+            let bytes = socket::queued(&connection.socket).unwrap_or_default();
+            losses::report(stream, connection.peer, bytes);
+            self.lost.add(bytes);
+        }
+        if let segments @ 1.. = self.held.segments.len() {
+            log::error!("not sealed, and open until the next start: {}", cli::count(segments, "segment"));
+        }
+        if !self.lost.is_empty() {
+            bail!("{}", self.lost);
+        }
+        bail!("the worker did not end in time (--drain-timeout); nothing that the kernel has received is lost")
+    }
+
+    fn hear_last_words(&mut self, worker: &Worker) {
+        for words in worker.last_words() {
+            if !matches!(words.0, ToKeeper::Up) {
+                self.hear(words);
+            }
         }
     }
 }

@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::Interest;
@@ -129,6 +129,14 @@ impl Worker {
             Ok(None) | Err(rustix::io::Errno::INTR) => None,
             // Somebody else waited for it: nobody knows.
             Err(_) => Some(ExitStatus::from_raw(1 << 8)),
+        }
+    }
+
+    /// Waits until it has ended, so long at most: one that waits for a disk cannot be killed.
+    pub(super) fn wait_until_ended(&self, most: Duration) {
+        let start = Instant::now();
+        while self.ended().is_none() && start.elapsed() < most {
+            std::thread::sleep(Duration::from_millis(5));
         }
     }
 

@@ -1,16 +1,12 @@
 //! tcp-ingest on storage that refuses: each time the source is held, one message says so, and it goes on by itself.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use common::Source;
-use common::disk::Bound;
+use crate::common::disk::Bound;
+use crate::common::{Source, lines};
 use harness::{House, Server, SmallDisk, until};
 
 /// Waits until reading has stopped, and several tries to write have passed that changed nothing.
@@ -19,7 +15,7 @@ fn see_it_wait(server: &Server, house: &House, written: usize) {
     until("it waits", || server.log().contains("reading waits"));
     let start = Instant::now();
     until("some tries pass", || start.elapsed() > Duration::from_millis(500));
-    assert_eq!(common::lines(house, "raw").len(), written, "{}", server.log());
+    assert_eq!(lines(house, "raw").len(), written, "{}", server.log());
     assert_eq!(server.log().matches("reading waits").count(), 1, "one message an outage:\n{}", server.log());
 }
 

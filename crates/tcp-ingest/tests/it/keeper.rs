@@ -1,9 +1,5 @@
 //! The worker dies, or is replaced, or the keeper is: no connection is closed, and each line is written exactly once.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-
-mod common;
-
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -12,7 +8,7 @@ use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
-use common::{lines, quarantined};
+use crate::common::{lines, quarantined};
 use harness::{House, Random, Server, is_gone, kill, reading, rounds, until};
 
 /// Every point at which a worker can die between peeking a byte and sealing the segment that it went to.
@@ -136,27 +132,6 @@ fn after_a_failed_sync_what_was_written_is_in_a_new_file() {
         assert_eq!(log.matches("copied to a new file").count(), 1, "{point}: {log}");
         assert_eq!(lines(&house, "raw"), sent, "{point}");
     }
-}
-
-#[test]
-fn a_closed_source_that_left_half_a_line_does_not_hold_up_the_end() {
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "");
-    // The worker does not get to it before it is told to stop.
-    until("there is a worker", || !server.workers().is_empty());
-    server.send(reading(0, 1, 1.0) + "\n");
-    until("it serves", || lines(&house, "raw").len() == 1);
-    let worker = server.workers()[0];
-    assert!(kill("-STOP", worker));
-    server.send(reading(0, 2, 1.0) + "\n{\"half");
-    server.signal("-TERM");
-    std::thread::sleep(Duration::from_millis(100));
-    assert!(kill("-CONT", worker));
-    let start = std::time::Instant::now();
-    let (status, log) = server.wait();
-    assert_eq!(status, Some(0), "{log}");
-    assert!(start.elapsed() < Duration::from_secs(5), "{log}");
-    assert_eq!((lines(&house, "raw").len(), lines(&house, "quarantine").len()), (2, 1));
 }
 
 /// Sends numbered messages over `count` connections, numbered from `first`, for so long; returns them all.

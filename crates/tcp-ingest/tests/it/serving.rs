@@ -1,17 +1,11 @@
 //! What tcp-ingest makes of what sources send.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::os::fd::AsRawFd as _;
-use std::process::Stdio;
 use std::time::Duration;
 
-use common::{lines, quarantined};
-use harness::{House, Run, Server, epoch, reading, until};
+use crate::common::{lines, quarantined};
+use harness::{House, Server, epoch, reading, until};
 
 #[test]
 fn messages_go_to_the_segment_of_their_hour_byte_for_byte() {
@@ -75,7 +69,7 @@ fn what_is_rejected_is_kept_with_the_reason_and_the_rest_goes_on() {
     let of = |wanted: &str| -> Vec<&str> {
         records.iter().filter(|(reason, _)| reason == wanted).map(|(_, line)| line.as_str()).collect()
     };
-    assert_eq!(of("not_json"), ["", "hello"]);
+    assert_eq!(of("not_json"), ["hello"], "an empty line is kept nowhere");
     assert_eq!(of("wrong_type"), ["{\"timestamp\": 1.0}"]);
     assert_eq!(of("time_out_of_bounds"), [old, far]);
     assert_eq!(of("unfinished"), ["{\"unfinished"]);
@@ -83,6 +77,25 @@ fn what_is_rejected_is_kept_with_the_reason_and_the_rest_goes_on() {
     assert!(lines(&house, "quarantine").iter().any(|line| line.contains("\"line_base64\":\"//4=\"")));
     assert_eq!(of("too_long").concat(), long, "a line over the limit is kept, in pieces");
     assert!(lines(&house, "quarantine").iter().all(|line| line.contains("\"source\":\"tcp 127.0.0.1:")));
+}
+
+#[test]
+fn a_byte_order_mark_is_named() {
+    let house = House::new();
+    let server = Server::start(&house, &["telemetry"], "");
+    let line = reading(0, 1, 1.0);
+    let utf_16: Vec<u8> = ['\u{feff}'].into_iter().chain(line.chars()).flat_map(|c| (c as u16).to_le_bytes()).collect();
+    server.send(format!("\u{feff}{line}\n{line}\n"));
+    server.send([&utf_16[..], b"\n"].concat());
+    until("all is judged", || quarantined(&house).len() == 2 && lines(&house, "raw").len() == 1);
+    server.stop();
+    let records = lines(&house, "quarantine");
+    for (encoding, reason) in [("UTF-8", "not_json"), ("UTF-16", "not_utf8")] {
+        let named = |record: &String| {
+            record.contains(&format!("byte order mark (BOM) of {encoding}: ")) && record.contains(reason)
+        };
+        assert_eq!(records.iter().filter(|record| named(record)).count(), 1, "{records:?}");
+    }
 }
 
 #[test]
@@ -188,46 +201,6 @@ fn more_connections_than_descriptors_wait_and_none_is_lost() {
 }
 
 #[test]
-fn a_pipe_that_pauses_is_sealed_and_a_reader_that_stalls_can_be_left() {
-    let house = House::new();
-    let mut command = house.program("tcp-ingest");
-    command.args(["--stdin", "telemetry", "--stdout", "--seal-after", "200ms", "--sync-every", "50ms"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let mut input = child.stdin.take().unwrap();
-    input.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
-    until("it is sealed", || house.files_like("raw/", ".json").len() == 1);
-    // Nobody reads its output: it fills, and then it may only be left by a signal.
-    let feeder =
-        std::thread::spawn(
-            move || while input.write_all((reading(0, 2, 1.0) + "\n").repeat(1000).as_bytes()).is_ok() {},
-        );
-    until("the output is full", || {
-        let before = lines(&house, "raw").len();
-        std::thread::sleep(Duration::from_millis(100));
-        before > 1000 && lines(&house, "raw").len() == before
-    });
-    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-    assert_eq!(child.wait().unwrap().code(), Some(130));
-    feeder.join().unwrap();
-}
-
-#[test]
-fn a_reader_that_stalls_after_the_end_of_the_input_can_be_left_too() {
-    let house = House::new();
-    let mut command = house.program("tcp-ingest");
-    command.args(["--stdin", "telemetry", "--stdout"]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // More than a pipe holds, and less than is held for the reader.
-    child.stdin.take().unwrap().write_all((reading(0, 1, 1.0) + "\n").repeat(2000).as_bytes()).unwrap();
-    until("all is sealed", || house.files_like("raw/", ".open").is_empty() && lines(&house, "raw").len() == 2000);
-    std::thread::sleep(Duration::from_millis(200));
-    assert!(child.try_wait().unwrap().is_none(), "it waits for the reader");
-    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
-    until("it ends", || child.try_wait().unwrap().is_some());
-    assert_eq!(child.wait().unwrap().code(), Some(130), "all is written, but not all is passed on");
-}
-
-#[test]
 fn open_segments_are_bounded_and_sealed_by_size_and_age() {
     let house = House::new();
     let server = Server::start(&house, &["telemetry"], "--max-open 16 --workers 1 --seal-after 300ms --seal-size 1KiB");
@@ -264,105 +237,21 @@ fn connections_over_the_limit_wait_their_turn_and_idle_ones_are_closed() {
 }
 
 #[test]
-fn sigterm_takes_what_the_kernel_holds() {
-    for round in 0..5 {
-        let house = House::new();
-        let server = Server::start(&house, &["telemetry"], "");
-        let line = reading(0, round, 1.0) + "\n";
-        let mut connections: Vec<_> = (0..20).map(|_| server.connect()).collect();
-        for connection in &mut connections {
-            connection.write_all(line.repeat(2000).as_bytes()).unwrap();
-        }
-        // No waiting: most of it is still in the kernel, some connections are not even accepted.
-        let log = server.stop();
-        assert_eq!(lines(&house, "raw").len(), 40_000, "{log}");
-    }
-}
-
-/// How many bytes of data the receiver's kernel has acknowledged (`tcpi_bytes_acked` of linux/tcp.h, which counts the SYN).
-fn acknowledged(source: &TcpStream) -> usize {
-    const BYTES_ACKED: usize = 120;
-    let mut info = [0_u8; BYTES_ACKED + 8];
-    let mut length = u32::try_from(info.len()).unwrap();
-    // SAFETY: the kernel writes no more than `length` bytes, and the buffer has as many.
-    let done = unsafe {
-        let buffer = info.as_mut_ptr().cast();
-        libc::getsockopt(source.as_raw_fd(), libc::IPPROTO_TCP, libc::TCP_INFO, buffer, &raw mut length)
-    };
-    assert_eq!(done, 0);
-    usize::try_from(u64::from_ne_bytes(info[BYTES_ACKED..].try_into().unwrap())).unwrap() - 1
-}
-
-#[test]
-fn of_a_source_that_never_pauses_sigterm_takes_every_byte_that_was_acknowledged() {
-    for pause in [Duration::ZERO, Duration::from_micros(200), Duration::from_millis(5)] {
-        let house = House::new();
-        let server = Server::start(&house, &["telemetry"], "");
-        let mut source = server.connect();
-        let sender = std::thread::spawn(move || {
-            let mut sent = 0;
-            while source.write_all((reading(0, sent, 1.0) + "\n").repeat(50).as_bytes()).is_ok() {
-                sent += 1;
-                std::thread::sleep(pause);
-            }
-            source
-        });
-        until("it is served", || lines(&house, "raw").len() > 200);
-        let log = server.stop();
-        let acknowledged = acknowledged(&sender.join().unwrap());
-        let raw: usize = lines(&house, "raw").iter().map(|line| line.len() + 1).sum();
-        // The pieces of a line that was cut; the last may have had a terminator.
-        let cut: usize = quarantined(&house).iter().map(|(_, line)| line.len() + 1).sum();
-        assert!(
-            raw + cut >= acknowledged,
-            "{} of {acknowledged} bytes are lost: {log}",
-            acknowledged.saturating_sub(raw + cut)
-        );
-    }
-}
-
-#[test]
-fn a_pipe_is_read_to_its_end_and_passed_on() {
-    let house = House::new();
-    let good: Vec<_> = (0..3).map(|sensor| reading(0, sensor, 1.0)).collect();
-    let run = |input: String| {
-        let mut child = house
-            .program("tcp-ingest")
-            .args(["--stdin", "telemetry", "--stdout"])
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
-        Run::from(child.wait_with_output().unwrap())
-    };
-    let clean = run(format!("{}\n{}", good[0], good[1])).expect(0);
-    assert_eq!(clean.stdout, format!("{}\n{}\n", good[0], good[1]), "a complete last line needs no terminator");
-    assert_eq!(clean.stderr, "");
-    let torn = run(format!("nonsense\n{}\n{}", good[2], &good[0][..20])).expect(3);
-    assert_eq!(torn.stdout, format!("{}\n", good[2]));
-    assert!(torn.stderr.contains("2 lines were rejected"), "{}", torn.stderr);
-    assert_eq!(lines(&house, "raw"), good);
-    assert!(house.files_like("raw/", ".open").is_empty());
-    assert_eq!(quarantined(&house).len(), 2);
-}
-
-#[test]
 fn statistics_are_logged_on_request_and_written_as_metrics() {
     let house = House::new();
     let file = harness::tempfile::NamedTempFile::new().unwrap();
     let server = Server::start(&house, &["telemetry"], &format!("--metrics-file {}", file.path().display()));
-    server.send(format!("{}\nnonsense\n", reading(0, 1, 1.0)));
+    server.send(format!("\n{}\r\n\r\nnonsense\n", reading(0, 1, 1.0)));
     until("it is written", || !quarantined(&house).is_empty());
     server.signal("-USR1");
     until("it is logged", || server.log().contains("telemetry: 1 line accepted"));
-    assert!(server.log().contains("not_json 1"));
+    assert!(server.log().contains("2 empty lines, rejected: not_json 1"), "{}", server.log());
     server.stop();
     let metrics = std::fs::read_to_string(file.path()).unwrap();
     for line in [
         "tcp_ingest_lines_total{stream=\"telemetry\"} 1",
         "tcp_ingest_rejected_lines_total{stream=\"telemetry\",reason=\"not_json\"} 1",
+        "tcp_ingest_empty_lines_total{stream=\"telemetry\"} 2",
         "tcp_ingest_connections_total 1",
         "tcp_ingest_open_segments 0",
     ] {

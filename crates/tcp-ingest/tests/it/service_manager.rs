@@ -1,16 +1,12 @@
 //! What a service manager may offer: sockets that it has bound, readiness, a watchdog. None of it is needed.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-
-mod common;
-
 use std::net::TcpListener;
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use common::lines;
+use crate::common::lines;
 use harness::{House, Server, kill, reading, until};
 
 /// tcp-ingest over `house` with `socket` as systemd would pass it: the third descriptor of the very process.

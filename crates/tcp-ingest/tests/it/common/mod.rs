@@ -1,7 +1,5 @@
 //! What tcp-ingest has written.
 
-#![allow(dead_code, unreachable_pub, reason = "each test file uses its part")]
-
 use std::collections::BTreeSet;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -9,10 +7,10 @@ use std::path::Path;
 
 use harness::{House, Server, reading, until};
 
-pub mod disk;
+pub(crate) mod disk;
 
 /// The lines of all segments of `area` of a stream, sealed and open.
-pub fn lines(house: &House, area: &str) -> Vec<String> {
+pub(crate) fn lines(house: &House, area: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for suffix in [".json", ".json.open"] {
         for path in house.files_like(&format!("{area}/"), suffix) {
@@ -24,7 +22,7 @@ pub fn lines(house: &House, area: &str) -> Vec<String> {
 }
 
 /// A file's text; nothing if it is gone (sealed) meanwhile.
-pub fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     let mut text = String::new();
     if let Ok(mut file) = std::fs::File::open(path) {
         file.read_to_string(&mut text).unwrap();
@@ -33,7 +31,7 @@ pub fn text(path: &Path) -> String {
 }
 
 /// The `line` and `reason` of each quarantine record.
-pub fn quarantined(house: &House) -> Vec<(String, String)> {
+pub(crate) fn quarantined(house: &House) -> Vec<(String, String)> {
     let field = |record: &serde_json::Value, key: &str| record[key].as_str().unwrap_or_default().to_owned();
     lines(house, "quarantine")
         .iter()
@@ -45,7 +43,7 @@ pub fn quarantined(house: &House) -> Vec<(String, String)> {
 
 /// Everything in raw/, sealed or not, is complete lines, and no line is there twice.
 #[track_caller]
-pub fn check_written(house: &House) -> BTreeSet<String> {
+pub(crate) fn check_written(house: &House) -> BTreeSet<String> {
     let all = lines(house, "raw");
     for line in &all {
         assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "torn: {line:?}");
@@ -56,18 +54,18 @@ pub fn check_written(house: &House) -> BTreeSet<String> {
 }
 
 /// A source that sends numbered messages over one connection.
-pub struct Source {
-    pub socket: TcpStream,
-    pub sent: Vec<String>,
+pub(crate) struct Source {
+    pub(crate) socket: TcpStream,
+    pub(crate) sent: Vec<String>,
 }
 
 impl Source {
-    pub fn new(server: &Server) -> Self {
+    pub(crate) fn new(server: &Server) -> Self {
         Self { socket: server.connect(), sent: Vec::new() }
     }
 
     /// Sends a hundred messages of the hour `hour`, counted from 1970.
-    pub fn send(&mut self, hour: i64) {
+    pub(crate) fn send(&mut self, hour: i64) {
         let first = self.sent.len();
         let number = |n| i64::try_from(n).unwrap();
         self.sent.extend((first..first + 100).map(|n| reading(hour * 3600, number(n), 1.0)));
@@ -76,19 +74,19 @@ impl Source {
 
     /// As [`send`](Self::send), and waits until all that was sent is written.
     #[track_caller]
-    pub fn send_and_see(&mut self, house: &House, hour: i64) {
+    pub(crate) fn send_and_see(&mut self, house: &House, hour: i64) {
         self.send(hour);
         self.see(house);
     }
 
     #[track_caller]
-    pub fn see(&self, house: &House) {
+    pub(crate) fn see(&self, house: &House) {
         until("all that was sent is written", || lines(house, "raw").len() >= self.sent.len());
     }
 
     /// All that was sent is in sealed segments, once.
     #[track_caller]
-    pub fn check(&self, house: &House) {
+    pub(crate) fn check(&self, house: &House) {
         assert!(house.files_like("", ".open").is_empty());
         assert_eq!(check_written(house), self.sent.iter().cloned().collect());
         assert!(quarantined(house).is_empty());

@@ -4,10 +4,6 @@
 //! time, and what event times are believed. What is to happen when, it does not decide: that follows the monotonic clock.
 //! The program sees a clock of its own, the machine's stays as it is.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
@@ -15,8 +11,8 @@ use std::net::TcpStream;
 use std::path::PathBuf;
 use std::process::Command;
 
+use crate::common::{lines, quarantined};
 use chrono::{DateTime, Utc};
-use common::{lines, quarantined};
 use harness::{House, Server, epoch, reading, until};
 
 const NOW: &str = "2025-09-02T10:30:00Z";

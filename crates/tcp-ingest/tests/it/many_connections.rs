@@ -1,14 +1,10 @@
 //! Many sources at a time: none is turned away, idle ones cost nothing, slow ones little.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-
-mod common;
-
 use std::io::Write as _;
 use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
-use common::lines;
+use crate::common::lines;
 use harness::{House, Server, left_out, reading, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 

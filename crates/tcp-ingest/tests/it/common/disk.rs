@@ -5,15 +5,15 @@ use std::path::{Path, PathBuf};
 use harness::{mount, unmount};
 
 /// A mount of a folder at another place.
-pub struct Bound(PathBuf);
+pub(crate) struct Bound(PathBuf);
 
 impl Bound {
-    pub fn new(from: &Path, to: &Path) -> Self {
+    pub(crate) fn new(from: &Path, to: &Path) -> Self {
         assert!(mount(&["--bind", from.to_str().unwrap()], to));
         Self(to.to_owned())
     }
 
-    pub fn remount(&self, options: &str) -> bool {
+    pub(crate) fn remount(&self, options: &str) -> bool {
         mount(&["-o", &format!("remount,bind,{options}")], &self.0)
     }
 }

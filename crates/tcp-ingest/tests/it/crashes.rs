@@ -1,14 +1,10 @@
 //! tcp-ingest when it is killed, when the disk is full, and when its files are taken away.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use common::{check_written, lines, quarantined};
+use crate::common::{check_written, lines, quarantined};
 use harness::{House, Random, Server, SmallDisk, reading, until};
 
 #[test]

@@ -1,14 +1,10 @@
 //! The data directory, or a part of it, is removed, moved or unmounted under a running tcp-ingest.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::fs;
 use std::path::PathBuf;
 
-use common::Source;
-use common::disk::Bound;
+use crate::common::disk::Bound;
+use crate::common::{Source, lines};
 use harness::{House, Server, SmallDisk, until};
 
 /// A data directory that may go, in a folder that stays.
@@ -72,25 +68,6 @@ fn what_was_removed_under_a_worker_that_died_is_put_back_by_the_next() {
 }
 
 #[test]
-fn a_pipe_puts_back_what_is_removed_too() {
-    use std::io::Write as _;
-    let (_folder, house) = house();
-    let mut command = house.program("tcp-ingest");
-    command.args(["--stdin", "telemetry", "--sync-every", "50ms"]);
-    let mut child = command.stdin(std::process::Stdio::piped()).spawn().unwrap();
-    let mut pipe = child.stdin.take().unwrap();
-    let lines: Vec<_> = (0..20).map(|n| harness::reading(0, n, 1.0) + "\n").collect();
-    pipe.write_all(lines[..10].concat().as_bytes()).unwrap();
-    until("it is written", || common::lines(&house, "raw").len() == 10);
-    fs::remove_dir_all(house.path()).unwrap();
-    until("it is there again", || common::lines(&house, "raw").len() == 10);
-    pipe.write_all(lines[10..].concat().as_bytes()).unwrap();
-    drop(pipe);
-    assert!(child.wait().unwrap().success());
-    assert_eq!(common::check_written(&house).len(), 20);
-}
-
-#[test]
 fn a_data_directory_that_is_moved_away_is_waited_for() {
     let (folder, house) = house();
     let elsewhere = folder.path().join("elsewhere");
@@ -107,7 +84,7 @@ fn a_data_directory_that_is_moved_away_is_waited_for() {
     let start = std::time::Instant::now();
     until("some tries pass", || start.elapsed().as_millis() > 1500);
     assert!(!house.path().exists(), "it was made again");
-    assert_eq!(common::lines(&moved, "raw").len(), 100, "it went on writing");
+    assert_eq!(lines(&moved, "raw").len(), 100, "it went on writing");
     assert_eq!(server.log().matches("reading waits").count(), 1, "{}", server.log());
     // A worker that begins in the meantime waits too.
     assert!(server.kill_worker());
@@ -156,7 +133,7 @@ fn nothing_is_written_beneath_the_mount_point_of_a_disk_that_is_gone() {
     let on_disk = House::at(disk.path());
     let start = std::time::Instant::now();
     until("some tries pass", || start.elapsed().as_millis() > 1500);
-    assert_eq!(common::lines(&on_disk, "raw").len(), 100, "it went on writing");
+    assert_eq!(lines(&on_disk, "raw").len(), 100, "it went on writing");
     assert_eq!(server.log().matches("reading waits").count(), 1, "{}", server.log());
     assert!(server.kill_worker());
     until("the next one waits", || server.log().matches("reading waits").count() == 2);
@@ -191,5 +168,5 @@ fn a_restart_takes_what_is_there_for_the_data_directory() {
     source.send_and_see(&house, 0);
     server.stop();
     source.check(&house);
-    assert_eq!(common::lines(&House::at(disk.path()), "raw").len(), 100, "what was written is where it was");
+    assert_eq!(lines(&House::at(disk.path()), "raw").len(), 100, "what was written is where it was");
 }
