@@ -1,0 +1,5 @@
+//! See the library.
+
+fn main() -> anyhow::Result<()> {
+    manual::main()
+}

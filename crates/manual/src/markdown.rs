@@ -1,0 +1,166 @@
+//! Markdown to roff, as far as the pages of docs/ use it: headings, paragraphs, lists, tables, blocks of code, links.
+
+use clap_mangen::roff::{Inline, Roff, bold, italic, line_break, roman};
+use pulldown_cmark::{Event, HeadingLevel, Options, Parser, Tag, TagEnd};
+
+/// A page of docs/ in roff, without its title. What comes before the first section becomes the section DESCRIPTION.
+pub fn to_roff(markdown: &str) -> String {
+    let mut page = Page::default();
+    page.roff.control("SH", ["DESCRIPTION"]);
+    Parser::new_ext(markdown, Options::ENABLE_TABLES).for_each(|event| page.event(event));
+    page.roff.render()
+}
+
+/// What text is written in.
+#[derive(Clone, Copy, PartialEq, Eq, Default)]
+enum Style {
+    #[default]
+    Roman,
+    Strong,
+    Emphasis,
+    CodeBlock,
+}
+
+/// The page so far, and where in it we are.
+#[derive(Default)]
+struct Page {
+    roff: Roff,
+    /// The line that is being put together.
+    line: Vec<Inline>,
+    style: Style,
+    /// How deep in lists.
+    depth: usize,
+    /// Whether the next paragraph is the first of an item, which has made room already.
+    is_item_start: bool,
+    /// The columns' names of the table, the cells of its row so far.
+    columns: Vec<Vec<Inline>>,
+    cells: Vec<Vec<Inline>>,
+}
+
+impl Page {
+    fn event(&mut self, event: Event<'_>) {
+        match event {
+            Event::Start(tag) => self.start(&tag),
+            Event::End(tag) => self.end(tag),
+            Event::Text(text) => self.text(&text),
+            Event::Code(text) => self.line.push(bold(text.into_string())),
+            Event::SoftBreak => self.line.push(roman(" ")),
+            Event::HardBreak => self.line.push(line_break()),
+            _ => {}
+        }
+    }
+
+    fn start(&mut self, tag: &Tag<'_>) {
+        match tag {
+            Tag::Paragraph => match (self.depth, std::mem::take(&mut self.is_item_start)) {
+                (_, true) => {}
+                (0, false) => self.control("PP", &[]),
+                (_, false) => self.control("IP", &["\"\"", "4"]),
+            },
+            Tag::List(_) => {
+                self.flush();
+                self.depth += 1;
+                if self.depth > 1 {
+                    self.control("RS", &["4"]);
+                }
+            }
+            Tag::Item => {
+                self.control("IP", &["•", "4"]);
+                self.is_item_start = true;
+            }
+            Tag::CodeBlock(_) => {
+                self.flush();
+                self.style = Style::CodeBlock;
+                self.control("PP", &[]);
+                self.control("RS", &["4"]);
+                self.control("nf", &[]);
+            }
+            Tag::Strong => self.style = Style::Strong,
+            Tag::Emphasis => self.style = Style::Emphasis,
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, tag: TagEnd) {
+        match tag {
+            TagEnd::Heading(level) => self.heading(level),
+            TagEnd::Paragraph => self.flush(),
+            TagEnd::Item => {
+                self.flush();
+                self.is_item_start = false;
+            }
+            TagEnd::List(_) => {
+                if self.depth > 1 {
+                    self.control("RE", &[]);
+                }
+                self.depth -= 1;
+            }
+            TagEnd::CodeBlock => {
+                self.style = Style::Roman;
+                self.control("fi", &[]);
+                self.control("RE", &[]);
+            }
+            TagEnd::Strong | TagEnd::Emphasis => self.style = Style::Roman,
+            TagEnd::TableCell => self.cells.push(std::mem::take(&mut self.line)),
+            TagEnd::TableHead => self.columns = std::mem::take(&mut self.cells),
+            TagEnd::TableRow => self.row(),
+            _ => {}
+        }
+    }
+
+    fn heading(&mut self, level: HeadingLevel) {
+        let text: String = self.line.drain(..).map(plain).collect();
+        match level {
+            HeadingLevel::H1 => {}
+            HeadingLevel::H2 => self.control("SH", &[&text.to_uppercase()]),
+            _ => self.control("SS", &[&text]),
+        }
+    }
+
+    /// A row of a table: the first cell as a term, the second as what is said of it, further ones with their column's name.
+    fn row(&mut self) {
+        let mut cells = std::mem::take(&mut self.cells).into_iter();
+        self.control("TP", &[]);
+        self.roff.text(cells.next().unwrap_or_default());
+        let columns = self.columns.iter().skip(1);
+        for (number, (cell, column)) in cells.zip(columns).enumerate() {
+            if number > 0 {
+                let name: String = column.iter().cloned().map(plain).collect();
+                self.line.push(roman(format!("; {name}: ")));
+            }
+            self.line.extend(cell);
+        }
+        self.flush();
+    }
+
+    fn text(&mut self, text: &str) {
+        match self.style {
+            Style::Roman => self.line.push(roman(text)),
+            Style::Strong => self.line.push(bold(text)),
+            Style::Emphasis => self.line.push(italic(text)),
+            Style::CodeBlock => {
+                for line in text.lines() {
+                    self.roff.text([roman(line)]);
+                }
+            }
+        }
+    }
+
+    fn control(&mut self, name: &str, arguments: &[&str]) {
+        self.flush();
+        self.roff.control(name, arguments.iter().copied());
+    }
+
+    fn flush(&mut self) {
+        if !self.line.is_empty() {
+            self.roff.text(std::mem::take(&mut self.line));
+        }
+    }
+}
+
+fn plain(inline: Inline) -> String {
+    match inline {
+        Inline::Roman(text) | Inline::Italic(text) | Inline::Bold(text) => text,
+        Inline::LineBreak => " ".into(),
+    }
+}
