@@ -22,7 +22,7 @@ scripts/need.sh mariadbd=mariadb-server-core mariadb=mariadb-client-core setpriv
 shopt -s nullglob
 scripts/need.sh psql=postgresql-client "$(printf '%s\n' /usr/lib/postgresql/*/bin/initdb none | head -n 1 | sed 's/^none$/initdb/')=postgresql"
 postgres=$(printf '%s\n' /usr/lib/postgresql/*/bin | sort -V | tail -n 1)
-programs=$(scripts/build.sh --workspace)
+programs=$(scripts/build.sh)
 PATH=$programs:$PATH
 
 work=$(mktemp -d "${TMPDIR:-/tmp}/bench-load.XXXXXX")

@@ -31,8 +31,9 @@ stop() {
 trap 'stop; rm -rf "$work"' EXIT
 say() { echo "bench: $*" >&2; }
 
-programs=$(scripts/build.sh --workspace --examples)
-PATH=$programs:$programs/examples:$PATH
+# The tools of tests/bench too. Not the package of the tests, with which the programs would hold fault points.
+programs=$(scripts/build.sh --workspace --exclude pipeline-tests)
+PATH=$programs:$PATH
 python=
 if scripts/need.sh python3=python3-venv && python3 -m venv "$work/venv" >&2 &&
     "$work/venv/bin/pip" install --quiet --disable-pip-version-check pydantic==2.14.3 >&2; then

@@ -4,7 +4,8 @@
 #   programs=$(scripts/build.sh [ARGUMENT OF CARGO ...])
 #
 # Links DuckDB's prebuilt library where it can be had, else compiles DuckDB (see duckdb-lib.sh). Needs Rust and a C
-# compiler, which is installed when it is missing (see need.sh).
+# compiler, which is installed when it is missing (see need.sh). Fails when the programs hold what only tests may have
+# (see check-programs.sh).
 set -euo pipefail
 if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /s/^# \{0,1\}//p' "$0"; exit; fi
 
@@ -13,4 +14,5 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # shellcheck disable=SC2086 # flags are split at white space
 cargo build --release --bins $DUCKDB_CARGO_FLAGS "$@" >&2
 target=$(cargo metadata --format-version 1 --no-deps | sed 's/.*"target_directory":"\([^"]*\)".*/\1/')
+scripts/check-programs.sh "$target/release"
 echo "$target/release"

@@ -26,7 +26,7 @@ extensions() {
     export DUCKDB_EXTENSION_DIR=$folder
 }
 
-# What tests/readers.rs has read the tree beside our programs.
+# What tests/it/readers.rs has read the tree beside our programs.
 python_packages() {
     local folder=${XDG_CACHE_HOME:-${HOME:?}/.cache}/pipeline-python work made_of
     local packages=(duckdb==1.5.5 pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1)

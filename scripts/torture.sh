@@ -11,6 +11,6 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /s/^# \{0,1\}//p
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/env.sh
 export KILLS=${1:-500} UPGRADES=${2:-20} FULL_DISKS=${3:-10} PIPELINE_REQUIRE_SERVERS=1
-# Flags are split at white space. All packages, so that the programs under test are built.
+# Flags are split at white space. All packages, because each builds its own program for its tests.
 # shellcheck disable=SC2086
-exec cargo test --workspace $DUCKDB_CARGO_FLAGS --test torture -- --nocapture
+exec cargo test --workspace $DUCKDB_CARGO_FLAGS --test it torture:: -- --nocapture

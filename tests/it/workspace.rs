@@ -1,11 +1,11 @@
-//! The programs coordinate through the tree alone: none depends on another.
+//! Rules for the workspace as a whole.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-
+use std::path::Path;
 use std::process::Command;
 
 const PROGRAMS: [&str; 5] = ["tcp-ingest", "compact", "aggregate", "load-warehouse", "housekeep"];
 
+/// The programs coordinate through the tree alone.
 #[test]
 fn no_program_depends_on_a_program() {
     let output = Command::new(env!("CARGO"))
@@ -25,4 +25,17 @@ fn no_program_depends_on_a_program() {
         }
     }
     assert_eq!(seen, PROGRAMS.len(), "a program is missing");
+}
+
+/// What users run is looked into by scripts/check-programs.sh. The programs under test have what it looks for.
+#[test]
+fn fault_points_in_a_program_are_found() {
+    let programs = harness::program("compact").get_program().to_owned();
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/check-programs.sh");
+    let run = harness::Run::of(Command::new(script).arg(Path::new(&programs).parent().unwrap())).expect(1);
+    let found: Vec<&str> = run.stderr.lines().collect();
+    assert_eq!(found.len(), PROGRAMS.len(), "{}", run.stderr);
+    for (program, line) in PROGRAMS.iter().zip(found) {
+        assert!(line.contains(&format!("/{program} was built for tests")) && line.contains("FAULT_WHILE"), "{line}");
+    }
 }

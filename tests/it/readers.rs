@@ -1,9 +1,6 @@
 //! Other programs read the tree while compact replaces its files: DuckDB, pyarrow (with pandas) and polars, as README.md
 //! tells them to. Whatever they read is a version that was committed, with the types and the record that are promised.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-#![allow(clippy::print_stderr, reason = "tests")]
-
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};

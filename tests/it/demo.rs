@@ -1,8 +1,6 @@
 //! The pipeline as a whole against a query that knows nothing of it: the series of both cities go in as messages, and the
 //! warehouse must hold, row for row, what DuckDB computes from the series themselves.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
 use std::io::Write as _;
 use std::process::Stdio;
 use std::thread;

@@ -3,8 +3,6 @@
 //!
 //! `KILLS`, `UPGRADES` and `FULL_DISKS` in the environment say how much of each (the long form: scripts/torture.sh).
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
-
 use std::collections::HashMap;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

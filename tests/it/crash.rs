@@ -1,8 +1,6 @@
 //! kill -9 of each program at random moments, again and again, while devices send: in the end the warehouse holds what was
 //! sent and written, each message once.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 

@@ -8,8 +8,6 @@
 //! the five fields of each schedule: what runs every minute still does, what runs every hour is moved to even minutes,
 //! what runs once a day to odd ones. `@reboot` stays, and the commands stay to the letter.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
 use std::fs;
 use std::io::Write as _;
 use std::net::{TcpListener, TcpStream};
