@@ -21,4 +21,4 @@ ROUNDS=${1:-10000} cargo test --workspace $DUCKDB_CARGO_FLAGS --test histories -
 ROUNDS=8 cargo test --workspace $DUCKDB_CARGO_FLAGS --test power_cut -- --nocapture
 # What a kind of warehouse needs is said where it is missing (scripts/test.sh installs it).
 # shellcheck disable=SC2086
-ROUNDS=${2:-50} cargo test --workspace $DUCKDB_CARGO_FLAGS --test it drawn:: -- --nocapture
+ROUNDS=${2:-50} cargo test --workspace $DUCKDB_CARGO_FLAGS --test it random_histories:: -- --nocapture

@@ -249,6 +249,18 @@ fn a_sqlite_warehouse_is_asked_as_well() {
 }
 
 #[test]
+fn what_another_data_directory_has_loaded_is_not_loaded() {
+    let (house, other) = (House::new(), House::new());
+    let fingerprint = house.stream("telemetry", ago(900), 7);
+    other.load("telemetry", ago(900), &fingerprint);
+    let warehouse = other.data.path().join("warehouse.duckdb");
+    let run = |command: &str| house.run(&format!("{command} --file {} --format ndjson", warehouse.display())).expect(0);
+    assert_eq!(find(&objects(&run("status")), "dataset", "telemetry")["not_loaded"], 1);
+    run("clean --keep-parquet 30d");
+    assert!(house.has("telemetry", ago(900)), "the warehouse does not hold it");
+}
+
+#[test]
 fn status_can_be_taken_while_everything_changes() {
     let house = House::new();
     let seen = harness::House::at(house.data.path());

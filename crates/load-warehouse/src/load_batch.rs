@@ -27,7 +27,7 @@ pub(crate) enum Loaded {
 pub(crate) fn load_batch(
     warehouse: &mut Warehouse,
     dataset: &Name,
-    target: &DatasetTable,
+    table: &DatasetTable,
     schema: &Schema,
     files: &[HourFile],
 ) -> anyhow::Result<Loaded> {
@@ -36,10 +36,10 @@ pub(crate) fn load_batch(
         if files.is_empty() {
             return Ok(Some((0, 0)));
         }
-        let (entries, rows) = if target.has_id {
-            replace(warehouse, dataset, target, schema, &files)?
+        let (entries, rows) = if table.has_id {
+            replace(warehouse, dataset, table, schema, &files)?
         } else {
-            replace_keyed(warehouse, dataset, target, schema, &files)?
+            replace_keyed(warehouse, dataset, table, schema, &files)?
         };
         fault::point("load.inserted");
         let promised: u64 = files.iter().map(|file| file.rows).sum();
@@ -69,7 +69,7 @@ pub(crate) fn still_due(warehouse: &Warehouse, dataset: &Name, files: &[HourFile
 fn replace(
     warehouse: &Warehouse,
     dataset: &Name,
-    target: &DatasetTable,
+    table: &DatasetTable,
     schema: &Schema,
     files: &[HourFile],
 ) -> anyhow::Result<(Vec<LogEntry>, u64)> {
@@ -77,7 +77,7 @@ fn replace(
     let first = warehouse.next_id(dataset)?;
     let (replaced, new): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.replaces);
     let held =
-        if replaced.is_empty() { RowDiff::default() } else { compare(warehouse, dataset, target, schema, &replaced)? };
+        if replaced.is_empty() { RowDiff::default() } else { compare(warehouse, dataset, table, schema, &replaced)? };
     let entries = entries(files, &held.unchanged, first)?;
     fault::point("load.begun");
     if held.unchanged.is_empty() {
@@ -93,7 +93,7 @@ fn replace(
     } else {
         changed(warehouse, schema, files, first)
     };
-    let inserted = warehouse.insert(dataset, &columns(&["id", "window_start"], target, schema), &select)?;
+    let inserted = warehouse.insert(dataset, &columns(&["id", "window_start"], table, schema), &select)?;
     Ok((entries, inserted + held.unchanged.values().sum::<u64>()))
 }
 
@@ -101,7 +101,7 @@ fn replace(
 fn replace_keyed(
     warehouse: &Warehouse,
     dataset: &Name,
-    target: &DatasetTable,
+    table: &DatasetTable,
     schema: &Schema,
     files: &[HourFile],
 ) -> anyhow::Result<(Vec<LogEntry>, u64)> {
@@ -109,7 +109,7 @@ fn replace_keyed(
     warehouse.delete(dataset, &hours(files))?;
     fault::point("load.deleted");
     let select = keyed(warehouse, schema, files);
-    let inserted = warehouse.insert(dataset, &columns(&["window_start"], target, schema), &select)?;
+    let inserted = warehouse.insert(dataset, &columns(&["window_start"], table, schema), &select)?;
     let entry = |file: &HourFile| LogEntry {
         hour: file.hour,
         fingerprint: file.fingerprint.clone(),
@@ -119,8 +119,8 @@ fn replace_keyed(
     Ok((files.iter().map(entry).collect(), inserted))
 }
 
-fn columns<'s>(own: &[&'s str], target: &'s DatasetTable, schema: &'s Schema) -> Vec<&'s str> {
-    own.iter().copied().chain(target.names(schema)).collect()
+fn columns<'s>(own: &[&'s str], table: &'s DatasetTable, schema: &'s Schema) -> Vec<&'s str> {
+    own.iter().copied().chain(table.names(schema)).collect()
 }
 
 /// Whether the file is still the version that was planned.

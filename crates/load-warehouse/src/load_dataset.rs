@@ -95,7 +95,7 @@ impl DatasetLoad<'_> {
             return Ok(());
         }
         match self.warehouse.patiently(|warehouse| prepare_table(warehouse, self.dataset, schema, self.key)) {
-            Ok(target) => self.load_alike(&target, schema, files),
+            Ok(table) => self.load_alike(&table, schema, files),
             Err(error) if error.is::<TryAgain>() => Err(error),
             Err(error) => {
                 self.fail(&files, &error);
@@ -116,8 +116,8 @@ impl DatasetLoad<'_> {
     }
 
     /// Loads files for whose columns the table is ready.
-    fn load_alike(&mut self, target: &DatasetTable, schema: &Schema, files: Vec<HourFile>) -> anyhow::Result<()> {
-        match load_batch(self.warehouse, self.dataset, target, schema, &files) {
+    fn load_alike(&mut self, table: &DatasetTable, schema: &Schema, files: Vec<HourFile>) -> anyhow::Result<()> {
+        match load_batch(self.warehouse, self.dataset, table, schema, &files) {
             Ok(Loaded::Rows(hours, rows)) => {
                 self.counts.hours += hours;
                 self.counts.rows += rows;
@@ -135,7 +135,7 @@ impl DatasetLoad<'_> {
                 self.progress.inc(files.len() as u64);
                 Ok(())
             }
-            Err(error) => self.each_half(files, error, |load, half| load.load_alike(target, schema, half)),
+            Err(error) => self.each_half(files, error, |load, half| load.load_alike(table, schema, half)),
         }
     }
 

@@ -28,14 +28,14 @@ pub(crate) struct RowDiff {
 pub(crate) fn compare(
     warehouse: &Warehouse,
     dataset: &Name,
-    target: &DatasetTable,
+    table: &DatasetTable,
     schema: &Schema,
     files: &[HourFile],
 ) -> anyhow::Result<RowDiff> {
-    let columns: Vec<_> = own().into_iter().chain(target.columns.iter().cloned()).collect();
+    let columns: Vec<_> = own().into_iter().chain(table.columns.iter().cloned()).collect();
     let stored = warehouse.stored(dataset, &columns, &hours(files));
     warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE stored AS {stored}"))?;
-    warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE unchanged AS {}", both(target, schema, files)))?;
+    warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE unchanged AS {}", both(table, schema, files)))?;
     let gone = "SELECT id FROM stored ANTI JOIN unchanged USING (id) ORDER BY id";
     let gone = warehouse.query(gone, |row| row.get::<_, i64>(0))?;
     let counts = "SELECT epoch_us(window_start), count(*) FROM unchanged GROUP BY window_start";
@@ -51,8 +51,8 @@ fn own() -> [TableColumn; 2] {
 }
 
 /// The rows that are in the table and in the files. `file_index`, a name that no column has, numbers those that are alike.
-fn both(target: &DatasetTable, schema: &Schema, files: &[HourFile]) -> String {
-    let names: Vec<_> = target.columns.iter().map(|column| identifier(&column.name)).collect();
+fn both(table: &DatasetTable, schema: &Schema, files: &[HourFile]) -> String {
+    let names: Vec<_> = table.columns.iter().map(|column| identifier(&column.name)).collect();
     let alike = each(&names, |name| format!(", {name}"));
     let same = each(&names, |name| format!(" AND old.{name} IS NOT DISTINCT FROM new.{name}"));
     format!(
@@ -62,7 +62,7 @@ fn both(target: &DatasetTable, schema: &Schema, files: &[HourFile]) -> String {
          FROM typed) \
          SELECT old.id, new.window_start, new.file_row_number FROM old JOIN new \
          ON old.window_start = new.window_start AND old.file_index = new.file_index{same}",
-        as_stored(target, schema),
+        as_stored(table, schema),
         rows(schema, files)
     )
 }

@@ -47,14 +47,14 @@ pub(crate) fn changed(warehouse: &Warehouse, schema: &Schema, files: &[HourFile]
 }
 
 /// The rows' columns as the table stores them, each behind a comma: one that the files lack is NULL there.
-pub(crate) fn as_stored(target: &DatasetTable, schema: &Schema) -> String {
+pub(crate) fn as_stored(table: &DatasetTable, schema: &Schema) -> String {
     let as_stored = |column: &TableColumn| {
         let found = schema.iter().find(|other| other.is(&column.name));
         let value = found.map_or("NULL".to_owned(), |found| identifier(&found.name));
         let (name, sql_type) = (identifier(&column.name), column.sql_type);
         format!(", CAST({value} AS {sql_type}) AS {name}")
     };
-    each(&target.columns, as_stored)
+    each(&table.columns, as_stored)
 }
 
 fn values(warehouse: &Warehouse, schema: &Schema) -> String {

@@ -165,10 +165,10 @@ fn loaded(warehouse: Option<&Warehouse>, dataset: &Name) -> anyhow::Result<Loade
 fn each_difference(
     warehouse: &Warehouse,
     dataset: &Name,
-    target: &DatasetTable,
+    table: &DatasetTable,
     files: &[HourFile],
 ) -> anyhow::Result<Vec<(Hour, String)>> {
-    match differences(warehouse, dataset, target, files.to_vec()) {
+    match differences(warehouse, dataset, table, files.to_vec()) {
         Ok(found) => {
             Ok(found.into_iter().map(|(hour, columns)| (hour, format!("differs from the file in {columns}"))).collect())
         }
@@ -180,7 +180,7 @@ fn each_difference(
             [] | [_] => Ok(Vec::new()),
             several => {
                 let each =
-                    several.iter().map(|file| each_difference(warehouse, dataset, target, std::slice::from_ref(file)));
+                    several.iter().map(|file| each_difference(warehouse, dataset, table, std::slice::from_ref(file)));
                 Ok(each.collect::<anyhow::Result<Vec<_>>>()?.concat())
             }
         },
@@ -191,7 +191,7 @@ fn each_difference(
 fn differences(
     warehouse: &Warehouse,
     dataset: &Name,
-    target: &DatasetTable,
+    table: &DatasetTable,
     files: Vec<HourFile>,
 ) -> anyhow::Result<Vec<(Hour, String)>> {
     let mut alike: BTreeMap<Schema, Vec<HourFile>> = BTreeMap::new();
@@ -201,13 +201,13 @@ fn differences(
     }
     let mut different = Vec::new();
     for (schema, files) in alike {
-        let is_lacking = |column: &&TableColumn| !target.columns.iter().any(|held| held.is(&column.name));
+        let is_lacking = |column: &&TableColumn| !table.columns.iter().any(|held| held.is(&column.name));
         let lacking: Vec<_> = schema.iter().filter(is_lacking).map(|column| column.name.as_str()).collect();
         if !lacking.is_empty() {
             let lacking = format!("{}, which the table does not have", lacking.join(", "));
             different.extend(files.iter().map(|file| (file.hour, lacking.clone())));
         }
-        let sql = comparison(warehouse, dataset, target, &schema, &files);
+        let sql = comparison(warehouse, dataset, table, &schema, &files);
         let rows = warehouse.query(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
         let rows = rows.into_iter().filter_map(|(micros, columns)| Some((Hour::of_micros(micros)?, columns)));
         let unchanged = |hour| files.iter().any(|file| file.hour == hour && is_unchanged(file));
@@ -219,22 +219,22 @@ fn differences(
 fn comparison(
     warehouse: &Warehouse,
     dataset: &Name,
-    target: &DatasetTable,
+    table: &DatasetTable,
     schema: &Schema,
     files: &[HourFile],
 ) -> String {
     let start = TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp };
-    let columns: Vec<_> = [start].into_iter().chain(target.columns.iter().cloned()).collect();
+    let columns: Vec<_> = [start].into_iter().chain(table.columns.iter().cloned()).collect();
     let stored = warehouse.stored(dataset, &columns, &hours(files));
-    let read = format!("SELECT window_start{} FROM {}", as_stored(target, schema), rows(schema, files));
-    let names: Vec<_> = target.columns.iter().map(|column| identifier(&column.name)).collect();
+    let read = format!("SELECT window_start{} FROM {}", as_stored(table, schema), rows(schema, files));
+    let names: Vec<_> = table.columns.iter().map(|column| identifier(&column.name)).collect();
     let sums = each(&names, |name| format!(", sum(hash({name})) AS {name}"));
     let whole = format!(", sum(hash(ROW(0{}))) AS id", each(&names, |name| format!(", {name}")));
     let sums = format!("SELECT window_start, count(*) AS file_index{sums}{whole}");
     let differs = |name: &String, says: &str| {
         format!("CASE WHEN held.{name} IS DISTINCT FROM made.{name} THEN {} END", engine::literal(says))
     };
-    let one_by_one = target.columns.iter().zip(&names).map(|(column, name)| differs(name, &column.name));
+    let one_by_one = table.columns.iter().zip(&names).map(|(column, name)| differs(name, &column.name));
     let says: Vec<_> =
         [differs(&"file_index".to_owned(), "its number of rows")].into_iter().chain(one_by_one).collect();
     format!(

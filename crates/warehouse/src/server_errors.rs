@@ -178,6 +178,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_does_not_pass_by_itself_is_no_outage() {
+        for text in [
+            "Duplicate column name 'ärger' (error 1060)",
+            "The server is running with the --read-only option so it cannot execute this statement (error 1290)",
+            "ERROR: type \"readings\" already exists",
+            "ERROR: cannot execute LOCK TABLE in a read-only transaction",
+            "ERROR: must be owner of table load_log",
+            "duplicate column name: ärger",
+            "attempt to write a readonly database",
+            "object name reserved for internal use: sqlite_rows",
+            "Catalog Error: Table with name \"N\" already exists!",
+            "Binder Error: Table \"n\" does not have a column named \"x\"",
+            "Conversion Error: Could not convert string 'database is locked' to INT32",
+            "IO Error: Cannot open file \"/srv/warehouse.duckdb\": Permission denied",
+        ] {
+            let (passes, remedy) = meaning(text);
+            assert!(!passes && remedy.is_some(), "{text}");
+        }
+    }
+
+    #[test]
     fn a_refusal_is_no_outage_although_it_speaks_of_connections() {
         let refused = "Can't connect: Access denied for user 'u'@'h' (Can't connect to server)";
         assert!(!meaning(refused).0 && meaning(refused).1.is_some());

@@ -12,21 +12,21 @@
 )]
 
 mod cells;
+mod connection_cut;
 mod crash;
-mod cut;
-mod drawn;
-mod file;
 mod file_path;
+mod file_warehouses;
 mod histories;
 mod hours;
-mod identity;
+mod mariadb;
 mod names;
 mod network;
 mod ownership;
 mod postgres;
 mod proxy;
+mod random_histories;
 mod refused;
-mod server;
+mod row_ids;
 mod target;
 mod unexpected;
 mod values;

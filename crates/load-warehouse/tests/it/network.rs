@@ -1,8 +1,8 @@
 //! What the network does to a load: answers that are lost, servers that are away for a while or fall silent.
 
+use std::io::{BufRead as _, BufReader};
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
-use std::time::{Duration, Instant};
 
 use harness::{House, MariaDb, Run};
 
@@ -51,7 +51,6 @@ fn when_the_answer_to_a_commit_is_lost_the_load_log_is_asked() {
 fn a_server_that_falls_silent_is_given_up_after_the_time_out() {
     on_each_server("a silent server", |house, target, port| {
         publish_readings(house, "2025-09-02T10", "a", 2);
-        let begun = Instant::now();
         let mut program = through(target, house, proxy(port, Trick::FallSilent));
         let run = Run::of(program.args(["--timeout", "3s"])).expect(75);
         assert!(run.stderr.contains("--timeout"), "{}", run.stderr);
@@ -60,7 +59,6 @@ fn a_server_that_falls_silent_is_given_up_after_the_time_out() {
         let mut program = through(target, house, listener.local_addr().unwrap().port());
         let run = Run::of(program.args(["--timeout", "3s"])).expect(75);
         assert!(run.stderr.contains("127.0.0.1"), "{}", run.stderr);
-        assert!(begun.elapsed() < Duration::from_secs(60), "{:?}", begun.elapsed());
         // The dead client's transaction is still open on the server, and holds the lock until that notices.
         target.run(house, "readings --wait 2m").expect(0);
         check(&target.readings(house), &expected("a", 2), &mut Seen::new());
@@ -74,14 +72,12 @@ fn a_mysql_server_that_does_not_let_in_is_given_up_soon_whatever_the_time_out() 
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut program = house.program("load-warehouse");
     use_server(&mut program, "mysql", listener.local_addr().unwrap().port(), "nothing");
-    let begun = Instant::now();
-    let run = Run::of(program.args(["readings", "--timeout", "2m"])).expect(75);
+    let run = Run::of(program.args(["readings", "--timeout", "20h"])).expect(75);
     assert!(
         run.stderr.contains("no answer in time: something takes the connection and says nothing"),
         "{}",
         run.stderr
     );
-    assert!(begun.elapsed() < Duration::from_secs(30), "{:?}", begun.elapsed());
 }
 
 #[test]
@@ -139,8 +135,8 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
         assert!(run.stderr.contains("is the server running, and are DB_HOST and DB_PORT right?"), "{}", run.stderr);
         let mut program = through(target, house, free);
         let mut load = program.args(["--wait", "1m", "-v"]).stderr(Stdio::piped()).spawn().unwrap();
-        std::thread::sleep(Duration::from_secs(2));
-        assert!(load.try_wait().unwrap().is_none(), "it waits");
+        let mut messages = BufReader::new(load.stderr.take().unwrap()).lines().map(Result::unwrap);
+        assert!(messages.any(|message| message.contains("trying again for 1m")));
         // Now it comes up.
         let listener = TcpListener::bind(("127.0.0.1", free)).unwrap();
         std::thread::spawn(move || {
@@ -152,8 +148,8 @@ fn a_server_that_is_not_there_yet_is_waited_for() {
                 std::thread::spawn(move || std::io::copy(&mut client, &mut server));
             }
         });
-        let run = Run::from(load.wait_with_output().unwrap()).expect(0);
-        assert!(run.stderr.contains("trying again for 1m"), "{}", run.stderr);
+        let messages: Vec<_> = messages.collect();
+        assert!(load.wait().unwrap().success(), "{messages:?}");
         check(&target.readings(house), &expected("a", 2), &mut Seen::new());
     });
 }

@@ -1,7 +1,6 @@
 //! A connection that is cut in the middle of a load: packets vanish, and neither side is told.
 
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use harness::{House, MariaDb, Network, Postgres, Run, within};
 use layout::Tree;
@@ -11,8 +10,8 @@ use crate::hours::publish;
 use crate::target::Target;
 
 const HOUR: &str = "2025-09-02T10";
-/// Both sides give up in half a minute.
-const BOUND: Duration = Duration::from_secs(60);
+/// How many loads may find the lock of the dead one: each waits ten seconds for it, and the server notices after thirty.
+const MOST_REFUSED: usize = 6;
 
 #[test]
 fn a_load_into_mariadb_that_is_cut_off_ends_and_its_lock_is_given_free() {
@@ -66,17 +65,13 @@ fn cut_off(network: &Network, target: &Target, port: impl Fn() -> Option<u16>) {
     let (before, due, cut, client) = caught.expect("no load was met in the middle of its work");
     network.cut(client);
     assert!(harness::kill("-CONT", cut.id()));
-    let begun = Instant::now();
     let run = Run::from(cut.wait_with_output().unwrap()).expect(75);
-    assert!(begun.elapsed() < BOUND, "it took {:?}: {}", begun.elapsed(), run.stderr);
+    assert!(!run.stderr.contains("--timeout"), "only its limit of ten minutes ended it: {}", run.stderr);
     assert_eq!(holds(), before, "something is half loaded");
-    loop {
-        let run = Run::of(&mut load());
-        if run.status == Some(0) {
-            break;
-        }
+    let refused = (0..).map(|_| Run::of(&mut load())).take_while(|run| run.status != Some(0));
+    for (number, run) in (1..).zip(refused) {
         assert_eq!(run.status, Some(75), "{}", run.stderr);
-        assert!(begun.elapsed() < BOUND, "the server still waits for a client that is gone: {}", run.stderr);
+        assert!(number <= MOST_REFUSED, "the server still waits for a client that is gone: {}", run.stderr);
     }
     let found = holds();
     assert_eq!(found.len(), due.len());

@@ -1,10 +1,10 @@
 //! Random histories of a data set and its warehouse: hours come, change, grow columns, are put back and expire; loads run
-//! alone and together and are killed at any moment; the server is killed and comes back, and ends connections. After every
+//! alone and side by side and are killed at any moment; the server is killed and comes back, and ends connections. After every
 //! step the table is held against the Parquet files, row for row, and ids against those that were seen.
 //!
 //! `ROUNDS` says how many histories for each kind of warehouse (the long form: scripts/histories.sh). The first is that
 //! of `SEED`, the next that of `SEED` + 1, and so on; one that fails is named by its seed, and printed. Two may happen to
-//! disturb no load: then more are drawn, until one is broken off.
+//! disturb no load: then more are generated, until one is broken off.
 
 mod servers;
 mod steps;
@@ -15,10 +15,10 @@ use std::time::Instant;
 use harness::{MariaDb, Postgres, rounds, seed};
 
 use crate::target::Target;
-use steps::draw;
+use steps::generate;
 use world::World;
 
-/// How many histories more are drawn at most to have a load broken off.
+/// How many histories more are generated at most to have a load broken off.
 const MORE: u64 = 20;
 
 /// Lives through as many histories as are asked for, each with a warehouse of its own.
@@ -28,7 +28,7 @@ fn live(place: &str, is_server: bool, target: impl Fn() -> Target) {
     while count < asked || (broken == 0 && count < asked + MORE) {
         let seed = first + count;
         let target = target();
-        let steps = draw(seed, is_server);
+        let steps = generate(seed, is_server);
         let mut world = World::new(&target);
         let all = steps.iter().map(Some).chain([None]);
         for (number, step) in (1..).zip(all) {

@@ -1,4 +1,4 @@
-//! What can happen in a history, and how it is drawn.
+//! What can happen in a history, and how it is generated.
 
 use harness::Random;
 
@@ -24,7 +24,7 @@ pub(crate) enum Step {
     /// A load that is killed so many milliseconds after its start.
     LoadKilled { after: u64 },
     /// Loads side by side.
-    LoadTogether { loads: u64 },
+    LoadsSideBySide { loads: u64 },
     /// The server is killed so many milliseconds after the start of a load, and comes back.
     ServerKilled { after: u64 },
     /// The server ends the connection so many milliseconds after the start of a load.
@@ -32,7 +32,7 @@ pub(crate) enum Step {
 }
 
 impl Step {
-    fn draw(random: &mut Random, is_server: bool) -> Self {
+    fn generate(random: &mut Random, is_server: bool) -> Self {
         match random.below(if is_server { 100 } else { 80 }) {
             0..30 => Self::publish(random),
             30..35 => Self::Restore { which: random.number() },
@@ -40,7 +40,7 @@ impl Step {
             38..48 => Self::Load,
             48..60 => Self::LoadDiesAt(POINTS[random.below(POINTS.len())]),
             60..72 => Self::LoadKilled { after: random.below(700) },
-            72..80 => Self::LoadTogether { loads: 2 + random.below(2_u64) },
+            72..80 => Self::LoadsSideBySide { loads: 2 + random.below(2_u64) },
             80..90 => Self::ServerKilled { after: random.below(900) },
             _ => Self::ConnectionKilled { after: random.below(900) },
         }
@@ -59,12 +59,12 @@ impl Step {
 }
 
 /// The steps of the history with this seed. Its first load makes the table.
-pub(crate) fn draw(seed: u64, is_server: bool) -> Vec<Step> {
+pub(crate) fn generate(seed: u64, is_server: bool) -> Vec<Step> {
     let mut random = Random::with_seed(seed);
     let mut steps = vec![Step::publish(&mut random), Step::Load];
     for _ in 0..3 + random.below(4) {
         steps.push(Step::publish(&mut random));
-        steps.extend((0..=random.below(3)).map(|_| Step::draw(&mut random, is_server)));
+        steps.extend((0..=random.below(3)).map(|_| Step::generate(&mut random, is_server)));
     }
     steps
 }
