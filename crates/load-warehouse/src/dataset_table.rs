@@ -1,8 +1,9 @@
 //! The table that a data set is loaded into.
 
+use anyhow::Context as _;
 use cli::TryAgain;
 use layout::Name;
-use warehouse::{SqlType, TableColumn, Warehouse};
+use warehouse::{HeldColumn, SqlType, StoredColumn, TableColumn, Warehouse};
 
 use crate::parquet_schema::Schema;
 
@@ -15,15 +16,7 @@ pub(crate) struct DatasetTable {
     /// Whether it has an id, or else a key made of its columns.
     pub(crate) has_id: bool,
     /// Its columns whose types a load creates, but for its own two.
-    pub(crate) columns: Vec<TableColumn>,
-}
-
-impl DatasetTable {
-    /// The names of `columns` as the table writes them: `Value` may have been `value` when it was made.
-    pub(crate) fn names<'s>(&'s self, columns: &'s [TableColumn]) -> impl Iterator<Item = &'s str> {
-        let held = |column: &'s TableColumn| self.columns.iter().find(|held| held.is(&column.name)).unwrap_or(column);
-        columns.iter().map(move |column| held(column).name.as_str())
-    }
+    pub(crate) columns: Vec<StoredColumn>,
 }
 
 /// Makes a data set's table fit for rows of `schema`: creates it, or adds the columns it lacks. A column whose type
@@ -51,8 +44,9 @@ fn try_to_prepare(
     }
     let table = warehouse.columns(dataset)?;
     if table.is_empty() {
+        check_types(warehouse, schema)?;
         warehouse.create_table(dataset, schema, key)?;
-        return Ok(DatasetTable { has_id: key.is_empty(), columns: schema.clone() });
+        return made_table(warehouse, dataset);
     }
     if warehouse.is_view(dataset)? {
         anyhow::bail!("{dataset} is a view in the warehouse, not a table: rename it");
@@ -60,34 +54,52 @@ fn try_to_prepare(
     let has_id = check_own_columns(warehouse, dataset, &table, key)?;
     let mut missing = Vec::new();
     for column in schema {
-        match table.iter().find(|(name, _, _)| column.is(name)) {
+        match table.iter().find(|held| column.is(&held.name)) {
             None => missing.push(column.clone()),
-            Some((_, _, Some(kind))) if column.sql_type.fits(*kind) => {}
-            Some((name, written, kind)) => {
-                let held = TableColumn { name: name.clone(), sql_type: kind.unwrap_or(column.sql_type) };
+            Some(held) if held.sql_type().is_some_and(|sql_type| column.sql_type.fits(sql_type)) => {}
+            Some(held) => {
+                let (name, written) = (&held.name, &held.written);
+                let sql_type = held.sql_type().unwrap_or(column.sql_type);
                 anyhow::bail!(
                     "the column {name} is {}, but the table's is {written}, which would lose data: cast the column in the \
                      query, or change the table: {}",
                     column.sql_type,
-                    warehouse.change_type(dataset, &held, column.sql_type)
+                    warehouse.change_type(dataset, &TableColumn { name: name.clone(), sql_type }, column.sql_type)
                 );
             }
         }
     }
-    if !missing.is_empty() {
-        warehouse.add_columns(dataset, &missing)?;
+    if missing.is_empty() {
+        return Ok(DatasetTable { has_id, columns: known(table) });
     }
-    Ok(DatasetTable { has_id, columns: known(table).into_iter().chain(missing).collect() })
+    check_types(warehouse, &missing)?;
+    warehouse.add_columns(dataset, &missing)?;
+    made_table(warehouse, dataset)
+}
+
+/// Refuses columns of types for which the warehouse has none, before anything is made.
+fn check_types(warehouse: &Warehouse, columns: &[TableColumn]) -> anyhow::Result<()> {
+    for TableColumn { name, sql_type } in columns {
+        if let Some(problem) = warehouse.refusal(*sql_type) {
+            anyhow::bail!("the column {name} is {sql_type}, {problem}");
+        }
+    }
+    Ok(())
+}
+
+/// The table that has just been made or changed, as the warehouse has it.
+fn made_table(warehouse: &Warehouse, dataset: &Name) -> anyhow::Result<DatasetTable> {
+    existing_table(warehouse, dataset)?.with_context(|| format!("the table {dataset} is gone again: run once more"))
 }
 
 /// Refuses a table that is not one of ours; says whether it has an id.
 fn check_own_columns(
     warehouse: &Warehouse,
     dataset: &Name,
-    table: &[FoundColumn],
+    table: &[HeldColumn],
     key: &[String],
 ) -> anyhow::Result<bool> {
-    let column = |own: &str| table.iter().find(|(name, _, _)| name.to_lowercase() == own);
+    let column = |own: &str| table.iter().find(|held| held.name.to_lowercase() == own);
     let (id, start) = (column("id"), column("window_start"));
     if start.is_none() || (id.is_none() && key.is_empty() && warehouse.loaded(dataset)?.is_empty()) {
         let lacks = if start.is_some() { "id" } else { "window_start" };
@@ -98,11 +110,12 @@ fn check_own_columns(
             "the table {dataset} has an id, so it was made without --key: leave --key out, or rename the table"
         );
     }
-    for (found, kinds) in [(id, &[SqlType::BigInt, SqlType::Integer][..]), (start, &[SqlType::Timestamp])] {
-        if let Some((name, written, kind)) = found
-            && !kind.is_some_and(|kind| kinds.contains(&kind))
-            && let [needed, ..] = kinds
+    for (found, sql_types) in [(id, &[SqlType::BigInt, SqlType::Integer][..]), (start, &[SqlType::Timestamp])] {
+        if let Some(found) = found
+            && !found.sql_type().is_some_and(|sql_type| sql_types.contains(&sql_type))
+            && let [needed, ..] = sql_types
         {
+            let (name, written) = (&found.name, &found.written);
             let held = TableColumn { name: name.clone(), sql_type: *needed };
             let statement = warehouse.change_type(dataset, &held, *needed);
             anyhow::bail!(
@@ -116,15 +129,12 @@ fn check_own_columns(
 /// The table of a data set as it is; none if there is none.
 pub(crate) fn existing_table(warehouse: &Warehouse, dataset: &Name) -> anyhow::Result<Option<DatasetTable>> {
     let table = warehouse.columns(dataset)?;
-    let has_id = table.iter().any(|(name, _, _)| name.to_lowercase() == "id");
+    let has_id = table.iter().any(|held| held.name.to_lowercase() == "id");
     Ok((!table.is_empty()).then(|| DatasetTable { has_id, columns: known(table) }))
 }
 
-/// A column as the warehouse has it: its name, its type as it is written, and which type that is, if a load creates it.
-type FoundColumn = (String, String, Option<SqlType>);
-
 /// The columns whose types a load creates, but for the table's own two.
-fn known(table: Vec<FoundColumn>) -> Vec<TableColumn> {
-    let columns = table.into_iter().filter_map(|(name, _, kind)| Some(TableColumn { name, sql_type: kind? }));
-    columns.filter(|column| !column.is("id") && !column.is("window_start")).collect()
+fn known(table: Vec<HeldColumn>) -> Vec<StoredColumn> {
+    let columns = table.into_iter().filter_map(|held| held.stored);
+    columns.filter(|stored| !stored.column.is("id") && !stored.column.is("window_start")).collect()
 }

@@ -10,9 +10,10 @@
 //! The code, from above: `run` is a whole run; `scan` reads what is there, `plan` decides what is due, `report` prints it.
 //! `load_dataset` loads what is due of one data set, and `load_batch` one transaction of it, into the table that
 //! `dataset_table` makes fit for it. `rows` has the queries that read the files; `row_diff` finds the rows that stay.
-//! `verify` compares instead of loading.
+//! `checksum` compares what a table holds with the files, at the end of a load and for `verify`, which does nothing else.
 
 mod args;
+mod checksum;
 mod dataset_table;
 mod load_batch;
 mod load_dataset;

@@ -7,21 +7,36 @@ use chrono::Utc;
 use layout::{Commit, Hour, Name, fault};
 use warehouse::{BrokenOff, LogEntry, Warehouse};
 
+use crate::checksum::{self, HourCheck};
 use crate::dataset_table::DatasetTable;
 use crate::parquet_schema::Schema;
 use crate::plan::due;
 use crate::row_diff::{RowDiff, compare};
-use crate::rows::{changed, hours, keyed, numbered};
+use crate::rows::{changed, columns, hours, keyed, numbered, values};
 use crate::scan::HourFile;
 
 /// What became of a batch.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(crate) enum Loaded {
-    /// So many hours with so many rows are in the warehouse now, in the version that was planned.
-    Rows(usize, u64),
+    /// So many hours with so many rows are in the warehouse now, in the version that was planned; some of the rows'
+    /// values may have been replaced.
+    Rows(usize, u64, Vec<HourCheck>),
     /// A file was replaced or removed meanwhile, so that nothing of the batch was loaded.
     Changed,
 }
+
+/// What the warehouse held of these hours, after their rows were written, was not what their files say, in these columns.
+/// Nothing was committed.
+#[derive(Debug)]
+pub(crate) struct Differs(pub(crate) BTreeMap<Hour, String>);
+
+impl std::fmt::Display for Differs {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("the warehouse holds other values than were written to it")
+    }
+}
+
+impl std::error::Error for Differs {}
 
 /// Loads files with the columns `schema`, for which the table is ready.
 pub(crate) fn load_batch(
@@ -34,7 +49,7 @@ pub(crate) fn load_batch(
     let loaded = warehouse.transaction(|warehouse| {
         let files = still_due(warehouse, dataset, files)?;
         if files.is_empty() {
-            return Ok(Some((0, 0)));
+            return Ok(Some((0, 0, Vec::new())));
         }
         let (entries, rows) = if table.has_id {
             replace(warehouse, dataset, table, schema, &files)?
@@ -47,12 +62,17 @@ pub(crate) fn load_batch(
             let rows = cli::count(rows, "row");
             anyhow::bail!("{rows} inserted, but the commit records promise {promised}: nothing was loaded");
         }
+        let checks = checksum::compare(warehouse, dataset, table, schema, &files)?;
+        if checks.iter().any(|check| check.differs.is_some()) {
+            let differs = |check: HourCheck| Some((check.hour, check.differs?));
+            return Err(anyhow::Error::new(Differs(checks.into_iter().filter_map(differs).collect())));
+        }
         warehouse.record(dataset, &entries, Utc::now())?;
         // The rows were read by path: were they those of the version that the log now names?
-        Ok(files.iter().all(is_unchanged).then_some((files.len(), rows)))
+        Ok(files.iter().all(is_unchanged).then_some((files.len(), rows, checks)))
     });
     match loaded {
-        Ok(Some((hours, rows))) => Ok(Loaded::Rows(hours, rows)),
+        Ok(Some((hours, rows, checks))) => Ok(Loaded::Rows(hours, rows, checks)),
         Ok(None) => Ok(Loaded::Changed),
         Err(error) if !error.is::<BrokenOff>() && !files.iter().all(is_unchanged) => Ok(Loaded::Changed),
         Err(error) => Err(error),
@@ -88,12 +108,13 @@ fn replace(
         warehouse.delete_rows(dataset, &held.gone)?;
     }
     fault::point("load.deleted");
+    let values = values(warehouse, table, schema);
     let select = if held.unchanged.is_empty() {
-        numbered(warehouse, schema, files, &entries)
+        numbered(&values, schema, files, &entries)
     } else {
-        changed(warehouse, schema, files, first)
+        changed(&values, schema, files, first)
     };
-    let inserted = warehouse.insert(dataset, &columns(&["id", "window_start"], table, schema), &select)?;
+    let inserted = warehouse.insert(dataset, &names(&["id", "window_start"], table, schema), &select)?;
     Ok((entries, inserted + held.unchanged.values().sum::<u64>()))
 }
 
@@ -108,8 +129,8 @@ fn replace_keyed(
     fault::point("load.begun");
     warehouse.delete(dataset, &hours(files))?;
     fault::point("load.deleted");
-    let select = keyed(warehouse, schema, files);
-    let inserted = warehouse.insert(dataset, &columns(&["window_start"], table, schema), &select)?;
+    let select = keyed(&values(warehouse, table, schema), schema, files);
+    let inserted = warehouse.insert(dataset, &names(&["window_start"], table, schema), &select)?;
     let entry = |file: &HourFile| LogEntry {
         hour: file.hour,
         fingerprint: file.fingerprint.clone(),
@@ -119,8 +140,9 @@ fn replace_keyed(
     Ok((files.iter().map(entry).collect(), inserted))
 }
 
-fn columns<'s>(own: &[&'s str], table: &'s DatasetTable, schema: &'s Schema) -> Vec<&'s str> {
-    own.iter().copied().chain(table.names(schema)).collect()
+/// The columns that are filled: the table's `own`, and those that the files have.
+fn names<'t>(own: &[&'t str], table: &'t DatasetTable, schema: &'t Schema) -> Vec<&'t str> {
+    own.iter().copied().chain(columns(table, schema).map(|stored| stored.column.name.as_str())).collect()
 }
 
 /// Whether the file is still the version that was planned.

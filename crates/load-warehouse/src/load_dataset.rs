@@ -8,12 +8,13 @@ use indicatif::ProgressBar;
 use layout::{Hour, Name};
 use warehouse::{BrokenOff, NotOurs, Unanswered, Warehouse};
 
+use crate::checksum::HourCheck;
 use crate::dataset_table::{DatasetTable, prepare_table};
-use crate::load_batch::{Loaded, is_unchanged, load_batch, still_due};
+use crate::load_batch::{Differs, Loaded, is_unchanged, load_batch, still_due};
 use crate::parquet_schema::{Schema, schemas};
 use crate::plan::batches;
 use crate::primary_key::{check_columns, refused};
-use crate::report::{in_words, name_failures};
+use crate::report::{in_words, name_failures, name_replaced};
 use crate::rows::hours;
 use crate::scan::HourFile;
 
@@ -26,7 +27,13 @@ pub(crate) struct Counts {
     pub(crate) failed: usize,
     /// Hours whose files changed while they were loaded.
     pub(crate) changed: usize,
+    /// Values that the warehouse cannot hold, for which others are stored.
+    pub(crate) replaced: u64,
 }
+
+const DIFFERS: &str = "nothing was committed, because the warehouse holds something else than was written to it, in";
+const DIFFERS_REMEDY: &str = "a trigger or a rule of the table may have changed it; if there is none, the way to the \
+                              warehouse damages values: report it, with the types of the columns";
 
 /// Loads files of one data set.
 struct DatasetLoad<'r> {
@@ -37,6 +44,8 @@ struct DatasetLoad<'r> {
     progress: &'r ProgressBar,
     /// What could not be loaded, by reason.
     failures: BTreeMap<String, Vec<HourFile>>,
+    /// Hours with values that the warehouse cannot hold.
+    replaced: Vec<HourCheck>,
 }
 
 /// Loads what can be loaded of a data set's files and names what cannot. It is an error only if the warehouse cannot
@@ -52,9 +61,11 @@ pub(crate) fn load_dataset(
     if warehouse.forget_dropped(dataset)? {
         log::warn!("{dataset}: its table is gone, so it is loaded again as far as the tree has it");
     }
-    let mut load = DatasetLoad { warehouse, key, dataset, counts, progress, failures: BTreeMap::new() };
+    let (failures, replaced) = (BTreeMap::new(), Vec::new());
+    let mut load = DatasetLoad { warehouse, key, dataset, counts, progress, failures, replaced };
     let result = batches(files).into_iter().try_for_each(|batch| load.load_files(batch));
     name_failures(dataset, &load.failures);
+    load.counts.replaced += name_replaced(dataset, load.replaced);
     if let Err(error) = &result
         && error.is::<BrokenOff>()
     {
@@ -118,9 +129,10 @@ impl DatasetLoad<'_> {
     /// Loads files for whose columns the table is ready.
     fn load_alike(&mut self, table: &DatasetTable, schema: &Schema, files: Vec<HourFile>) -> anyhow::Result<()> {
         match load_batch(self.warehouse, self.dataset, table, schema, &files) {
-            Ok(Loaded::Rows(hours, rows)) => {
+            Ok(Loaded::Rows(hours, rows, checks)) => {
                 self.counts.hours += hours;
                 self.counts.rows += rows;
+                self.replaced.extend(checks);
                 self.progress.inc(files.len() as u64);
                 Ok(())
             }
@@ -135,8 +147,27 @@ impl DatasetLoad<'_> {
                 self.progress.inc(files.len() as u64);
                 Ok(())
             }
-            Err(error) => self.each_half(files, error, |load, half| load.load_alike(table, schema, half)),
+            Err(error) => match error.downcast_ref::<Differs>() {
+                Some(Differs(hours)) => self.load_others(table, schema, files, hours),
+                None => self.each_half(files, error, |load, half| load.load_alike(table, schema, half)),
+            },
         }
+    }
+
+    /// Notes the files from which the warehouse differed, and loads the others.
+    fn load_others(
+        &mut self,
+        table: &DatasetTable,
+        schema: &Schema,
+        files: Vec<HourFile>,
+        different: &BTreeMap<Hour, String>,
+    ) -> anyhow::Result<()> {
+        let (wrong, right): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| different.contains_key(&file.hour));
+        for file in wrong {
+            let columns = different.get(&file.hour).map_or("", String::as_str);
+            self.fail(std::slice::from_ref(&file), &anyhow::anyhow!("{DIFFERS} {columns}: {DIFFERS_REMEDY}"));
+        }
+        if right.is_empty() { Ok(()) } else { self.load_alike(table, schema, right) }
     }
 
     /// Asks the warehouse, over a new connection, whether what it was to commit is there.

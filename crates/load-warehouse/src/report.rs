@@ -8,6 +8,7 @@ use layout::{Hour, Name, Tree};
 use warehouse::{NotOurs, Warehouse};
 
 use crate::args::Args;
+use crate::checksum::{HourCheck, by_rule};
 use crate::plan::Plan;
 use crate::rows::hours;
 use crate::scan::HourFile;
@@ -60,6 +61,17 @@ pub(crate) fn name_failures(dataset: &Name, failures: &BTreeMap<String, Vec<Hour
         };
         log::error!("{dataset}: not loaded: {place}: {reason}");
     }
+}
+
+/// Names the values that were not stored as they are, once for each column and rule; returns how many there are.
+pub(crate) fn name_replaced(dataset: &Name, checks: Vec<HourCheck>) -> u64 {
+    let mut all = 0;
+    for ((column, rule), (values, hours)) in by_rule(checks) {
+        let (count, hours) = (cli::count(values, "value"), in_words(hours));
+        log::warn!("{dataset}: {hours}: the column {column} has {count} that the warehouse cannot hold: {rule}");
+        all += values;
+    }
+    all
 }
 
 /// Hours as people write them: `2025-09-02T10 to 2025-09-02T14, 2025-09-03T00`.

@@ -32,7 +32,7 @@ pub(crate) fn compare(
     schema: &Schema,
     files: &[HourFile],
 ) -> anyhow::Result<RowDiff> {
-    let columns: Vec<_> = own().into_iter().chain(table.columns.iter().cloned()).collect();
+    let columns: Vec<_> = own().into_iter().chain(table.columns.iter().map(|stored| stored.column.clone())).collect();
     let stored = warehouse.stored(dataset, &columns, &hours(files));
     warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE stored AS {stored}"))?;
     warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE unchanged AS {}", both(table, schema, files)))?;
@@ -52,7 +52,7 @@ fn own() -> [TableColumn; 2] {
 
 /// The rows that are in the table and in the files. `file_index`, a name that no column has, numbers those that are alike.
 fn both(table: &DatasetTable, schema: &Schema, files: &[HourFile]) -> String {
-    let names: Vec<_> = table.columns.iter().map(|column| identifier(&column.name)).collect();
+    let names: Vec<_> = table.columns.iter().map(|stored| identifier(&stored.column.name)).collect();
     let alike = each(&names, |name| format!(", {name}"));
     let same = each(&names, |name| format!(" AND old.{name} IS NOT DISTINCT FROM new.{name}"));
     format!(

@@ -2,7 +2,7 @@
 
 use engine::{identifier, read_parquet};
 use layout::Hour;
-use warehouse::{LogEntry, TableColumn, Warehouse};
+use warehouse::{LogEntry, StoredColumn, TableColumn, Warehouse};
 
 use crate::dataset_table::DatasetTable;
 use crate::parquet_schema::Schema;
@@ -21,44 +21,54 @@ pub(crate) fn rows(schema: &Schema, files: &[HourFile]) -> String {
 }
 
 /// The rows as they go into a table without an id.
-pub(crate) fn keyed(warehouse: &Warehouse, schema: &Schema, files: &[HourFile]) -> String {
-    format!("SELECT window_start{} FROM {}", values(warehouse, schema), rows(schema, files))
+pub(crate) fn keyed(values: &str, schema: &Schema, files: &[HourFile]) -> String {
+    format!("SELECT window_start{values} FROM {}", rows(schema, files))
 }
 
 /// All rows with their ids, which end at each file's last one: inside a file they follow the order of the file.
-pub(crate) fn numbered(warehouse: &Warehouse, schema: &Schema, files: &[HourFile], entries: &[LogEntry]) -> String {
+pub(crate) fn numbered(values: &str, schema: &Schema, files: &[HourFile], entries: &[LogEntry]) -> String {
     let bases = list(entries.iter().map(|entry| (entry.last_id + 1 - entry.rows.cast_signed()).to_string()));
     format!(
-        "SELECT ([{bases}]::BIGINT[])[file_index::BIGINT + 1] + file_row_number, window_start{} FROM {}",
-        values(warehouse, schema),
+        "SELECT ([{bases}]::BIGINT[])[file_index::BIGINT + 1] + file_row_number, window_start{values} FROM {}",
         rows(schema, files)
     )
 }
 
 /// The rows that are not in the temporary table `unchanged`, with ids from `first` on.
-pub(crate) fn changed(warehouse: &Warehouse, schema: &Schema, files: &[HourFile], first: i64) -> String {
+pub(crate) fn changed(values: &str, schema: &Schema, files: &[HourFile], first: i64) -> String {
     format!(
-        "SELECT {} + row_number() OVER (ORDER BY window_start, file_row_number), window_start{} FROM {} \
+        "SELECT {} + row_number() OVER (ORDER BY window_start, file_row_number), window_start{values} FROM {} \
          ANTI JOIN unchanged USING (window_start, file_row_number)",
         first - 1,
-        values(warehouse, schema),
         rows(schema, files)
     )
 }
 
-/// The rows' columns as the table stores them, each behind a comma: one that the files lack is NULL there.
+/// The rows' columns as the table stores them, each behind a comma.
 pub(crate) fn as_stored(table: &DatasetTable, schema: &Schema) -> String {
-    let as_stored = |column: &TableColumn| {
-        let found = schema.iter().find(|other| other.is(&column.name));
-        let value = found.map_or("NULL".to_owned(), |found| identifier(&found.name));
-        let (name, sql_type) = (identifier(&column.name), column.sql_type);
-        format!(", CAST({value} AS {sql_type}) AS {name}")
-    };
-    each(&table.columns, as_stored)
+    each(&table.columns, |stored| format!(", {} AS {}", value(stored, schema), identifier(&stored.column.name)))
 }
 
-fn values(warehouse: &Warehouse, schema: &Schema) -> String {
-    each(schema, |column| format!(", {}", warehouse.value(column)))
+/// What the table stores in a column for each row of files that have the columns `schema`: NULL if they lack this one.
+pub(crate) fn value(stored: &StoredColumn, schema: &Schema) -> String {
+    stored.value(of_file(schema, stored))
+}
+
+/// The column of the files that goes into a column of the table.
+pub(crate) fn of_file<'s>(schema: &'s Schema, stored: &StoredColumn) -> Option<&'s TableColumn> {
+    schema.iter().find(|column| column.is(&stored.column.name))
+}
+
+/// The columns of the table that the files have.
+pub(crate) fn columns<'t>(table: &'t DatasetTable, schema: &'t Schema) -> impl Iterator<Item = &'t StoredColumn> {
+    table.columns.iter().filter(|stored| of_file(schema, stored).is_some())
+}
+
+/// The values of [`columns`] as the warehouse takes them, each behind a comma.
+pub(crate) fn values(warehouse: &Warehouse, table: &DatasetTable, schema: &Schema) -> String {
+    each(columns(table, schema), |stored| {
+        format!(", {}", warehouse.sent(stored.column.sql_type, &value(stored, schema)))
+    })
 }
 
 /// The pieces of SQL for each of some items, one behind the other.

@@ -35,7 +35,7 @@ pub(crate) fn run(mut args: Args) -> anyhow::Result<Outcome> {
         log::info!("{hours}, {rows}, {:.1} s", begun.elapsed().as_secs_f64());
         report::print_heads(&args, &tree)?;
     }
-    Ok(if counts.failed == 0 { Outcome::Done } else { Outcome::Partial })
+    Ok(if counts.failed == 0 && counts.replaced == 0 { Outcome::Done } else { Outcome::Partial })
 }
 
 fn plan_all(args: &Args, tree: &Tree, counts: &mut Counts) -> anyhow::Result<Plan> {

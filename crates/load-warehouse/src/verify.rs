@@ -12,17 +12,16 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
 use cli::{Outcome, Table, TryAgain, count};
-use engine::identifier;
 use layout::{Hour, HourRange, Name, Tree};
-use warehouse::{LoadedHours, SqlType, TableColumn, Warehouse};
+use warehouse::{LoadedHours, TableColumn, Warehouse};
 
 use crate::args::Args;
+use crate::checksum;
 use crate::dataset_table::{DatasetTable, existing_table};
 use crate::load_batch::is_unchanged;
 use crate::parquet_schema::{Schema, schemas};
 use crate::plan::batches;
 use crate::report::unless_one_of_several;
-use crate::rows::{as_stored, each, hours, rows};
 use crate::scan::{HourFile, Snapshot, scan};
 
 /// An hour that was looked at, and what was found of it.
@@ -201,47 +200,16 @@ fn differences(
     }
     let mut different = Vec::new();
     for (schema, files) in alike {
-        let is_lacking = |column: &&TableColumn| !table.columns.iter().any(|held| held.is(&column.name));
+        let is_lacking = |column: &&TableColumn| !table.columns.iter().any(|held| held.column.is(&column.name));
         let lacking: Vec<_> = schema.iter().filter(is_lacking).map(|column| column.name.as_str()).collect();
         if !lacking.is_empty() {
             let lacking = format!("{}, which the table does not have", lacking.join(", "));
             different.extend(files.iter().map(|file| (file.hour, lacking.clone())));
         }
-        let sql = comparison(warehouse, dataset, table, &schema, &files);
-        let rows = warehouse.query(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, String>(1)?)))?;
-        let rows = rows.into_iter().filter_map(|(micros, columns)| Some((Hour::of_micros(micros)?, columns)));
+        let checks = checksum::compare(warehouse, dataset, table, &schema, &files)?;
+        let found = checks.into_iter().filter_map(|check| Some((check.hour, check.differs?)));
         let unchanged = |hour| files.iter().any(|file| file.hour == hour && is_unchanged(file));
-        different.extend(rows.filter(|(hour, _)| unchanged(*hour)));
+        different.extend(found.filter(|(hour, _)| unchanged(*hour)));
     }
     Ok(different)
-}
-
-fn comparison(
-    warehouse: &Warehouse,
-    dataset: &Name,
-    table: &DatasetTable,
-    schema: &Schema,
-    files: &[HourFile],
-) -> String {
-    let start = TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp };
-    let columns: Vec<_> = [start].into_iter().chain(table.columns.iter().cloned()).collect();
-    let stored = warehouse.stored(dataset, &columns, &hours(files));
-    let read = format!("SELECT window_start{} FROM {}", as_stored(table, schema), rows(schema, files));
-    let names: Vec<_> = table.columns.iter().map(|column| identifier(&column.name)).collect();
-    let sums = each(&names, |name| format!(", sum(hash({name})) AS {name}"));
-    let whole = format!(", sum(hash(ROW(0{}))) AS id", each(&names, |name| format!(", {name}")));
-    let sums = format!("SELECT window_start, count(*) AS file_index{sums}{whole}");
-    let differs = |name: &String, says: &str| {
-        format!("CASE WHEN held.{name} IS DISTINCT FROM made.{name} THEN {} END", engine::literal(says))
-    };
-    let one_by_one = table.columns.iter().zip(&names).map(|(column, name)| differs(name, &column.name));
-    let says: Vec<_> =
-        [differs(&"file_index".to_owned(), "its number of rows")].into_iter().chain(one_by_one).collect();
-    format!(
-        "WITH made AS ({sums} FROM ({read}) GROUP BY window_start), held AS ({sums} FROM ({stored}) GROUP BY window_start) \
-         SELECT epoch_us(window_start), coalesce(nullif(concat_ws(', ', {}), ''), 'which values belong to one row') \
-         FROM made FULL JOIN held USING (window_start) \
-         WHERE held.id IS DISTINCT FROM made.id OR held.file_index IS DISTINCT FROM made.file_index",
-        says.join(", ")
-    )
 }

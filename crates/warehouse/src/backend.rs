@@ -5,7 +5,7 @@ use std::fmt;
 use engine::identifier;
 use layout::Name;
 
-use crate::column::{SqlType, TableColumn};
+use crate::column::{Limit, SqlType, TableColumn};
 use crate::runner::QueryRunner;
 
 /// What a warehouse is attached for.
@@ -74,13 +74,8 @@ pub(crate) trait Backend: fmt::Debug {
         identifier(name)
     }
 
-    /// A text column in the warehouse's own SQL, as [`Backend::source`] takes it.
-    fn text(&self, column: &str) -> String {
-        column.to_owned()
-    }
-
-    /// A SELECT that the warehouse itself runs, as a table expression of DuckDB. It sees what is committed; whether it
-    /// also sees the open transaction's changes differs. Its columns may come as text: cast them.
+    /// A SELECT that the warehouse itself runs, as a table expression of DuckDB. It sees the open transaction's changes. Its
+    /// columns may come as text: cast them.
     fn source(&self, select: &str) -> String;
 
     /// A change that the warehouse itself makes, inside the transaction.
@@ -124,11 +119,7 @@ pub(crate) trait Backend: fmt::Debug {
 
     /// The rows of a table that `condition` picks, as a query of DuckDB that yields each value of `columns` exactly as it is.
     fn stored(&self, table: &str, columns: &[TableColumn], condition: &str) -> String {
-        let read = |column: &TableColumn| {
-            let name = self.column(&column.name);
-            if column.sql_type == SqlType::Text { format!("{} AS {name}", self.text(&name)) } else { name }
-        };
-        let list: Vec<_> = columns.iter().map(read).collect();
+        let list: Vec<_> = columns.iter().map(|column| self.column(&column.name)).collect();
         let select = format!("SELECT {} FROM {} WHERE {condition}", list.join(", "), self.table(table));
         format!("SELECT {} FROM {}", casts(columns), self.source(&select))
     }
@@ -141,9 +132,19 @@ pub(crate) trait Backend: fmt::Debug {
         runner.end(how)
     }
 
-    /// A column of a Parquet file as an expression that the warehouse can store: what it cannot is an error.
-    fn value(&self, column: &TableColumn) -> String {
-        identifier(&column.name)
+    /// Why no column can be made for values of a type, with what to do.
+    fn refusal(&self, _sql_type: SqlType) -> Option<String> {
+        None
+    }
+
+    /// The values of a type that a column cannot hold, whose type the warehouse writes as `written`.
+    fn limit(&self, _written: &str, _sql_type: SqlType) -> Option<Limit> {
+        None
+    }
+
+    /// A value in the form in which it is sent to the warehouse.
+    fn sent(&self, _sql_type: SqlType, value: &str) -> String {
+        value.to_owned()
     }
 
     /// Puts rows in, inside the transaction; returns how many.

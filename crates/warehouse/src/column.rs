@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use engine::folded_name;
+use engine::{folded_name, identifier};
 
 /// A column of a data set or of a table.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -17,6 +17,96 @@ impl TableColumn {
     /// Whether this is the column `name`.
     pub fn is(&self, name: &str) -> bool {
         folded_name(&self.name) == folded_name(name)
+    }
+}
+
+/// A column that a table of the warehouse has.
+#[derive(Debug, Clone)]
+pub struct HeldColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type as the warehouse writes it.
+    pub written: String,
+    /// What a load stores in it; none if it is of a type that no load creates.
+    pub stored: Option<StoredColumn>,
+}
+
+impl HeldColumn {
+    /// Its type, if it is one that a load creates.
+    pub fn sql_type(&self) -> Option<SqlType> {
+        self.stored.as_ref().map(|stored| stored.column.sql_type)
+    }
+}
+
+/// A column of the warehouse in which a load stores values.
+#[derive(Debug, Clone)]
+pub struct StoredColumn {
+    /// Its name and type.
+    pub column: TableColumn,
+    /// The values that it cannot hold, if there are any of its type.
+    pub limit: Option<Limit>,
+}
+
+impl StoredColumn {
+    /// What is stored of the values of a file's column, as an expression of DuckDB: NULL if the file lacks the column.
+    pub fn value(&self, of_file: Option<&TableColumn>) -> String {
+        let value = match (of_file.map(|column| identifier(&column.name)), &self.limit) {
+            (None, _) => "NULL".to_owned(),
+            (Some(name), None) => name,
+            (Some(name), Some(limit)) => {
+                format!("CASE WHEN {} THEN {} ELSE {name} END", limit.is_exceeded_by(&name), limit.instead_of(&name))
+            }
+        };
+        format!("CAST({value} AS {})", self.column.sql_type)
+    }
+}
+
+/// The values of a type that a column of the warehouse cannot hold, and what is stored instead of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limit {
+    /// A condition of DuckDB on a value, which is written `{}`.
+    pub(crate) exceeded: String,
+    /// What is stored instead of a value, which is written `{}`.
+    pub(crate) instead: String,
+    /// Which values these are and what becomes of them, in words.
+    pub rule: String,
+}
+
+impl Limit {
+    pub(crate) fn new(exceeded: &str, instead: &str, rule: &str) -> Self {
+        Self { exceeded: exceeded.to_owned(), instead: instead.to_owned(), rule: rule.to_owned() }
+    }
+
+    /// Whether the column cannot hold `value`, as a condition of DuckDB.
+    pub fn is_exceeded_by(&self, value: &str) -> String {
+        self.exceeded.replace("{}", value)
+    }
+
+    fn instead_of(&self, value: &str) -> String {
+        self.instead.replace("{}", value)
+    }
+}
+
+/// How many characters of a text that is too long are left out for a mark and the MD5 of all of it.
+const MARK: usize = 34;
+
+/// The limit of a column that holds so many characters. What is stored of longer texts differs where they do.
+pub(crate) fn longest_text(characters: usize) -> Limit {
+    let rule = format!("texts of more than {characters} characters are cut; their MD5 stands at the end");
+    Limit::new(&format!("length({{}}) > {characters}"), &cut(characters), &rule)
+}
+
+/// The limit of a column that holds so many bytes of UTF-8.
+pub(crate) fn longest_bytes(bytes: usize) -> Limit {
+    let rule = format!("texts of more than {bytes} bytes are cut; their MD5 stands at the end");
+    // A character has four bytes at most.
+    Limit::new(&format!("strlen({{}}) > {bytes}"), &cut(bytes / 4), &rule)
+}
+
+fn cut(characters: usize) -> String {
+    match characters.checked_sub(MARK) {
+        Some(beginning) => format!("left({{}}, {beginning}) || '… ' || md5({{}})"),
+        None => format!("left({{}}, {characters})"),
     }
 }
 

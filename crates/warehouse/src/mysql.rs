@@ -7,8 +7,9 @@
 //! - The lock of a load is a row of the table `load_lock`, held by the transaction: the server gives it free after it
 //!   has rolled a dead client's work back, not before. While it is held, the server waits half a minute for the next word
 //!   of the client and no longer; a living one says one every ten seconds.
-//! - Strict mode is set for each session, because a server that is not strict cuts values off silently; `LOAD DATA` only
-//!   warns even then, and is not believed if it does.
+//! - Each session has its own settings, see `client`; `LOAD DATA` only warns of values that it changes even in strict mode,
+//!   and is not believed if it does.
+//! - A column of text that somebody made in another encoding than utf8mb4 does not hold every text: it is refused.
 
 mod bulk;
 mod client;
@@ -19,10 +20,10 @@ mod rows;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use engine::{identifier, literal};
+use engine::identifier;
 
 use crate::backend::{Access, Backend, Insertion, TableDefinition, definitions};
-use crate::column::{SqlType, TableColumn};
+use crate::column::{Limit, SqlType, TableColumn, longest_bytes, longest_text};
 use crate::runner::QueryRunner;
 use crate::server::{Defaults, Server};
 
@@ -104,7 +105,8 @@ impl Backend for MySql {
 
     fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
         let sql = format!(
-            "SELECT column_name AS name, column_type AS type FROM information_schema.columns \
+            "SELECT column_name AS name, concat(column_type, CASE WHEN character_set_name <> 'utf8mb4' \
+             THEN concat(' character set ', character_set_name) ELSE '' END) AS type FROM information_schema.columns \
              WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
         );
         runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
@@ -124,10 +126,10 @@ impl Backend for MySql {
             "double" => SqlType::Double,
             "date" => SqlType::Date,
             // Servers before MySQL 8.0.19 show a width, which means nothing.
-            _ if written == "int" || has_width(written, "int") => SqlType::Integer,
-            _ if written == "bigint" || has_width(written, "bigint") => SqlType::BigInt,
+            _ if written == "int" || width(written, "int").is_some() => SqlType::Integer,
+            _ if written == "bigint" || width(written, "bigint").is_some() => SqlType::BigInt,
             // Strict mode refuses what is too long.
-            _ if has_width(written, "varchar") => SqlType::Text,
+            _ if width(written, "varchar").is_some() => SqlType::Text,
             _ => return SqlType::decimal(written.strip_prefix("decimal")?),
         })
     }
@@ -136,7 +138,7 @@ impl Backend for MySql {
         match sql_type {
             SqlType::Boolean => "TINYINT(1)".to_owned(),
             SqlType::Integer => "INT".to_owned(),
-            SqlType::Text => "TEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
+            SqlType::Text => "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
             SqlType::Timestamp => "DATETIME(6)".to_owned(),
             other => other.to_string(),
         }
@@ -215,28 +217,32 @@ impl Backend for MySql {
         self.change(runner, "SET SESSION wait_timeout = DEFAULT")
     }
 
-    /// The server has no NaN, no infinity, and the years 1 to 9999.
-    fn value(&self, column: &TableColumn) -> String {
-        let name = identifier(&column.name);
-        let refuse = |condition: &str, what: &str| {
-            let text = format!(
-                "the column {} holds {what}, which the server cannot store: make it NULL in the query",
-                column.name
-            );
-            format!("CASE WHEN {name} IS NOT NULL AND NOT ({condition}) THEN error({}) ELSE {name} END", literal(&text))
-        };
-        match column.sql_type {
-            // A FLOAT is written with the digits of a DOUBLE, which is what the table has.
-            SqlType::Double => {
-                format!("CAST({} AS DOUBLE)", refuse(&format!("isfinite({name})"), "NaN or infinity"))
-            }
-            SqlType::Timestamp | SqlType::Date => {
-                let in_range = format!("coalesce(year({name}) BETWEEN 1 AND 9999, false)");
-                refuse(&in_range, "a time that is not in the years 1 to 9999")
-            }
-            SqlType::Boolean => format!("{name}::TINYINT"),
-            _ => name,
+    /// The server has no NaN, no infinity, and the years 1 to 9999; its texts have lengths.
+    fn limit(&self, written: &str, sql_type: SqlType) -> Option<Limit> {
+        match sql_type {
+            SqlType::Double => Some(Limit::new("NOT isfinite({})", "NULL", "NaN and infinity are stored as NULL")),
+            SqlType::Timestamp => Some(Limit::new(
+                "{} NOT BETWEEN TIMESTAMP '0001-01-01' AND TIMESTAMP '9999-12-31 23:59:59.999999'",
+                "NULL",
+                "times that are not in the years 1 to 9999 are stored as NULL",
+            )),
+            SqlType::Date => Some(Limit::new(
+                "{} NOT BETWEEN DATE '0001-01-01' AND DATE '9999-12-31'",
+                "NULL",
+                "days that are not in the years 1 to 9999 are stored as NULL",
+            )),
+            SqlType::Text => match written {
+                "text" => Some(longest_bytes(65_535)),
+                "mediumtext" => Some(longest_bytes(16_777_215)),
+                _ => Some(longest_text(width(written, "varchar")?)),
+            },
+            SqlType::Boolean | SqlType::Integer | SqlType::BigInt | SqlType::Decimal { .. } => None,
         }
+    }
+
+    /// In CSV, the server takes a number for a truth.
+    fn sent(&self, sql_type: SqlType, value: &str) -> String {
+        if sql_type == SqlType::Boolean { format!("{value}::TINYINT") } else { value.to_owned() }
     }
 
     fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
@@ -261,9 +267,9 @@ impl Backend for MySql {
     }
 }
 
-fn has_width(name: &str, sql_type: &str) -> bool {
-    let width = name.strip_prefix(sql_type).and_then(|rest| rest.strip_prefix('(')?.strip_suffix(')'));
-    width.is_some_and(|width| width.bytes().all(|byte| byte.is_ascii_digit()))
+/// The number in `type(number)`.
+fn width(written: &str, type_name: &str) -> Option<usize> {
+    written.strip_prefix(type_name)?.strip_prefix('(')?.strip_suffix(')')?.parse().ok()
 }
 
 #[cfg(test)]

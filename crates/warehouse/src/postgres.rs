@@ -16,11 +16,12 @@ use engine::{identifier, literal};
 
 use crate::args::WarehouseArgs;
 use crate::backend::{Access, Backend, Insertion, TableDefinition, definitions};
-use crate::column::{SqlType, TableColumn};
+use crate::column::{Limit, SqlType, TableColumn, longest_text};
 use crate::extension::{self, Extension};
 use crate::failure::BrokenOff;
 use crate::runner::QueryRunner;
 use crate::server::{Defaults, Server};
+use crate::server_errors::ENCODING;
 
 const EXTENSION: Extension = Extension { name: "postgres", file: "postgres_scanner" };
 
@@ -39,6 +40,34 @@ const DEFAULTS: Defaults = Defaults {
     ],
 };
 
+/// How long a text in a key can be: keys take 2,704 bytes in all.
+const KEY_CHARACTERS: usize = 190;
+const KEY_TEXT: &str = "character varying(190)";
+const WITHOUT_ZERO: &str = "replace({}, chr(0), chr(65533))";
+
+/// The narrowest type that holds the values of `sql_type` and that the extension writes right. It fills the digits behind the
+/// point up to a multiple of four, which the integers that it reckons with cannot hold where the scale is near their end:
+/// 0.5 as `DECIMAL(9,9)` would arrive as 0.001783793. For a scale of 37 or 38 there is none.
+fn widened(sql_type: SqlType) -> SqlType {
+    match sql_type {
+        SqlType::Decimal { precision: ..=9, scale: 9 } => SqlType::Decimal { precision: 10, scale: 9 },
+        SqlType::Decimal { precision: ..=18, scale: scale @ 17..=18 } => SqlType::Decimal { precision: 19, scale },
+        other => other,
+    }
+}
+
+/// Takes the client library's variables out of the environment, so that none says otherwise than `DB_*`: all but that of the
+/// file of passwords.
+fn forget_library_variables() {
+    for (name, _) in std::env::vars_os() {
+        if name.as_encoded_bytes().starts_with(b"PG") && name != "PGPASSFILE" {
+            // SAFETY: nothing but this thread of the process reads variables now: the library is not loaded yet, and DuckDB
+            // has no statement to run.
+            unsafe { std::env::remove_var(name) };
+        }
+    }
+}
+
 /// A database on a PostgreSQL server.
 #[derive(Debug)]
 pub(crate) struct Postgres {
@@ -51,6 +80,7 @@ impl Postgres {
     /// The database that the environment names. Where it has no password, the client library looks into its own file.
     pub(crate) fn new(args: &WarehouseArgs) -> anyhow::Result<Self> {
         let server = Server::from_environment(DEFAULTS, |name| std::env::var(name).ok(), |_| None)?;
+        forget_library_variables();
         let schema = std::env::var("DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
         Ok(Self { server, schema: schema.unwrap_or_else(|| "public".to_owned()), extensions: args.extension_folder() })
     }
@@ -75,6 +105,8 @@ impl Postgres {
         let connect = runner.limit().as_secs().clamp(2, 30);
         let mut all = vec![
             ("application_name", "load-warehouse".to_owned()),
+            ("client_encoding", "UTF8".to_owned()),
+            ("options", self.settings(runner)),
             ("connect_timeout", connect.to_string()),
             // A server that is cut off is given up after half a minute.
             ("tcp_user_timeout", "30000".to_owned()),
@@ -99,22 +131,65 @@ impl Postgres {
         all.join(" ")
     }
 
-    /// An end to waiting: for a statement, for a lock, and of the server for a client that is gone without a word, which
-    /// holds its locks until the server notices. (One that is there and silent compares rows, which may take its time.)
-    fn settings(runner: &QueryRunner) -> String {
-        let limit = runner.limit().as_millis();
-        format!(
-            "SET LOCAL statement_timeout = {limit}; SET LOCAL lock_timeout = '10s'; \
-             SET LOCAL idle_in_transaction_session_timeout = {limit}; SET LOCAL tcp_user_timeout = '30s'; \
-             SET LOCAL tcp_keepalives_idle = 15; SET LOCAL tcp_keepalives_interval = 5; \
-             SET LOCAL tcp_keepalives_count = 3"
-        )
+    /// What the sessions of the server go by. As options of the connection these come before what the server's file, the
+    /// database or the role sets, and hold for every connection that the extension opens.
+    ///
+    /// - What is sent, stored and answered: encoding, notations of values, where names are looked for; policies that would
+    ///   hide rows are errors.
+    /// - An end to waiting: for a statement, for a lock, and of the server for a client that is gone without a word, which
+    ///   holds its locks until the server notices. (One that is there and silent compares rows, which may take its time.)
+    fn settings(&self, runner: &QueryRunner) -> String {
+        let limit = runner.limit().as_millis().to_string();
+        let search_path = format!("pg_catalog,{}", identifier(&self.schema).replace('\\', "\\\\").replace(' ', "\\ "));
+        let settings = [
+            ("search_path", search_path.as_str()),
+            ("standard_conforming_strings", "on"),
+            ("quote_all_identifiers", "off"),
+            ("TimeZone", "UTC"),
+            ("DateStyle", "ISO,YMD"),
+            ("IntervalStyle", "postgres"),
+            ("extra_float_digits", "3"),
+            ("bytea_output", "hex"),
+            ("row_security", "off"),
+            ("default_transaction_read_only", "off"),
+            ("default_transaction_isolation", "read\\ committed"),
+            ("statement_timeout", &limit),
+            ("lock_timeout", "10s"),
+            ("idle_in_transaction_session_timeout", &limit),
+            ("tcp_user_timeout", "30s"),
+            ("tcp_keepalives_idle", "15"),
+            ("tcp_keepalives_interval", "5"),
+            ("tcp_keepalives_count", "3"),
+        ];
+        let option = |(name, value): &(&str, &str)| format!("-c {name}={value}");
+        settings.iter().map(option).collect::<Vec<_>>().join(" ")
     }
 
-    fn check_schema(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+    /// Refuses a database that cannot hold any text, or that has not the schema that is meant.
+    fn check_database(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         let (server, name) = (&self.server, &self.schema);
-        let sql = self.source(&format!("SELECT 1 AS one FROM pg_namespace WHERE nspname = {}", literal(name)));
-        if runner.rows(&format!("SELECT * FROM {sql}"), |_| Ok(()))?.is_empty() {
+        let sql = self.source(&format!(
+            "SELECT current_setting('server_encoding') AS encoding, current_setting('client_encoding') AS client, \
+             (SELECT count(*) FROM pg_namespace WHERE nspname = {}) AS schemas",
+            literal(name)
+        ));
+        let found = runner.rows(&format!("SELECT encoding, client, schemas::BIGINT FROM {sql}"), |row| {
+            Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
+        })?;
+        let Some((encoding, client, schemas)) = found.into_iter().next() else {
+            anyhow::bail!("{server}: does not say which encoding it has");
+        };
+        if encoding == "SQL_ASCII" {
+            anyhow::bail!(
+                "{server}: has the encoding SQL_ASCII, in which no text is sure to stay what it is: {ENCODING}"
+            );
+        }
+        if client != "UTF8" {
+            anyhow::bail!(
+                "{server}: takes text as {client}, although UTF8 was asked for: does a proxy drop the settings of connections?"
+            );
+        }
+        if schemas == 0 {
             let create = format!("CREATE SCHEMA {}", identifier(name));
             anyhow::bail!("{server}: has no schema {name}: {create}, or set DB_SCHEMA to the one that is meant");
         }
@@ -124,13 +199,16 @@ impl Postgres {
     /// Runs DDL in a transaction.
     fn define(&self, runner: &QueryRunner, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
         runner.begin()?;
-        let defined = self.change(runner, &Self::settings(runner)).and_then(|()| work());
+        let defined = work();
         runner.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)?;
         self.refresh(runner)
     }
 
+    /// Takes the lock of a load. (That a transaction has an end is a setting only since PostgreSQL 17, and older ones
+    /// refuse its name.)
     fn lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        self.change(runner, &format!("LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.table("load_log")))
+        let endless = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'";
+        self.change(runner, &format!("{endless}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.table("load_log")))
     }
 }
 
@@ -159,7 +237,7 @@ impl Backend for Postgres {
                  ISOLATION_LEVEL 'READ COMMITTED'{mode})"
             ))
             .with_context(|| format!("{}: cannot connect", self.server))?;
-        self.check_schema(runner)?;
+        self.check_database(runner)?;
         Ok(true)
     }
 
@@ -206,18 +284,63 @@ impl Backend for Postgres {
             "bigint" => SqlType::BigInt,
             "double precision" => SqlType::Double,
             "text" | "character varying" => SqlType::Text,
+            _ if written == KEY_TEXT => SqlType::Text,
             "timestamp without time zone" | "timestamp(6) without time zone" => SqlType::Timestamp,
             "date" => SqlType::Date,
-            _ => return SqlType::decimal(written.strip_prefix("numeric")?),
+            _ => SqlType::decimal(written.strip_prefix("numeric")?).filter(|decimal| *decimal == widened(*decimal))?,
         })
     }
 
     fn type_name(&self, sql_type: SqlType) -> String {
-        match sql_type {
+        match widened(sql_type) {
             SqlType::Double => "double precision".to_owned(),
             SqlType::Text => "text".to_owned(),
             SqlType::Decimal { precision, scale } => format!("numeric({precision},{scale})"),
             other => other.to_string().to_lowercase(),
+        }
+    }
+
+    /// The index of a key takes 2,704 bytes in all.
+    fn key_type_name(&self, sql_type: SqlType) -> String {
+        if sql_type == SqlType::Text { KEY_TEXT.to_owned() } else { self.type_name(sql_type) }
+    }
+
+    fn refusal(&self, sql_type: SqlType) -> Option<String> {
+        match widened(sql_type) {
+            SqlType::Decimal { scale: 37.., .. } => Some(
+                "which DuckDB's postgres extension damages on its way: cast it to DECIMAL(38,36) or VARCHAR".to_owned(),
+            ),
+            _ => None,
+        }
+    }
+
+    /// The server's text has no U+0000.
+    fn limit(&self, written: &str, sql_type: SqlType) -> Option<Limit> {
+        match sql_type {
+            SqlType::Text if written == KEY_TEXT => Some(Limit {
+                exceeded: format!("(contains({{}}, chr(0)) OR length({{}}) > {KEY_CHARACTERS})"),
+                instead: format!(
+                    "CASE WHEN length({{}}) > {KEY_CHARACTERS} THEN {} ELSE {} END",
+                    longest_text(KEY_CHARACTERS).instead.replace("{}", WITHOUT_ZERO),
+                    WITHOUT_ZERO
+                ),
+                rule: format!(
+                    "U+0000 is stored as U+FFFD; texts of more than {KEY_CHARACTERS} characters are cut, and their MD5 \
+                     stands at the end"
+                ),
+            }),
+            SqlType::Text => Some(Limit::new("contains({}, chr(0))", WITHOUT_ZERO, "U+0000 is stored as U+FFFD")),
+            SqlType::Timestamp => Some(Limit::new(
+                "isfinite({}) AND {} < TIMESTAMP '4713-11-24 (BC)'",
+                "NULL",
+                "times before the year 4713 before Christ are stored as NULL",
+            )),
+            SqlType::Date => Some(Limit::new(
+                "isfinite({}) AND {} NOT BETWEEN DATE '4713-11-24 (BC)' AND DATE '5874897-12-31'",
+                "NULL",
+                "days before the year 4713 before Christ or after 5874897 are stored as NULL",
+            )),
+            SqlType::Boolean | SqlType::Integer | SqlType::BigInt | SqlType::Double | SqlType::Decimal { .. } => None,
         }
     }
 
@@ -271,7 +394,6 @@ impl Backend for Postgres {
     }
 
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        self.change(runner, &Self::settings(runner))?;
         self.lock(runner)
     }
 }

@@ -34,6 +34,14 @@ const DATABASE_RIGHTS: &str = "set DB_NAME to the database that is meant, or gra
 const RIGHTS: &str = "grant DB_USER what is missing, or have the owner create or change the table";
 const KEY: &str = "several rows have the same key: the columns of --key, or of an index that somebody made unique, must tell \
                    the rows of all hours apart";
+/// What to do about a database whose encoding does not have every character.
+pub(crate) const ENCODING: &str = "create one WITH ENCODING 'UTF8' TEMPLATE template0, and set DB_NAME to it";
+const KEY_MISSING: &str = "a column of the table's key has no value in some rows, or none that the warehouse can hold: leave \
+                           those rows out in the query, or make another key";
+const KEY_LONG: &str =
+    "the texts of a key are longer than an index takes: shorten them in the query, or make another key";
+const POLICIES: &str =
+    "policies of the table would hide rows: give DB_USER the right BYPASSRLS, or take the policies away";
 const DEFINED: &str = "another process changed the tables at the same time";
 const NAME: &str =
     "the warehouse has something else of this name: rename it, or give the data set or the column another one";
@@ -71,7 +79,14 @@ const KNOWN_ERRORS: &[KnownError] = &[
     lasting("read-only", READ_ONLY),
     lasting("readonly database", READ_ONLY),
     lasting("unable to open database file", READ_ONLY),
-    lasting("NULL-byte", "PostgreSQL's text holds no zero byte: take it out in the query"),
+    lasting("has no equivalent in encoding", ENCODING),
+    lasting("row-level security policy", POLICIES),
+    lasting("violates not-null constraint", KEY_MISSING),
+    lasting("NOT NULL constraint failed", KEY_MISSING),
+    lasting("(error 1048)", KEY_MISSING),
+    lasting("exceeds btree", KEY_LONG),
+    lasting("(error 1290)", READ_ONLY),
+    lasting("(error 1792)", READ_ONLY),
     // DuckDB
     passing("Could not set lock on file", BUSY),
     passing("No space left on device", FULL),

@@ -19,7 +19,7 @@ use layout::Tree;
 
 use crate::args::WarehouseArgs;
 use crate::backend::{Access, Backend, TableDefinition, casts, definitions, index_name};
-use crate::column::{SqlType, TableColumn};
+use crate::column::{Limit, SqlType, TableColumn};
 use crate::extension::{self, Extension};
 use crate::file_path::{self, SQLITE};
 use crate::runner::QueryRunner;
@@ -183,14 +183,8 @@ impl Backend for Sqlite {
         self.change(runner, "UPDATE load_lock SET id = 1 WHERE id = 1")
     }
 
-    fn value(&self, column: &TableColumn) -> String {
-        let name = identifier(&column.name);
-        if column.sql_type != SqlType::Double {
-            return name;
-        }
-        let text =
-            format!("the column {} holds NaN, which SQLite cannot store: make it NULL in the query", column.name);
-        format!("CASE WHEN isnan({name}) THEN error({}) ELSE {name} END", literal(&text))
+    fn limit(&self, _written: &str, sql_type: SqlType) -> Option<Limit> {
+        (sql_type == SqlType::Double).then(|| Limit::new("isnan({})", "NULL", "NaN is stored as NULL"))
     }
 }
 

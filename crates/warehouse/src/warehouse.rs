@@ -14,7 +14,7 @@ use layout::{Fingerprint, Hour, Name, Tree, TreeId};
 use crate::args::WarehouseArgs;
 use crate::attach::{PAUSE, attach, attach_to_write, backend_of, patiently};
 use crate::backend::{self, Access, Backend, Insertion, TableDefinition};
-use crate::column::{SqlType, TableColumn};
+use crate::column::{HeldColumn, SqlType, StoredColumn, TableColumn};
 use crate::failure::{BrokenOff, Unanswered, is_undone};
 use crate::log::{ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LoggedHour, NotOurs, has_one_of};
 use crate::runner::QueryRunner;
@@ -121,11 +121,10 @@ impl Warehouse {
         }
         // A load log of an earlier version has no such column until the next load.
         let has_tree = columns.iter().any(|(name, _)| name == "tree");
-        let tree = if has_tree { self.backend.text("tree") } else { "NULL".to_owned() };
+        let tree = if has_tree { "tree" } else { "NULL" };
         let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
-        let (dataset, fingerprint) = (self.backend.text("dataset"), self.backend.text("fingerprint"));
         let source = self.source(&format!(
-            "SELECT {dataset} AS dataset, window_start, {fingerprint} AS fingerprint, row_count, {tree} AS tree \
+            "SELECT dataset, window_start, fingerprint, row_count, {tree} AS tree \
              FROM {}{condition}",
             self.backend.table(LOG)
         ));
@@ -147,17 +146,17 @@ impl Warehouse {
         Ok(Some(log))
     }
 
-    /// The columns of a data set's table with their types, which are none where they are not of the kinds that a load
-    /// creates; empty if there is no table.
-    pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<(String, String, Option<SqlType>)>> {
+    /// The columns of a data set's table; empty if there is no table.
+    pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<HeldColumn>> {
         let columns = self.columns_as_written(dataset.as_str())?;
-        Ok(columns
-            .into_iter()
-            .map(|(name, written)| {
-                let kind = self.backend.column_type(&written);
-                (name, written, kind)
-            })
-            .collect())
+        let column = |(name, written): (String, String)| {
+            let stored = self.backend.column_type(&written).map(|sql_type| StoredColumn {
+                column: TableColumn { name: name.clone(), sql_type },
+                limit: self.backend.limit(&written, sql_type),
+            });
+            HeldColumn { name, written, stored }
+        };
+        Ok(columns.into_iter().map(column).collect())
     }
 
     /// Whether what has the name of the data set's table is a view.
@@ -321,9 +320,14 @@ impl Warehouse {
         self.backend.stored(dataset.as_str(), columns, &format!("window_start IN ({})", starts(hours)))
     }
 
-    /// A column of a data set as an expression that the warehouse can store: what it cannot is an error.
-    pub fn value(&self, column: &TableColumn) -> String {
-        self.backend.value(column)
+    /// Why the warehouse has no column for values of a type, with what to do; none if it has.
+    pub fn refusal(&self, sql_type: SqlType) -> Option<String> {
+        self.backend.refusal(sql_type)
+    }
+
+    /// A value of a type, which the warehouse can hold, in the form in which [`insert`](Self::insert) takes it.
+    pub fn sent(&self, sql_type: SqlType, value: &str) -> String {
+        self.backend.sent(sql_type, value)
     }
 
     /// Inserts the rows of the query `select` into `columns`; returns how many.
@@ -353,7 +357,7 @@ impl Warehouse {
 
     /// Prints the first rows of a data set's table.
     pub fn print_head(&self, dataset: &Name, rows: u32, out: impl Write, format: cli::Format) -> anyhow::Result<()> {
-        let has_id = self.columns(dataset)?.iter().any(|(name, _, _)| name.to_lowercase() == "id");
+        let has_id = self.columns(dataset)?.iter().any(|column| column.name.to_lowercase() == "id");
         let order = if has_id { "id" } else { "window_start" };
         let sql = self.backend.rows(&self.runner, dataset.as_str(), &format!("ORDER BY {order} LIMIT {rows}"))?;
         let printed = engine::print_query(&self.runner.connection, &sql, out, format);

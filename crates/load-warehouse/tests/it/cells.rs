@@ -144,8 +144,13 @@ fn columns(target: &Target, house: &House) -> Vec<String> {
     target.query(house, &sql).concat()
 }
 
+/// A text as hexadecimal bytes.
+pub(crate) fn hex_of(text: &str) -> String {
+    text.bytes().map(|byte| format!("{byte:02X}")).collect::<Vec<_>>().concat()
+}
+
 /// A text as hexadecimal bytes, in the warehouse's SQL.
-fn hex(target: &Target, column: &str) -> String {
+pub(crate) fn hex(target: &Target, column: &str) -> String {
     match target {
         // SQLite has no text where there is none.
         Target::Sqlite => format!("CASE WHEN {column} IS NOT NULL THEN hex({column}) END"),

@@ -14,6 +14,7 @@
 mod cells;
 mod connection_cut;
 mod crash;
+mod edges;
 mod file_path;
 mod file_warehouses;
 mod histories;
@@ -27,7 +28,9 @@ mod proxy;
 mod random_histories;
 mod refused;
 mod row_ids;
+mod settings;
 mod target;
+mod triggers;
 mod unexpected;
 mod values;
 mod verify;

@@ -305,15 +305,3 @@ fn another_schema_holds_the_tables_if_it_is_named() {
     }
     assert_eq!(server.sql(&database, "SELECT count(*), max(id) FROM \"of the plant\".readings"), [["2", "4"]]);
 }
-
-#[test]
-fn a_zero_byte_is_refused_and_named() {
-    let Some(server) = Postgres::shared("a zero byte") else { return };
-    let (house, database) = (House::new(), server.database());
-    let target = Target::Postgres { server, database };
-    publish(&house, "texts", "2025-09-02T10", "a", "SELECT 'a' || chr(0) AS text");
-    publish(&house, "texts", "2025-09-02T11", "a", "SELECT 'b' AS text");
-    let run = target.run(&house, "texts").expect(3);
-    assert!(run.stderr.contains("10.parquet: ") && run.stderr.contains("holds no zero byte"), "{}", run.stderr);
-    assert_eq!(target.query(&house, "SELECT text FROM texts"), [["b"]]);
-}

@@ -89,7 +89,9 @@ impl Client {
         };
         wait(Timeout::Recv).and(wait(Timeout::Send))?;
         let client = Self { connection: Mutex::new(connection) };
-        client.run(SETTINGS)?;
+        for settings in SETTINGS {
+            client.run(settings)?;
+        }
         Ok(client)
     }
 
@@ -296,10 +298,22 @@ fn connect_verified(server: &Server, limit: Duration) -> Result<Conn, ClientErro
     Conn::new(options.ssl_opts(Some(encrypted))).map_err(|error| ClientError::connecting(&error))
 }
 
-/// What a session needs: a strict mode, because a server that is not strict cuts values off silently; an end to waiting for
-/// somebody's lock (by default DDL waits for a day); an end to the server's waiting for rows of a client that is gone.
-const SETTINGS: &str = "SET SESSION sql_mode = 'STRICT_ALL_TABLES', innodb_lock_wait_timeout = 10, \
-    lock_wait_timeout = 10, net_read_timeout = 30, net_write_timeout = 30";
+/// What a session goes by, whatever the server's file and its `init_connect` say.
+///
+/// - What is sent, stored and answered: the encoding, also where the server does not heed that of the handshake; a strict mode,
+///   because a server that is not strict cuts values off silently; all rows and all warnings; each statement in a transaction
+///   of its own unless one is begun.
+/// - An end to waiting for somebody's lock (by default DDL waits for a day), and to the server's waiting for rows of a client
+///   that is gone; none to statements, which end when the client does.
+const SETTINGS: [&str; 3] = [
+    "SET NAMES utf8mb4",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE",
+    "SET SESSION sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00', autocommit = 1, completion_type = 0, \
+     sql_select_limit = 18446744073709551615, sql_big_selects = 1, sql_safe_updates = 0, sql_auto_is_null = 0, \
+     foreign_key_checks = 1, unique_checks = 1, sql_notes = 1, max_error_count = 64, innodb_lock_wait_timeout = 10, \
+     lock_wait_timeout = 10, net_read_timeout = 30, net_write_timeout = 30 \
+     /*M!100100 , max_statement_time = 0 */ /*!80000 , max_execution_time = 0 */",
+];
 
 fn text(value: Value) -> Result<Option<String>, ClientError> {
     match value {

@@ -1,4 +1,5 @@
-//! The file of MySQL's and MariaDB's own clients, `~/.my.cnf`: the groups that every client reads.
+//! The file of MySQL's and MariaDB's own clients, `~/.my.cnf`: user and password in the groups that every client reads. Which
+//! server is meant only the environment says.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt as _;
@@ -33,18 +34,10 @@ fn parse(text: &str) -> BTreeMap<&'static str, String> {
             let name = match key.trim() {
                 "user" => "DB_USER",
                 "password" => "DB_PASSWORD",
-                "host" => "DB_HOST",
-                "socket" => "socket",
-                "port" => "DB_PORT",
-                "ssl-ca" | "ssl_ca" => "DB_SSL_CA",
                 _ => continue,
             };
             found.insert(name, unquoted(value.trim()));
         }
-    }
-    // The clients use the socket where no host is named.
-    if let Some(socket) = found.remove("socket") {
-        found.entry("DB_HOST").or_insert(socket);
     }
     found
 }
@@ -85,12 +78,7 @@ mod tests {
         let text = "[mysqld]\nuser=mysql\n\n[client]\n# user=no\nuser = loader\npassword=\"a#b\\\\ \\\"c'\"  # said\n\
                     socket=/run/s\n[mysqldump]\npassword=other\n[client-mariadb]\nport = 3307 # here\n";
         let found = parse(text);
-        let expected = [
-            ("DB_HOST", "/run/s".to_owned()),
-            ("DB_PASSWORD", "a#b\\ \"c'".to_owned()),
-            ("DB_PORT", "3307".to_owned()),
-            ("DB_USER", "loader".to_owned()),
-        ];
+        let expected = [("DB_PASSWORD", "a#b\\ \"c'".to_owned()), ("DB_USER", "loader".to_owned())];
         assert_eq!(found, expected.into());
     }
 }

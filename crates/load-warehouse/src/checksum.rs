@@ -1,0 +1,121 @@
+//! What a table holds of hours, compared with their files: for each hour the count of its rows, and for each column a
+//! checksum, which is the sum of the hashes of its values. The order of rows does not count, and every other difference
+//! does.
+//!
+//! A load compares what it has written before it commits, and `--verify` does the same later.
+
+use std::collections::BTreeMap;
+
+use engine::{identifier, literal};
+use layout::{Hour, Name};
+use warehouse::{SqlType, TableColumn, Warehouse};
+
+use crate::dataset_table::DatasetTable;
+use crate::parquet_schema::Schema;
+use crate::rows::{each, hours, of_file, rows, value};
+use crate::scan::HourFile;
+
+/// What is to be said of an hour.
+#[derive(Debug)]
+pub(crate) struct HourCheck {
+    pub(crate) hour: Hour,
+    /// The columns in which the table differs from the file, if it does.
+    pub(crate) differs: Option<String>,
+    /// The values that the table cannot hold as the file has them.
+    pub(crate) replaced: Vec<Replaced>,
+}
+
+/// Values of a column that the table cannot hold.
+#[derive(Debug)]
+pub(crate) struct Replaced {
+    pub(crate) column: String,
+    /// Why not, and what is stored instead.
+    pub(crate) rule: String,
+    pub(crate) count: u64,
+}
+
+/// Compares what the table holds of the hours of `files`, which have the columns `schema`; returns the hours of which there is
+/// something to say.
+pub(crate) fn compare(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    table: &DatasetTable,
+    schema: &Schema,
+    files: &[HourFile],
+) -> anyhow::Result<Vec<HourCheck>> {
+    let limits: Vec<_> =
+        table.columns.iter().filter_map(|stored| Some((stored.limit.as_ref()?, of_file(schema, stored)?))).collect();
+    let counts = limits
+        .iter()
+        .map(|(limit, column)| format!("count(*) FILTER (WHERE {})", limit.is_exceeded_by(&identifier(&column.name))));
+    let counts = counts.collect::<Vec<_>>().join(", ");
+    let found = warehouse.query(&statement(warehouse, dataset, table, schema, files, &counts), |row| {
+        Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, String>(2)?))
+    })?;
+    let check = |(micros, differs, counts): (i64, Option<String>, String)| {
+        let counts = counts.split(',').zip(&limits);
+        let replaced = counts.filter_map(|(count, (limit, column))| {
+            let count = count.parse().ok().filter(|count| *count > 0)?;
+            Some(Replaced { column: column.name.clone(), rule: limit.rule.clone(), count })
+        });
+        Some(HourCheck { hour: Hour::of_micros(micros)?, differs, replaced: replaced.collect() })
+    };
+    Ok(found.into_iter().filter_map(check).collect())
+}
+
+/// The comparison in SQL. The checksums have the names of their columns; `file_index`, `id` and `file_row_number`, names that
+/// no column has, are the count of rows, the checksum of whole rows, and how many values were replaced.
+fn statement(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    table: &DatasetTable,
+    schema: &Schema,
+    files: &[HourFile],
+    counts: &str,
+) -> String {
+    let start = TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp };
+    let columns: Vec<_> = [start].into_iter().chain(table.columns.iter().map(|stored| stored.column.clone())).collect();
+    let held = warehouse.stored(dataset, &columns, &hours(files));
+    let names: Vec<_> = table.columns.iter().map(|stored| identifier(&stored.column.name)).collect();
+    let values: Vec<_> = table.columns.iter().map(|stored| value(stored, schema)).collect();
+    let differs = |name: &str, says: &str| {
+        format!("CASE WHEN held.{name} IS DISTINCT FROM made.{name} THEN {} END", literal(says))
+    };
+    let one_by_one = table.columns.iter().zip(&names).map(|(stored, name)| differs(name, &stored.column.name));
+    let says: Vec<_> = [differs("file_index", "its number of rows")].into_iter().chain(one_by_one).collect();
+    format!(
+        "WITH made AS (SELECT {}, [{counts}]::BIGINT[] AS file_row_number FROM {} GROUP BY window_start), \
+         held AS (SELECT {} FROM ({held}) GROUP BY window_start), \
+         compared AS (SELECT window_start, file_row_number AS counts, \
+         held.id IS DISTINCT FROM made.id OR held.file_index IS DISTINCT FROM made.file_index AS is_different, \
+         coalesce(nullif(concat_ws(', ', {}), ''), 'which values belong to one row') AS difference \
+         FROM made FULL JOIN held USING (window_start)) \
+         SELECT epoch_us(window_start), CASE WHEN is_different THEN difference END, coalesce(array_to_string(counts, ','), '') \
+         FROM compared WHERE is_different OR list_sum(counts) > 0",
+        checksums(&names, &values),
+        rows(schema, files),
+        checksums(&names, &names),
+        says.join(", ")
+    )
+}
+
+/// The count of rows and the checksums of `values`, under `names`.
+fn checksums(names: &[String], values: &[String]) -> String {
+    let sums =
+        each(&names.iter().zip(values).collect::<Vec<_>>(), |(name, value)| format!(", sum(hash({value})) AS {name}"));
+    let whole = each(values, |value| format!(", {value}"));
+    format!("window_start, count(*) AS file_index{sums}, sum(hash(ROW(0{whole}))) AS id")
+}
+
+/// Adds up what was replaced, by column and rule, with the hours in which it was.
+pub(crate) fn by_rule(checks: Vec<HourCheck>) -> BTreeMap<(String, String), (u64, Vec<Hour>)> {
+    let mut found: BTreeMap<_, (u64, Vec<Hour>)> = BTreeMap::new();
+    for HourCheck { hour, replaced, .. } in checks {
+        for Replaced { column, rule, count } in replaced {
+            let (sum, hours) = found.entry((column, rule)).or_default();
+            *sum += count;
+            hours.push(hour);
+        }
+    }
+    found
+}
