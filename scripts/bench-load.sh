@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures load-warehouse beside the servers' own clients, and writes the table into README.md.
+# Measures load-warehouse beside the servers' own clients, and writes the table into docs/benchmarks.md.
 #
 #   scripts/bench-load.sh [--print]
 #
@@ -7,7 +7,7 @@
 # key and its index: by load-warehouse (from its start to its end), and by the bulk load of the server's own client, from a
 # file: mariadb's LOAD DATA LOCAL INFILE, psql's \copy. They run in turns, and medians count. MariaDB is also loaded with
 # local_infile off, as MySQL comes. The servers are the script's own, with a data directory of their own. The table stands
-# in README.md between the lines <!-- bench-load --> and <!-- /bench-load -->; with --print it is only printed.
+# in docs/benchmarks.md between the lines <!-- bench-load --> and <!-- /bench-load -->; with --print it is only printed.
 #
 # Settings: BENCH_ROUNDS (5), BENCH_ROWS (1000000), TMPDIR for the files and the servers' data (about 2 GB).
 set -euo pipefail
@@ -125,11 +125,11 @@ row "load-warehouse, $rows rows into MariaDB" mariadb.load mariadb.client "maria
 row "the same with local_infile off" mariadb.insert mariadb.client "mariadb, LOAD DATA LOCAL INFILE of a file"
 row "load-warehouse, $rows rows into PostgreSQL" postgres.load postgres.client "psql, \\copy of a CSV file"
 cat "$table"
-if [[ ${1:-} != --print ]] && grep -q '^<!-- bench-load -->$' README.md 2>/dev/null; then
+if [[ ${1:-} != --print ]]; then
     awk -v table="$table" '
         /^<!-- bench-load -->$/ { print; print ""; while ((getline line < table) > 0) print line; print ""; skip = 1; next }
         /^<!-- \/bench-load -->$/ { skip = 0 }
-        !skip' README.md >"$work/README.md"
-    cat "$work/README.md" >README.md
-    say "the table is in README.md"
+        !skip' docs/benchmarks.md >"$work/page"
+    cat "$work/page" >docs/benchmarks.md
+    say "the table is in docs/benchmarks.md"
 fi

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures the programs beside what they can be compared with, and writes the table into README.md.
+# Measures the programs beside what they can be compared with, and writes the table into docs/benchmarks.md.
 #
 #   scripts/bench.sh [--print]
 #
@@ -7,7 +7,7 @@
 # bare peek, write and consume: the price of losing nothing), and beside the same service in Python (asyncio, pydantic, a
 # buffered writer). compact: beside DuckDB's own COPY of the same file. aggregate: beside one GROUP BY of DuckDB. Idle runs
 # and loading: a year of hours, 8,760 of them. What is compared runs in turns, and medians count: the ratios say something
-# about other machines too, the absolute figures do not. The table stands in README.md between the lines
+# about other machines too, the absolute figures do not. The table stands in docs/benchmarks.md between the lines
 # <!-- bench --> and <!-- /bench -->; with --print it is only printed. Takes a quarter of an hour after the build.
 #
 # Settings: BENCH_ROUNDS (5), BENCH_MB of messages for each run of ingest (400; a twentieth of it for Python),
@@ -196,11 +196,11 @@ row "aggregate again, nothing changed" "$(calc "%.3f s" "$(median <"$work/year.i
 row "aggregate again, one late row" "$(calc "%.3f s" "$(median <"$work/year.late")")" "" ""
 
 cat "$table"
-if [[ ${1:-} != --print ]] && grep -q '^<!-- bench -->$' README.md 2>/dev/null; then
+if [[ ${1:-} != --print ]]; then
     awk -v table="$table" '
         /^<!-- bench -->$/ { print; print ""; while ((getline line < table) > 0) print line; print ""; skip = 1; next }
         /^<!-- \/bench -->$/ { skip = 0 }
-        !skip' README.md >"$work/README.md"
-    cat "$work/README.md" >README.md
-    say "the table is in README.md"
+        !skip' docs/benchmarks.md >"$work/page"
+    cat "$work/page" >docs/benchmarks.md
+    say "the table is in docs/benchmarks.md"
 fi

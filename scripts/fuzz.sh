@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Searches for inputs that make the decoder, the framing or the judge of tcp-ingest break a promise: fuzzing that is guided
+# Searches for inputs that make the decoder, the framing or the validator of tcp-ingest break a promise: fuzzing that is guided
 # by what an input reaches in the code.
 #
 #   scripts/fuzz.sh [SECONDS [TARGET ...]]     (45 seconds for each of: decoder framing batch)

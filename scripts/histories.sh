@@ -14,11 +14,10 @@ if [[ ${1:-} == -h || ${1:-} == --help ]]; then sed -n '2,/^set /s/^# \{0,1\}//p
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 . scripts/env.sh
 scripts/need.sh strace=strace
-# Flags are split at white space. All packages, so that the programs under test are built.
+# Flags are split at white space. All packages, because each builds its own program for its tests.
 # shellcheck disable=SC2086
-ROUNDS=${1:-10000} cargo test --workspace $DUCKDB_CARGO_FLAGS --test histories -- --nocapture
-# shellcheck disable=SC2086
-ROUNDS=8 cargo test --workspace $DUCKDB_CARGO_FLAGS --test power_cut -- --nocapture
+tests() { cargo test --workspace $DUCKDB_CARGO_FLAGS --test it "$@" -- --nocapture; }
+ROUNDS=${1:-10000} tests each_line_is_there_exactly_once_after_any_history
+ROUNDS=8 tests power_cut::
 # What a kind of warehouse needs is said where it is missing (scripts/test.sh installs it).
-# shellcheck disable=SC2086
-ROUNDS=${2:-50} cargo test --workspace $DUCKDB_CARGO_FLAGS --test it random_histories:: -- --nocapture
+ROUNDS=${2:-50} tests random_histories::

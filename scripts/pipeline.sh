@@ -14,7 +14,7 @@
 #   TARGET     the kind of warehouse: mysql or postgres, with DB_HOST and so on, or sqlite (the embedded one)
 #   WAIT       how long to wait for a warehouse that is away, as after a boot: 5m (not at all)
 # Without --from and --to, each program does all that is out of date. They name the windows of aggregates, on the clocks of
-# their time zones; compact and load-warehouse take a day more on both sides. -v is passed on.
+# their time zones; compact and load-warehouse take a day more on both sides. -v goes to each program.
 #
 # Exit status: 0 done; 3 done in part, all the programs ran, and what failed was named; 75 another run is still going
 # on, or the warehouse is down, try again later; else that of the program that failed. Silent when all is done.

@@ -224,7 +224,7 @@ fn the_example_fills_the_warehouse_from_boot_on() {
     assert!(TcpStream::connect(("127.0.0.1", telemetry)).is_ok(), "tcp-ingest ({second}) does not listen");
 
     // The line with the percent signs wrote to a file named after the month.
-    let status = wait_for("the state of the house is noted", folder, 90, || {
+    let status = wait_for("the state of the data directory is noted", folder, 90, || {
         let names = fs::read_dir(folder.join("logs")).unwrap().map(|entry| entry.unwrap().file_name());
         let mut names = names.filter_map(|name| name.into_string().ok());
         names

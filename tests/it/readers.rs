@@ -1,5 +1,6 @@
-//! Other programs read the tree while compact replaces its files: DuckDB, pyarrow (with pandas) and polars, as README.md
-//! tells them to. Whatever they read is a version that was committed, with the types and the record that are promised.
+//! Other programs read the tree while compact replaces its files: DuckDB, pyarrow (with pandas) and polars, as
+//! docs/reading-the-data.md tells them to. Whatever they read is a version that was committed, with the types and the
+//! record that are promised.
 
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-"""Reads a tree again and again while it changes, as README.md tells other programs to, and checks all that it reads.
+"""Reads a tree again and again while it changes, as docs/reading-the-data.md tells other programs to, and checks all that it reads.
 
     readers.py READER DATA_DIR COPIES STOP
 
