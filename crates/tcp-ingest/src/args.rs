@@ -6,20 +6,20 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use cli::{CommonArgs, Size, Usage};
-use layout::{Hour, Name};
+use layout::{Hour, Name, Tree};
 use models::Model;
 
 /// Receive TCP streams, validate every message, and write it to hourly segments.
 ///
 /// Messages are lines (LF or CRLF). What the stream's model accepts goes to raw/, everything else to quarantine/ with the
-/// reason. SIGTERM and SIGINT stop it cleanly: it takes what the kernel holds, writes, syncs, seals and exits.
+/// reason. SIGTERM and SIGINT stop it cleanly: it takes what the sources have sent, writes, syncs, seals and exits.
 /// SIGHUP replaces the process that serves connections by one from the binary on disk, SIGUSR2 the one that holds them;
 /// no connection is closed. SIGUSR1 logs the statistics.
 #[derive(Debug, clap::Parser)]
 #[command(name = "tcp-ingest", version = cli::VERSION)]
-pub(crate) struct Args {
+pub struct Args {
     #[command(flatten)]
-    pub(crate) common: CommonArgs,
+    common: CommonArgs,
 
     /// Listen for a stream: telemetry=127.0.0.1:9000 (repeatable; port 0 takes a free one, which the log names)
     #[arg(long, value_name = "STREAM=ADDRESS:PORT")]
@@ -29,17 +29,17 @@ pub(crate) struct Args {
     #[arg(long, value_name = "STREAM", conflicts_with = "listen")]
     stdin: Option<Name>,
 
-    /// Also pass accepted lines on to standard output
+    /// Also write accepted lines to standard output
     #[arg(long)]
-    pub(crate) stdout: bool,
+    stdout: bool,
 
     /// Longest line, 1KiB to 1MiB; a longer one goes to quarantine
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = line_size)]
-    pub(crate) max_line: Size,
+    max_line: Size,
 
     /// Most connections at a time; more wait to be accepted
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    pub(crate) max_connections: u32,
+    max_connections: u32,
 
     /// Close a connection that sends nothing for so long [default: never]
     #[arg(long, value_name = "DURATION", value_parser = not_zero)]
@@ -47,7 +47,7 @@ pub(crate) struct Args {
 
     /// Reject event times before this
     #[arg(long, value_name = "TIME", default_value = "1970")]
-    pub(crate) earliest: Hour,
+    earliest: Hour,
 
     /// Reject event times further ahead of the clock than this
     #[arg(long, value_name = "DURATION", default_value = "1day")]
@@ -55,7 +55,7 @@ pub(crate) struct Args {
 
     /// Seal a segment when it is as large as this
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
-    pub(crate) seal_size: Size,
+    seal_size: Size,
 
     /// Seal a segment when it is as old as this
     #[arg(long, value_name = "DURATION", default_value = "5min")]
@@ -67,7 +67,7 @@ pub(crate) struct Args {
 
     /// Most open segments at a time; beyond it the least recently used are sealed
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=100_000))]
-    pub(crate) max_open: u32,
+    max_open: u32,
 
     /// How long to go on after SIGTERM until all that was sent is taken
     ///
@@ -85,7 +85,7 @@ pub(crate) struct Args {
 
     /// Write the statistics to this file, in the Prometheus text format, every few seconds
     #[arg(long, value_name = "FILE")]
-    pub(crate) metrics_file: Option<PathBuf>,
+    metrics_file: Option<PathBuf>,
 }
 
 impl AsRef<CommonArgs> for Args {
@@ -139,67 +139,91 @@ pub(crate) enum Source {
     Listen(Vec<(usize, SocketAddr)>),
 }
 
-/// The arguments, checked.
+/// What the arguments say, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
-    pub(crate) args: Args,
+    pub(crate) tree: Tree,
     pub(crate) streams: Vec<Stream>,
     pub(crate) source: Source,
-    pub(crate) workers: usize,
+    /// Accepted lines go to standard output, too.
+    pub(crate) tee: bool,
+    /// Bytes of the longest line, without its terminator.
+    pub(crate) max_line: usize,
+    pub(crate) max_connections: u32,
     pub(crate) idle_timeout: Option<Duration>,
+    pub(crate) earliest: Hour,
     pub(crate) max_ahead: Duration,
+    /// Bytes of a segment that is sealed for its size.
+    pub(crate) seal_size: u64,
     pub(crate) seal_after: Duration,
     pub(crate) sync_every: Duration,
+    pub(crate) max_open: usize,
     pub(crate) drain_timeout: Duration,
+    /// Threads that serve connections.
+    pub(crate) workers: usize,
+    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 impl Config {
+    /// Checks the arguments as a whole.
     pub(crate) fn new(args: Args) -> anyhow::Result<Self> {
-        let mut streams: Vec<Stream> = Vec::new();
-        let mut index = |name: &Name| -> anyhow::Result<usize> {
-            if let Some(known) = streams.iter().position(|stream| stream.name == *name) {
-                return Ok(known);
-            }
-            let model = models::model(name.as_str()).ok_or_else(|| {
-                let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
-                Usage(format!("there is no stream {name}; there are {}", known.join(" and ")))
-            })?;
-            streams.push(Stream { name: name.clone(), model });
-            Ok(streams.len() - 1)
-        };
-        let source = match &args.stdin {
-            Some(name) => {
-                index(name)?;
-                Source::Stdin
-            }
-            None if args.listen.is_empty() => {
-                let what =
-                    "where do messages come from? Give --listen STREAM=ADDRESS:PORT, or --stdin STREAM for a pipe";
-                return Err(Usage(what.into()).into());
-            }
-            None => Source::Listen(
-                args.listen
-                    .iter()
-                    .map(|listen| Ok((index(&listen.stream)?, listen.address)))
-                    .collect::<anyhow::Result<_>>()?,
-            ),
-        };
+        let (streams, source) = streams(&args)?;
         let workers = match (&source, args.workers) {
             (Source::Stdin, _) => 1,
             (_, Some(workers)) => usize::from(workers),
             (_, None) => std::thread::available_parallelism().map_or(1, usize::from),
         };
         Ok(Self {
+            tree: args.common.tree(),
             streams,
             source,
-            workers,
+            tee: args.stdout,
+            max_line: usize::try_from(args.max_line.0).unwrap_or(usize::MAX),
+            max_connections: args.max_connections,
             idle_timeout: args.idle_timeout.map(Into::into),
+            earliest: args.earliest,
             max_ahead: args.max_ahead.into(),
+            seal_size: args.seal_size.0,
             seal_after: args.seal_after.into(),
             sync_every: args.sync_every.into(),
+            max_open: usize::try_from(args.max_open).unwrap_or(usize::MAX),
             // Longer than anybody waits, and short enough to be added to the time.
             drain_timeout: Duration::from(args.drain_timeout).min(Duration::from_secs(100 * 366 * 86_400)),
-            args,
+            workers,
+            metrics_file: args.metrics_file,
         })
     }
+}
+
+/// The streams that are asked for, each once, and where their bytes come from.
+fn streams(args: &Args) -> anyhow::Result<(Vec<Stream>, Source)> {
+    let mut streams = Vec::new();
+    let source = match &args.stdin {
+        Some(name) => {
+            index(&mut streams, name)?;
+            Source::Stdin
+        }
+        None if args.listen.is_empty() => {
+            let what = "where do messages come from? Give --listen STREAM=ADDRESS:PORT, or --stdin STREAM for a pipe";
+            return Err(Usage(what.into()).into());
+        }
+        None => {
+            let listen = args.listen.iter().map(|listen| Ok((index(&mut streams, &listen.stream)?, listen.address)));
+            Source::Listen(listen.collect::<anyhow::Result<_>>()?)
+        }
+    };
+    Ok((streams, source))
+}
+
+/// The index of a stream, which is added if it is not there yet.
+fn index(streams: &mut Vec<Stream>, name: &Name) -> anyhow::Result<usize> {
+    if let Some(known) = streams.iter().position(|stream| stream.name == *name) {
+        return Ok(known);
+    }
+    let model = models::model(name.as_str()).ok_or_else(|| {
+        let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
+        Usage(format!("there is no stream {name}; there are {}", known.join(" and ")))
+    })?;
+    streams.push(Stream { name: name.clone(), model });
+    Ok(streams.len() - 1)
 }

@@ -1,69 +1,25 @@
-//! What keeper and worker say to each other, and the descriptors that go with it.
-//!
-//! A message is JSON, one in each packet, at most one descriptor beside it: so that versions can differ, and that a trace
-//! of the system calls can be read. Nothing is said for each message of a source, only for connections and segments.
+//! The way between keeper and worker: a socket that keeps the bounds of messages and passes descriptors along.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::net::SocketAddr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
+
+use crate::failure::TO_BE_CONTINUED;
+use crate::messages::ToKeeper;
 
 /// Longest message.
 const LONGEST: usize = 4096;
 
-/// What the keeper says. When it says no more (the end of the stream), no connection will come.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ToWorker {
-    /// The data directory that the keeper began with; its descriptor comes with it.
-    DataDir,
-    /// The note comes with it.
-    Note,
-    /// A connection that is held in `slot`, for the stream with index `stream`; its socket comes with it.
-    Connection { slot: u32, stream: usize, peer: SocketAddr, new: bool },
-    /// A segment that a worker which is dead had open; its file comes with it.
-    Segment { segment: serde_json::Value },
-    /// What a worker which is dead has left is told: take it up.
-    Begin,
-    /// Take what the connections hold and close them, in so many milliseconds at most.
-    Drain { millis: u64 },
-    /// Stop as soon as what is begun is done; another worker goes on.
-    HandOver,
-    /// Log the statistics.
-    Report,
-}
-
-/// What the worker says.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub(crate) enum ToKeeper {
-    /// It runs, and waits for what it is to do.
-    Up,
-    /// A segment was made; its file comes with it, to be held until it is [`Sealed`](Self::Sealed).
-    Opened { name: String, segment: serde_json::Value },
-    /// A segment needs to be held no longer.
-    Sealed { name: String },
-    /// A segment has another file, which comes with it: the one before was removed.
-    Moved { name: String },
-    /// Syncing a segment failed: what syncs it again proves nothing.
-    Unsynced { name: String },
-    /// A connection is over; so many bytes of it that the kernel has received are lost.
-    Over {
-        slot: u32,
-        #[serde(default)]
-        lost: u64,
-    },
-}
-
-/// One end of the way between keeper and worker.
+/// One end of the way.
 #[derive(Debug)]
 pub(crate) struct Channel(OwnedFd);
 
@@ -141,7 +97,7 @@ impl Channel {
         Ok(unsafe { AsyncFd::register(self) }?)
     }
 
-    /// Says no more.
+    /// Ends the messages of this side: the other one learns that no more come.
     pub(crate) fn close_sending(&self) -> io::Result<()> {
         Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write)?)
     }
@@ -165,18 +121,41 @@ impl From<Channel> for OwnedFd {
     }
 }
 
+/// A worker's way to its keeper. Messages to a keeper that is dead go nowhere; its death shows when reading from it.
+#[derive(Debug, Clone)]
+pub(crate) struct KeeperSender(Arc<Channel>);
+
+impl KeeperSender {
+    pub(crate) fn new(channel: Channel) -> Self {
+        Self(Arc::new(channel))
+    }
+
+    /// Sends a message, and waits while the keeper is behind. When a living keeper cannot take it the process ends: a segment
+    /// that the keeper does not hold would have no owner when this worker dies.
+    pub(crate) fn send(&self, message: &ToKeeper, descriptor: Option<BorrowedFd<'_>>) {
+        match self.0.send(message, descriptor, Wait::Yes) {
+            Err(error) if ![io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&error.kind()) => {
+                log::error!("cannot send to the keeper: {error}");
+                std::process::exit(TO_BE_CONTINUED);
+            }
+            _ => {}
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::messages::ToWorker;
 
     #[test]
     fn messages_keep_their_bounds_and_descriptors_and_the_end_is_seen() {
         let (one, other) = Channel::pair().unwrap();
         assert_eq!(other.receive::<ToWorker>().unwrap_err().kind(), io::ErrorKind::WouldBlock);
         one.send(&ToWorker::Begin, None, Wait::No).unwrap();
-        one.send(&ToWorker::Note, Some(one.as_fd()), Wait::Yes).unwrap();
+        one.send(&ToWorker::IntentLog, Some(one.as_fd()), Wait::Yes).unwrap();
         assert!(matches!(other.receive().unwrap(), Some((ToWorker::Begin, None))));
-        assert!(matches!(other.receive().unwrap(), Some((ToWorker::Note, Some(_)))));
+        assert!(matches!(other.receive().unwrap(), Some((ToWorker::IntentLog, Some(_)))));
         one.close_sending().unwrap();
         assert!(other.receive::<ToWorker>().unwrap().is_none());
         other.send(&ToKeeper::Over { slot: 1, lost: 2 }, None, Wait::No).unwrap();

@@ -1,14 +1,12 @@
-//! The statistics as time goes by, and the signals of a process that has no keeper.
+//! The statistics as time goes by: in the log, and in the metrics file.
 
-use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::time::{Interval, interval};
 
 use crate::args::Config;
-use crate::program::Shared;
+use crate::shared::Shared;
 use crate::stats::Stats;
 
 const LOG_EVERY: Duration = Duration::from_secs(60);
@@ -34,43 +32,12 @@ impl Reporter {
     pub(crate) async fn tick(&mut self) {
         tokio::select! {
             _ = self.log.tick() => self.log(),
-            _ = self.metrics.tick() => self.stats.write_metrics(self.config.args.metrics_file.as_deref()),
+            _ = self.metrics.tick() => self.stats.write_metrics(self.config.metrics_file.as_deref()),
         }
     }
 
     /// Logs the statistics now.
     pub(crate) fn log(&self) {
         log::info!("{}", self.stats);
-    }
-}
-
-/// Waits for the signals that mean something to us. From its making on, they no longer kill.
-pub(crate) struct Signals {
-    terminate: Signal,
-    interrupt: Signal,
-    user: Signal,
-    reporter: Reporter,
-}
-
-impl Signals {
-    pub(crate) fn new(shared: &Shared) -> io::Result<Self> {
-        Ok(Self {
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-            user: signal(SignalKind::user_defined1())?,
-            reporter: Reporter::new(shared),
-        })
-    }
-
-    /// Reports statistics until a signal asks to stop. May be dropped and called again.
-    pub(crate) async fn until_stopped(&mut self) {
-        loop {
-            tokio::select! {
-                _ = self.terminate.recv() => return,
-                _ = self.interrupt.recv() => return,
-                _ = self.user.recv() => self.reporter.log(),
-                () = self.reporter.tick() => {}
-            }
-        }
     }
 }

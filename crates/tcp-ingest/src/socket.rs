@@ -40,8 +40,8 @@ pub(crate) fn consume(socket: &impl AsRawFd, mut count: usize) -> io::Result<()>
 
 /// Sets a connection up: keepalive, urgent data in its place, and room for a whole line of `max_line` bytes.
 pub(crate) fn prepare(socket: &impl AsFd, max_line: usize) -> io::Result<()> {
-    // A worker that was about to close it may have died, or handed over.
-    hear_again(socket);
+    // A worker that was about to close it may have died, or handed it over.
+    receive_again(socket);
     let socket = SockRef::from(socket);
     let keepalive =
         TcpKeepalive::new().with_time(Duration::from_secs(60)).with_interval(Duration::from_secs(10)).with_retries(6);
@@ -54,21 +54,21 @@ pub(crate) fn prepare(socket: &impl AsFd, max_line: usize) -> io::Result<()> {
     low_water(&*socket, 1)
 }
 
-/// From here on the kernel passes over what arrives, and so acknowledges nothing: what there is to take is all there will
-/// be, also from a source that never pauses.
-pub(crate) fn stop_hearing(socket: &impl AsFd) -> io::Result<()> {
+/// From here on the kernel drops what arrives, and so acknowledges nothing: what there is to take is all there will be, also
+/// from a source that never pauses.
+pub(crate) fn stop_receiving(socket: &impl AsFd) -> io::Result<()> {
     // One instruction of a packet filter: keep no byte (linux/filter.h).
     const KEEP_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0); // BPF_RET | BPF_K
     SockRef::from(socket).attach_filter(&[KEEP_NOTHING])
 }
 
-/// The connection is about to be closed by the last who holds it: that ends it as usual, and not unheard.
-pub(crate) fn hear_again(socket: &impl AsFd) {
-    // Mostly there is nothing to undo.
+/// The kernel receives again. Also before the last descriptor is closed: so that the end of the connection goes as usual.
+pub(crate) fn receive_again(socket: &impl AsFd) {
+    // Fails when there is nothing to undo, which is the usual case.
     let _ = SockRef::from(socket).detach_filter();
 }
 
-/// Has the source be told at once when the connection is closed, by a reset, that it goes on in vain.
+/// When the connection is closed, the source learns at once, by a reset, that it sends in vain.
 pub(crate) fn close_with_reset(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).set_linger(Some(Duration::ZERO))
 }

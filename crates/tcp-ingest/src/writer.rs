@@ -1,10 +1,10 @@
-//! The open segments of one thread, and the commit: a batch is written whole or not at all.
+//! The open segments of one thread, and writing to them: a batch is written whole or not at all.
 //!
-//! A commit does not ask the tree where it is: that would cost a call for each file. It is looked at as often as segments
-//! are synced, and whenever one is opened or sealed. What is written in between, to a file that somebody has removed or
-//! moved away meanwhile, is not lost: we have the descriptor, and put all of it in its place again. Nor is what is written
-//! to a disk that was unmounted lazily: it is on that disk, and reading stops at the next look. Only when the worker and
-//! the keeper die in that time is it gone, with the file that was removed.
+//! Writing does not check whether the tree is where it was: that would cost a call for each file. It is checked as often as
+//! segments are synced, and whenever one is opened or sealed. What is written in between, to a file that somebody has removed
+//! or moved away, is not lost: we have the descriptor, and put all of it in its place again. Nor is what is written to a
+//! disk that was unmounted lazily: it is on that disk, and reading stops at the next check. Only when the worker and the
+//! keeper die in that time is it gone, with the file that was removed.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -14,29 +14,29 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use layout::{Area, DataDirHandle, Error, Hour, OpenSegment, Result, SegmentId, Tree};
+use layout::{Area, DataDirHandle, Error, Hour, OpenSegment, Result, SegmentId};
 
 use crate::args::Config;
 use crate::batch::Batch;
-use crate::channel::ToKeeper;
-use crate::files::{Files, put_back};
-use crate::note::{Row, Write};
-use crate::program::Shared;
+use crate::channel::KeeperSender;
+use crate::intent_log::{Row, Write};
+use crate::messages::ToKeeper;
+use crate::sealer::{Sealer, report_put_back};
+use crate::shared::Shared;
 use crate::stats::Stats;
-use crate::worker::ToKeeperSender;
 
 /// Which segment: of raw/ or quarantine/, by the stream's index and the hour.
 type Key = (Area, usize, Hour);
 
-struct Slot {
+struct Open {
     segment: OpenSegment,
-    /// The commit that wrote to it last.
+    /// The write that went to it last.
     used: u64,
 }
 
-/// A thread's way to the keeper, and its part of the note.
+/// A thread's way to the keeper, and its part of the intent log.
 pub(crate) struct Keeper {
-    pub(crate) sender: ToKeeperSender,
+    pub(crate) sender: KeeperSender,
     pub(crate) row: Row,
 }
 
@@ -49,48 +49,46 @@ pub(crate) struct Origin {
 
 /// Writes batches to segments of its own.
 pub(crate) struct Writer {
-    tree: Tree,
-    anchor: Arc<DataDirHandle>,
-    /// The data directory, or an open segment, was not where it was at the last look.
-    astray: bool,
+    data_dir: Arc<DataDirHandle>,
+    /// The data directory, or an open segment, was not where it was when that was checked last.
+    misplaced: bool,
     config: Arc<Config>,
     stats: Arc<Stats>,
-    files: Files,
-    /// Who holds the files for a successor.
+    sealer: Sealer,
+    /// Holds the files for the next worker.
     keeper: Option<Keeper>,
-    open: HashMap<Key, Slot>,
+    open: HashMap<Key, Open>,
     /// The segments of the last batch.
     written: Vec<Key>,
     max_open: usize,
-    commits: u64,
+    writes: u64,
     syncing: Arc<AtomicBool>,
-    tended: Instant,
+    maintained: Instant,
 }
 
 impl Writer {
     pub(crate) fn new(shared: &Shared, keeper: Option<Keeper>) -> Self {
-        let Shared { config, anchor, stats, files, .. } = shared.clone();
+        let Shared { config, data_dir, stats, sealer, .. } = shared.clone();
         Self {
-            tree: config.args.common.tree(),
-            anchor,
-            astray: false,
+            data_dir,
+            misplaced: false,
             max_open: max_open(&config),
             keeper,
             config,
             stats,
-            files,
+            sealer,
             open: HashMap::new(),
             written: Vec::new(),
-            commits: 0,
+            writes: 0,
             syncing: Arc::default(),
-            tended: Instant::now(),
+            maintained: Instant::now(),
         }
     }
 
-    /// Writes `batch`, which was judged from `block` of the stream with index `stream`. On an error nothing of it is
-    /// written; after [`layout::Error::NotRolledBack`] the writer must not be used any more. Nothing that it wrote to is sealed
-    /// before [`settle`](Self::settle), which is for when the source has let go of the batch.
-    pub(crate) fn commit(
+    /// Writes `batch`, which was made of `block` of the stream with index `stream`. On an error nothing of it is written; after
+    /// [`layout::Error::NotRolledBack`] the writer must not be used any more. Nothing that was written to is sealed before
+    /// [`commit`](Self::commit), which is called when the batch is consumed.
+    pub(crate) fn write(
         &mut self,
         stream: usize,
         block: &[u8],
@@ -98,10 +96,10 @@ impl Writer {
         now: DateTime<Utc>,
         origin: Option<Origin>,
     ) -> Result<()> {
-        if self.astray {
-            self.look()?;
+        if self.misplaced {
+            self.check_place()?;
         }
-        self.commits += 1;
+        self.writes += 1;
         let bytes = batch.bytes(block);
         let slice = |range| IoSlice::new(bytes.get(range).unwrap_or_default());
         let mut writes: Vec<(Key, Vec<IoSlice<'_>>)> = batch
@@ -119,21 +117,21 @@ impl Writer {
                 let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
                 Some(Write { segment: segment.name().number(), before: segment.len(), bytes })
             });
-            keeper.row.arm(origin.slot, batch.taken, origin.inside_too_long, intended);
-            layout::fault::point("ingest.armed");
+            keeper.row.begin(origin.slot, batch.taken, origin.inside_too_long, intended);
+            layout::fault::point("ingest.begun");
         }
         let mut lengths = Vec::with_capacity(writes.len());
         for (key, pieces) in &mut writes {
             let Some(slot) = self.open.get_mut(key) else { continue };
             let before = slot.segment.len();
-            slot.used = self.commits;
+            slot.used = self.writes;
             if let Err(error) = slot.segment.append(pieces) {
                 if matches!(error, Error::NotRolledBack { .. }) {
                     return Err(error);
                 }
                 self.rollback(&lengths)?;
                 if let Some(keeper) = &self.keeper {
-                    keeper.row.disarm();
+                    keeper.row.abort();
                 }
                 return Err(error);
             }
@@ -146,13 +144,13 @@ impl Writer {
         Ok(())
     }
 
-    /// The source has let go of the last batch: notes it, and seals those of its segments that are large enough.
-    pub(crate) fn settle(&mut self) {
+    /// The last batch is consumed: records that, and seals those of its segments that are large enough.
+    pub(crate) fn commit(&mut self) {
         if let Some(keeper) = &self.keeper {
-            keeper.row.settle();
-            layout::fault::point("ingest.settled");
+            keeper.row.commit();
+            layout::fault::point("ingest.committed");
         }
-        let limit = self.config.args.seal_size.0;
+        let limit = self.config.seal_size;
         let written = std::mem::take(&mut self.written).into_iter();
         let large = written.filter(|key| self.open.get(key).is_some_and(|slot| slot.segment.len() >= limit));
         let large: Vec<_> = large.collect();
@@ -187,11 +185,11 @@ impl Writer {
             self.seal(&keys);
         }
         if !missing.is_empty() {
-            self.anchor.check()?;
+            self.data_dir.check()?;
         }
         for key @ (area, stream, hour) in missing {
             let Some(name) = self.config.streams.get(stream).map(|stream| &stream.name) else { continue };
-            let segment = OpenSegment::create(&self.tree, area, name, hour)?;
+            let segment = OpenSegment::create(&self.config.tree, area, name, hour)?;
             if let Some(keeper) = &self.keeper {
                 let id = SegmentId { area, stream: name.clone(), hour, name: segment.name().clone() };
                 let segment_json = serde_json::to_value(&id).unwrap_or_default();
@@ -200,28 +198,28 @@ impl Writer {
                 layout::fault::point("ingest.opened");
             }
             self.stats.open_segments.fetch_add(1, Relaxed);
-            self.open.insert(key, Slot { segment, used: self.commits });
+            self.open.insert(key, Open { segment, used: self.writes });
         }
         Ok(())
     }
 
-    /// Looks whether the data directory and the open segments are where they were, and puts back what was removed or moved
-    /// away. Fails while that cannot be done, and so does every commit; returns whether that is over.
-    pub(crate) fn look(&mut self) -> Result<bool> {
-        let was = std::mem::replace(&mut self.astray, true);
-        self.anchor.check()?;
+    /// Checks whether the data directory and the open segments are where they were, and puts back what was removed or moved
+    /// away. Fails while that cannot be done, and so does every write; returns whether it failed the last time.
+    pub(crate) fn check_place(&mut self) -> Result<bool> {
+        let was = std::mem::replace(&mut self.misplaced, true);
+        self.data_dir.check()?;
         for slot in self.open.values_mut() {
-            if self.anchor.keep(&mut slot.segment)? {
-                put_back(&slot.segment, self.keeper.as_ref().map(|keeper| &keeper.sender));
+            if self.data_dir.keep(&mut slot.segment)? {
+                report_put_back(&slot.segment, self.keeper.as_ref().map(|keeper| &keeper.sender));
             }
         }
-        self.astray = false;
+        self.misplaced = false;
         Ok(was)
     }
 
-    /// Whether something was not where it was at the last look.
-    pub(crate) fn is_astray(&self) -> bool {
-        self.astray
+    /// Whether something was not where it was when that was checked last.
+    pub(crate) fn is_misplaced(&self) -> bool {
+        self.misplaced
     }
 
     /// Seals the segments that are old enough.
@@ -232,12 +230,12 @@ impl Writer {
         self.seal(&old);
     }
 
-    /// Seals and syncs what is due; for who has no clock of its own.
-    pub(crate) fn tend(&mut self) {
-        if self.tended.elapsed() >= self.config.sync_every {
-            self.tended = Instant::now();
-            // What fails here fails in the next commit too, which says so.
-            let _ = self.look();
+    /// Checks, seals and syncs what is due, for a caller that has no timer for it.
+    pub(crate) fn maintain(&mut self) {
+        if self.maintained.elapsed() >= self.config.sync_every {
+            self.maintained = Instant::now();
+            // What fails here fails in the next write too, which reports it.
+            let _ = self.check_place();
             self.seal_old();
             self.sync();
         }
@@ -251,7 +249,7 @@ impl Writer {
 
     fn seal(&mut self, keys: &[Key]) {
         let segments = keys.iter().filter_map(|key| self.open.remove(key)).map(|slot| slot.segment);
-        self.files.seal(segments.collect());
+        self.sealer.seal(segments.collect());
     }
 
     /// Has everything synced that was written since the last time, unless that is still under way.
@@ -259,7 +257,7 @@ impl Writer {
         if !self.syncing.load(Relaxed) {
             let syncs: Vec<_> = self.open.values_mut().filter_map(|slot| slot.segment.take_sync()).collect();
             if !syncs.is_empty() {
-                self.files.sync(syncs, &self.syncing);
+                self.sealer.sync(syncs, &self.syncing);
             }
         }
     }
@@ -267,10 +265,10 @@ impl Writer {
 
 /// How many segments each thread may have open.
 fn max_open(config: &Config) -> usize {
-    (usize::try_from(config.args.max_open).unwrap_or(usize::MAX) / config.workers).max(8)
+    (config.max_open / config.workers).max(8)
 }
 
-/// How many hours one batch may touch, so that its segments and the quarantine's can be open together.
+/// How many hours one batch may touch, so that its segments and the one of the quarantine can be open at once.
 pub(crate) fn max_hours(config: &Config) -> usize {
     max_open(config) / 2
 }

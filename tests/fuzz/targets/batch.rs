@@ -1,5 +1,5 @@
-//! A source's bytes, cut anywhere and judged by workers of which some die: what is written to raw/, what is quarantined
-//! and what is left are the input, each byte once, and every line is where its own verdict puts it.
+//! A source's bytes, cut anywhere and validated by workers of which some die: what is written to raw/, what is quarantined
+//! and what is left are the input, each byte once, and every line is where it belongs when it is validated by itself.
 #![no_main]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
@@ -12,11 +12,14 @@ mod edit;
 #[allow(dead_code, reason = "what only the program needs")]
 #[path = "../../../crates/tcp-ingest/src/framing.rs"]
 mod framing;
+#[allow(dead_code, reason = "what only the program needs")]
+#[path = "../../../crates/tcp-ingest/src/validator.rs"]
+mod validator;
 
 use std::collections::HashMap;
 
 use base64::Engine as _;
-use batch::{Batch, Bounds, Judge};
+use batch::Batch;
 use chrono::{DateTime, Utc};
 use cuts::Input;
 use framing::{Framing, Part};
@@ -24,6 +27,7 @@ use layout::Hour;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
 use models::{BUILT_IN, Decoder, Model, Reason};
 use serde_json::Value as Json;
+use validator::{Bounds, Validator};
 
 /// 2025-09-02T10:40:00Z
 const NOW: i64 = 1_756_809_600;
@@ -43,15 +47,15 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 /// Takes the input in batches, as a connection does.
 fn receive(model: &'static Model, input: &Input<'_>) {
     let now = DateTime::from_timestamp_secs(NOW).unwrap();
-    let judge = || Judge::new(Decoder::new(model), BOUNDS);
-    let (mut judge_now, mut framing, mut batch) = (judge(), Framing::new(input.max_line), Batch::default());
+    let new_validator = || Validator::new(Decoder::new(model), BOUNDS);
+    let (mut validator, mut framing, mut batch) = (new_validator(), Framing::new(input.max_line), Batch::default());
     let mut at = 0;
     for arrived in input.blocks() {
         let mut suspect = arrived.suspect;
         loop {
             let block = &input.text[at..arrived.end];
             if arrived.successor {
-                judge_now = judge();
+                validator = new_validator();
                 framing = Framing::resume(input.max_line, framing.inside_too_long());
             }
             let mut expected = Expected {
@@ -64,12 +68,12 @@ fn receive(model: &'static Model, input: &Input<'_>) {
             };
             let suspected = std::mem::take(&mut suspect) && !block.is_empty();
             let all = if suspected {
-                batch.suspect(&mut framing, block, "fuzz", now);
-                expected.suspect(&block[..batch.taken]);
+                batch.reject_unparsed(&mut framing, block, "fuzz", now);
+                expected.unparsed(&block[..batch.taken]);
                 false
             } else {
-                let all = judge_now.block(&mut batch, &mut framing, block, "fuzz", now);
-                expected.judged(&block[..batch.taken]);
+                let all = validator.validate(&mut batch, &mut framing, block, "fuzz", now);
+                expected.validated(&block[..batch.taken]);
                 let full = batch.runs.len() == BOUNDS.hours || batch.rejected.len() >= 1 << 20;
                 assert_eq!(all, !full, "a batch ends when it is full, and not before");
                 assert!(!all || expected.framing.clone().next(&block[batch.taken..]).is_none(), "a line was left");
@@ -83,7 +87,7 @@ fn receive(model: &'static Model, input: &Input<'_>) {
         }
     }
     let left = &input.text[at..];
-    batch.unfinished(left, "the end", "fuzz", now);
+    batch.reject_unfinished(left, "the end", "fuzz", now);
     let empty_lines = u64::from(left == b"\r");
     let mut rejected = vec![(Reason::Unfinished.label().to_owned(), left.to_vec())];
     rejected.retain(|(_, line)| line != b"\r");
@@ -105,12 +109,12 @@ struct Expected {
 }
 
 impl Expected {
-    /// Takes the lines of `block`, each judged as if it were the first.
-    fn judged(&mut self, mut block: &[u8]) {
+    /// Takes the lines of `block`, each validated as if it were the first.
+    fn validated(&mut self, mut block: &[u8]) {
         while let Some((part, taken)) = self.framing.next(block) {
             match part {
                 Part::Line([]) => self.empty_lines += 1,
-                Part::Line(line) => match self.verdict(line) {
+                Part::Line(line) => match self.hour(line) {
                     Ok(hour) => {
                         let stamp = format!("{{\"arrival_time_us\":{},\"message\":", self.now.timestamp_micros());
                         let written = self.written.entry(hour).or_default();
@@ -130,8 +134,8 @@ impl Expected {
         assert!(block.is_empty(), "a batch takes whole lines");
     }
 
-    /// Takes what nobody judges.
-    fn suspect(&mut self, mut block: &[u8]) {
+    /// Takes what is not parsed.
+    fn unparsed(&mut self, mut block: &[u8]) {
         while let Some((part, taken)) = self.framing.next(block) {
             match part {
                 Part::Line([]) => self.empty_lines += 1,
@@ -154,7 +158,7 @@ impl Expected {
         self.rejected.push((reason.label().to_owned(), line.to_vec()));
     }
 
-    fn verdict(&self, line: &[u8]) -> Result<Hour, Reason> {
+    fn hour(&self, line: &[u8]) -> Result<Hour, Reason> {
         let event_time = Decoder::new(self.model).message(line).map_err(|rejection| rejection.reason)?;
         let Some(micros) = event_time else { return Ok(Hour::of(self.now)) };
         let allowed = BOUNDS.earliest..=self.now.timestamp_micros() + BOUNDS.ahead;

@@ -19,7 +19,7 @@ pub(crate) struct Block {
     pub(crate) end: usize,
     /// Another worker takes up.
     pub(crate) successor: bool,
-    /// Workers died of it, so it is not judged.
+    /// Workers died of it, so it is not parsed.
     #[allow(dead_code, reason = "framing knows nothing of it")]
     pub(crate) suspect: bool,
 }

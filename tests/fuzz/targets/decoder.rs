@@ -1,5 +1,5 @@
-//! A decoder that has learnt what lines look like judges every line as one that has learnt nothing, which leaves them all
-//! to `serde_json`: the same verdict, the same reason, the same event time, the same values to the last bit.
+//! A decoder that has learnt what lines look like decodes every line as one that has learnt nothing, which leaves them all
+//! to `serde_json`: the same decision, the same reason, the same event time, the same values to the last bit.
 //!
 //! The input is lines, as a source sends them.
 #![no_main]
@@ -26,7 +26,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 
 type Row<'l> = Result<Vec<Value<'l>>, Rejection>;
 
-/// A line, and how a decoder judges it that has seen no other.
+/// A line, and what a decoder that has seen no other makes of it.
 struct Judged<'l> {
     line: &'l [u8],
     /// The line with its terminator, in front of others.
@@ -69,7 +69,7 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
     let mut decoder = Decoder::new(model);
     for round in 0..ROUNDS {
         for one in &all {
-            // What is refused teaches nothing. It is judged before there is anything learnt, and after.
+            // What is refused teaches nothing. It is decoded before anything is learnt, and after.
             let again = round == 0 || round + 1 == ROUNDS;
             if again || one.message.is_ok() {
                 if let Some(repeated) = decoder.repeated(&one.block) {
@@ -92,7 +92,7 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
     }
 }
 
-/// What is known in front of a block ends where framing finds its end, and is judged alike.
+/// What is known in front of a block ends where framing finds its end, and is decoded alike.
 fn check_front(model: &'static Model, one: &Judged<'_>, Repeated { length, taken, event_time }: Repeated) {
     let text = one.line.strip_suffix(b"\r").unwrap_or(one.line);
     assert_eq!((length, taken), (text.len(), one.line.len() + 1), "{} front: {}", model.name, show(one.line));

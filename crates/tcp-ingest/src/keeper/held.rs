@@ -4,8 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
+use rustix::process::{Resource, Rlimit};
 use serde_json::Value;
 
+use crate::args::Config;
 use crate::socket;
 
 /// A connection.
@@ -22,7 +24,7 @@ pub(super) struct Connection {
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) connections: BTreeMap<u32, Connection>,
-    /// By name; what a segment is, only workers understand.
+    /// By name. What a segment is, only workers understand.
     pub(super) segments: BTreeMap<String, (OwnedFd, Value)>,
     /// Slots that were in use, and the first that never was.
     free: BTreeSet<u32>,
@@ -70,13 +72,13 @@ impl Held {
     /// Closes a connection.
     pub(super) fn release(&mut self, slot: u32) {
         if let Some(connection) = self.connections.remove(&slot) {
-            // The worker has closed it and taken what was acknowledged; the kernel goes on hearing only now.
-            socket::hear_again(&connection.socket);
+            // The worker has taken what was acknowledged and closed it; only now the kernel may receive again.
+            socket::receive_again(&connection.socket);
             self.free.insert(slot);
         }
     }
 
-    /// Tells whoever takes a segment up that syncing it failed.
+    /// Marks a segment, for the next worker, as one whose sync failed.
     pub(super) fn mark_unsynced(&mut self, segment: &str) {
         if let Some((_, segment)) = self.segments.get_mut(segment) {
             segment["unsynced"] = true.into();
@@ -92,4 +94,24 @@ impl Held {
     pub(super) fn is_empty(&self) -> bool {
         self.connections.is_empty() && self.segments.is_empty()
     }
+}
+
+/// Each connection and segment needs a descriptor: asks for as many as the system grants, for the workers too, and returns
+/// how many connections that is enough for, segments first.
+pub(super) fn slots(config: &Config) -> u32 {
+    let limit = rustix::process::getrlimit(Resource::Nofile);
+    let raised = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
+    let granted = if raised.is_ok() { limit.maximum } else { limit.current };
+    let wanted = config.max_connections;
+    // Beside the open segments there are those that are being sealed (sealer.rs); the rest is for folders, listeners and
+    // the system's own.
+    let others = config.max_open as u64 * 3 + 64;
+    let slots = granted.map_or(wanted, |granted| u32::try_from(granted.saturating_sub(others)).unwrap_or(u32::MAX));
+    if slots < wanted {
+        let slots = slots.max(1);
+        log::warn!(
+            "the limit of open files (ulimit -n) allows only {slots} of {wanted} connections (--max-connections)"
+        );
+    }
+    wanted.min(slots.max(1))
 }

@@ -1,24 +1,30 @@
-//! A worker as a process: started from a binary, told things, waited for.
+//! A worker as a process: started from a binary, sent messages, waited for.
 
 use std::cell::Cell;
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::os::unix::process::CommandExt as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::channel::{Channel, ToKeeper, ToWorker, Wait};
-use crate::note::Note;
+use crate::channel::{Channel, Wait};
+use crate::intent_log::IntentLog;
+use crate::messages::{ToKeeper, ToWorker, WORKER};
+use crate::oom_score;
 
-/// Set for a worker: what its `oom_score_adj` is to be. Its standard input is its end of the channel.
-pub(crate) const WORKER: &str = "TCP_INGEST_WORKER";
+/// How long a new worker may take until it says that it runs, and an old one to hand over.
+pub(super) const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Where the program is installed: a keeper that took the place of another one does not see it by itself.
+pub(super) const BINARY: &str = "TCP_INGEST_BINARY";
 
 /// The program as a file that is kept, so that what is started again is what ran, whatever is installed meanwhile.
 #[derive(Debug)]
@@ -28,6 +34,13 @@ pub(super) struct Binary {
 }
 
 impl Binary {
+    /// What is installed where this program was started from.
+    pub(super) fn installed() -> anyhow::Result<Self> {
+        let path = std::env::var_os(BINARY).map_or_else(std::env::current_exe, |path| Ok(path.into()));
+        let path = path.context("cannot find out which program this is")?;
+        Self::open(&path).with_context(|| format!("{}: cannot be opened", path.display()))
+    }
+
     /// What is installed at `path` now.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
@@ -42,36 +55,47 @@ impl Binary {
     }
 }
 
+/// How far a worker is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Stage {
+    /// It was started, and has not said that it runs.
+    Starting,
+    /// It runs, and knows nothing yet.
+    Ready,
+    /// It gets what there is to serve.
+    Serving,
+    /// It was told that no connection will come any more.
+    Closed,
+}
+
 /// A worker.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) pid: Pid,
     channel: AsyncFd<Channel>,
-    /// It said that it runs.
-    pub(super) up: bool,
-    /// It was told what there is.
-    pub(super) begun: bool,
-    pub(super) started: Instant,
+    pub(super) stage: Stage,
+    /// When it was started, and for a successor, when it was up.
+    pub(super) since: Instant,
     /// It will say no more.
     silent: Cell<bool>,
 }
 
 impl Worker {
-    /// Starts one, and gives it the data directory and the note: it is up only if it can read that.
-    pub(super) fn start(binary: &Binary, note: &Note, data_dir: BorrowedFd<'_>) -> io::Result<Self> {
+    /// Starts one, and gives it the data directory and the intent log: it is up only if it can read that.
+    pub(super) fn start(binary: &Binary, intent_log: &IntentLog, data_dir: BorrowedFd<'_>) -> io::Result<Self> {
         let (ours, theirs) = Channel::pair()?;
         let mut command = binary.command();
-        command.env(WORKER, super::memory::worker_score()).stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.env(WORKER, oom_score::worker_score()).stdin(Stdio::from(OwnedFd::from(theirs)));
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         ours.send(&ToWorker::DataDir, Some(data_dir), Wait::No)?;
-        ours.send(&ToWorker::Note, Some(note.as_fd()), Wait::No)?;
-        Self::adopt(pid, ours, false)
+        ours.send(&ToWorker::IntentLog, Some(intent_log.as_fd()), Wait::No)?;
+        Self::adopt(pid, ours, Stage::Starting)
     }
 
-    /// One that another keeper started.
-    pub(super) fn adopt(pid: Pid, channel: Channel, begun: bool) -> io::Result<Self> {
-        Ok(Self { pid, channel: channel.watch()?, up: begun, begun, started: Instant::now(), silent: Cell::new(false) })
+    /// One that runs.
+    pub(super) fn adopt(pid: Pid, channel: Channel, stage: Stage) -> io::Result<Self> {
+        Ok(Self { pid, channel: channel.watch()?, stage, since: Instant::now(), silent: Cell::new(false) })
     }
 
     /// What it says next; nothing for ever when it says no more.
@@ -93,46 +117,45 @@ impl Worker {
     }
 
     /// What it had said before it died.
-    pub(super) fn last_words(&self) -> Vec<(ToKeeper, Option<OwnedFd>)> {
-        let mut words = Vec::new();
+    pub(super) fn remaining_messages(&self) -> Vec<(ToKeeper, Option<OwnedFd>)> {
+        let mut messages = Vec::new();
         loop {
             match self.channel.get_ref().receive() {
-                Ok(Some(message)) => words.push(message),
+                Ok(Some(message)) => messages.push(message),
                 Err(error) if is_reset(&error) => {}
-                Ok(None) | Err(_) => return words,
+                Ok(None) | Err(_) => return messages,
             }
         }
     }
 
-    /// Tells it something, unless it is too far behind to take it (`WouldBlock`).
-    pub(super) fn tell(&self, message: &ToWorker, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    /// Sends it a message, unless it is too far behind to take it (`WouldBlock`).
+    pub(super) fn send(&self, message: &ToWorker, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
         self.channel.get_ref().send(message, descriptor, Wait::No)
     }
 
-    /// Waits until it can be told something again.
-    pub(super) async fn listens(&self) {
+    /// Waits until it may be able to take a message again.
+    pub(super) async fn writable(&self) {
         if let Ok(mut ready) = self.channel.writable().await {
             ready.clear_ready();
         }
     }
 
-    /// Tells it that no connection will come any more.
+    /// Ends the messages to it: it learns that no connection will come any more.
     pub(super) fn close(&self) {
         let _ = self.channel.get_ref().close_sending();
     }
 
     /// How it ended, if it has.
     pub(super) fn ended(&self) -> Option<ExitStatus> {
-        use std::os::unix::process::ExitStatusExt as _;
         match waitpid(Some(self.pid), WaitOptions::NOHANG) {
             Ok(Some((_, status))) => Some(ExitStatus::from_raw(status.as_raw())),
             Ok(None) | Err(rustix::io::Errno::INTR) => None,
-            // Somebody else waited for it: nobody knows.
+            // Somebody else waited for it, so that nobody knows.
             Err(_) => Some(ExitStatus::from_raw(1 << 8)),
         }
     }
 
-    /// Waits until it has ended, so long at most: one that waits for a disk cannot be killed.
+    /// Waits until it has ended, so long at most.
     pub(super) fn wait_until_ended(&self, most: Duration) {
         let start = Instant::now();
         while self.ended().is_none() && start.elapsed() < most {
@@ -146,9 +169,19 @@ impl Worker {
     }
 }
 
-/// Whether the other end was closed before it took what we had said. That is told once, before what it had said itself.
+/// Whether the other end was closed before it took what we had sent. The kernel reports that once, before what the other
+/// end had sent.
 fn is_reset(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionReset
+}
+
+/// How a process ended.
+pub(super) fn describe(status: ExitStatus) -> String {
+    match (status.code(), status.signal()) {
+        (Some(code), _) => format!("ended with status {code}"),
+        (None, Some(signal)) => format!("was killed by signal {signal}"),
+        (None, None) => "ended".into(),
+    }
 }
 
 /// Our end of the channel.
@@ -162,19 +195,19 @@ impl AsFd for Worker {
 mod tests {
     use super::*;
 
-    /// The kernel tells first that it did not listen, and once.
+    /// The kernel reports first, and once, that the worker did not take what was sent.
     #[tokio::test]
-    async fn what_a_worker_said_is_heard_although_it_died_before_it_took_what_it_was_told() {
+    async fn what_a_worker_said_is_received_although_it_died_before_it_took_what_was_sent() {
         for waits in [true, false] {
             let (ours, theirs) = Channel::pair().unwrap();
-            let worker = Worker::adopt(Pid::INIT, ours, true).unwrap();
-            worker.tell(&ToWorker::Begin, None).unwrap();
+            let worker = Worker::adopt(Pid::INIT, ours, Stage::Serving).unwrap();
+            worker.send(&ToWorker::Begin, None).unwrap();
             theirs
                 .send(&ToKeeper::Opened { name: "x".into(), segment: 1.into() }, Some(theirs.as_fd()), Wait::No)
                 .unwrap();
             drop(theirs);
-            let words = if waits { vec![worker.receive().await] } else { worker.last_words() };
-            assert!(matches!(&words[..], [(ToKeeper::Opened { .. }, Some(_))]), "{words:?}");
+            let messages = if waits { vec![worker.receive().await] } else { worker.remaining_messages() };
+            assert!(matches!(&messages[..], [(ToKeeper::Opened { .. }, Some(_))]), "{messages:?}");
         }
     }
 }

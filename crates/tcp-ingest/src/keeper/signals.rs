@@ -1,4 +1,4 @@
-//! What the keeper is asked to do.
+//! The signals of the keeper.
 
 use std::future::poll_fn;
 use std::io;
@@ -6,35 +6,39 @@ use std::task::Poll;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-/// What the keeper is asked to do.
-pub(super) enum Asked {
+/// What a signal asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Request {
     Stop,
+    /// A worker from the binary on disk.
     Upgrade,
+    /// A keeper from the binary on disk.
     Replace,
+    /// The statistics in the log.
     Report,
     /// A child has ended, or changed otherwise.
-    Look,
+    Reap,
 }
 
-pub(super) struct Signals([(Signal, fn() -> Asked); 6]);
+pub(super) struct Signals([(Signal, fn() -> Request); 6]);
 
 impl Signals {
     pub(super) fn new() -> io::Result<Self> {
         Ok(Self([
-            (signal(SignalKind::terminate())?, || Asked::Stop),
-            (signal(SignalKind::interrupt())?, || Asked::Stop),
-            (signal(SignalKind::hangup())?, || Asked::Upgrade),
-            (signal(SignalKind::user_defined2())?, || Asked::Replace),
-            (signal(SignalKind::user_defined1())?, || Asked::Report),
-            (signal(SignalKind::child())?, || Asked::Look),
+            (signal(SignalKind::terminate())?, || Request::Stop),
+            (signal(SignalKind::interrupt())?, || Request::Stop),
+            (signal(SignalKind::hangup())?, || Request::Upgrade),
+            (signal(SignalKind::user_defined2())?, || Request::Replace),
+            (signal(SignalKind::user_defined1())?, || Request::Report),
+            (signal(SignalKind::child())?, || Request::Reap),
         ]))
     }
 
-    pub(super) async fn next(&mut self) -> Asked {
+    pub(super) async fn next(&mut self) -> Request {
         poll_fn(|context| {
-            for (signal, asked) in &mut self.0 {
+            for (signal, request) in &mut self.0 {
                 if signal.poll_recv(context).is_ready() {
-                    return Poll::Ready(asked());
+                    return Poll::Ready(request());
                 }
             }
             Poll::Pending

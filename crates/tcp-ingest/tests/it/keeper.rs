@@ -14,7 +14,7 @@ use harness::{House, Random, Server, is_gone, kill, reading, rounds, until};
 /// Every point at which a worker can die between peeking a byte and sealing the segment that it went to.
 const POINTS: [&str; 11] = [
     "ingest.opened:1",
-    "ingest.armed:1",
+    "ingest.begun:1",
     "segment.torn:1",
     "segment.torn:2",
     "segment.part:1",
@@ -22,8 +22,8 @@ const POINTS: [&str; 11] = [
     "ingest.part:2",
     "ingest.written:1",
     "ingest.consumed:1",
-    "ingest.settled:1",
-    "ingest.settled:2",
+    "ingest.committed:1",
+    "ingest.committed:2",
 ];
 
 /// A server whose worker dies once at `point`.
@@ -64,7 +64,7 @@ fn at_each_point_a_worker_can_die_and_each_line_is_written_once() {
         until(&format!("{point} is reached"), || mark(&house).exists());
         is_open(&mut source);
         let log = server.stop();
-        assert!(log.contains("takes up where it was"), "{point}: {log}");
+        assert!(log.contains("resumes where it was"), "{point}: {log}");
         sent.sort();
         assert_eq!(lines(&house, "raw"), sent, "{point}");
         let rejected: Vec<_> = quarantined(&house).into_iter().map(|(_, line)| line).collect();
@@ -236,7 +236,7 @@ fn the_keeper_can_be_replaced_with_all_it_holds() {
         replaced += 1;
         until("the keeper is replaced", || server.log().matches("the keeper was replaced").count() == replaced);
         server.kill_worker();
-        until("there is a worker", || server.log().matches("takes up where it was").count() == replaced);
+        until("there is a worker", || server.log().matches("resumes where it was").count() == replaced);
         std::thread::sleep(Duration::from_millis(50));
     });
     assert!(replaced > 0);
@@ -248,7 +248,7 @@ fn the_keeper_can_be_replaced_with_all_it_holds() {
 #[test]
 fn a_connection_whose_worker_died_while_it_closed_it_is_heard_again() {
     let house = House::new();
-    let server = fragile(&house, &["telemetry"], "ingest.deaf", "--idle-timeout 2s");
+    let server = fragile(&house, &["telemetry"], "ingest.closing", "--idle-timeout 2s");
     let mut source = server.connect();
     source.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
     until("the worker has died", || mark(&house).exists());

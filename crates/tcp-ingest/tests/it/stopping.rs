@@ -87,8 +87,8 @@ fn all_that_is_lost_is_named_by_connection_and_in_total() {
         let house = House::at(&folder.path().join("data"));
         let arguments = "--drain-timeout 300ms --sync-every 50ms --workers 2";
         let server = with_outages(&house, &outage, &["telemetry", "measurement"], arguments);
-        let mut served = Source::new(&server);
-        served.send_and_see(&house, 0);
+        let mut written = Source::new(&server);
+        written.send_and_see(&house, 0);
         if trouble == Trouble::DataDirGone {
             fs::rename(house.path(), &elsewhere).unwrap();
             until("it is seen", || server.log().contains("reading waits"));
@@ -123,7 +123,7 @@ fn all_that_is_lost_is_named_by_connection_and_in_total() {
         let total = format!("lost in all: {} unread bytes of 5 connections", line.len() * 150);
         assert_eq!(stop.matches(&total).count(), 1, "{trouble:?}: {total:?}: {log}");
         assert!(!stop.contains("nothing is lost"), "{trouble:?}: {log}");
-        let unnamed = served.socket.local_addr().unwrap().to_string();
+        let unnamed = written.socket.local_addr().unwrap().to_string();
         assert!(!stop.contains(&unnamed), "{trouble:?}: of {unnamed} nothing is lost: {log}");
         assert!(!log.contains("restart"), "{trouble:?}: a restart would lose it: {log}");
     }

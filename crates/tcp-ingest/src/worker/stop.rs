@@ -1,4 +1,4 @@
-//! Whether a worker is to stop, and how: said by its first thread, seen by those that serve.
+//! Whether a worker is to stop, and how: decided by its main thread, seen by those that serve connections.
 
 use std::future::pending;
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use tokio::sync::watch;
 pub(crate) enum Stop {
     /// Not at all.
     No,
-    /// What the sources have sent is taken.
+    /// When what the sources have sent is taken.
     Drain(Drain),
     /// At once: another worker goes on.
     HandOver,
@@ -34,30 +34,30 @@ impl Drain {
     }
 }
 
-/// What is said of it. Only values leave this: a guard of the channel's lock that lives while the same thread asks again
-/// waits for whoever is about to say something, who waits for that guard.
+/// The decision, as those who serve see it. Only values leave this: if a guard of the channel's lock lived on while the same
+/// thread reads it again, a sender that waits in between for that guard would be waited for, too.
 #[derive(Debug, Clone)]
 pub(crate) struct Stopping(watch::Receiver<Stop>);
 
 impl Stopping {
-    /// Not to stop, until the sender says otherwise.
+    /// Both ends; nothing is to stop until the sender says so.
     pub(crate) fn channel() -> (watch::Sender<Stop>, Self) {
         let (sender, receiver) = watch::channel(Stop::No);
         (sender, Self(receiver))
     }
 
-    /// What was said last.
+    /// The decision of this moment.
     pub(crate) fn now(&self) -> Stop {
         *self.0.borrow()
     }
 
-    /// Waits until it is said how to stop.
+    /// Waits until there is a decision how to stop.
     pub(crate) async fn begun(&self) -> Stop {
         let mut receiver = self.0.clone();
         let begun = receiver.wait_for(|stop| *stop != Stop::No).await.map(|stop| *stop);
         match begun {
             Ok(stop) => stop,
-            // Nobody will say anything.
+            // There will be none.
             Err(_) => pending().await,
         }
     }
@@ -68,16 +68,16 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn who_was_told_can_ask_again_while_more_is_about_to_be_said() {
+    async fn the_decision_can_be_read_again_while_another_one_is_about_to_be_sent() {
         let (sender, stopping) = Stopping::channel();
         sender.send(Stop::HandOver).unwrap();
         tokio::select! {
             biased;
             stop = stopping.begun() => {
-                let saying = std::thread::spawn(move || sender.send_if_modified(|stop| *stop == Stop::No));
+                let sending = std::thread::spawn(move || sender.send_if_modified(|stop| *stop == Stop::No));
                 std::thread::sleep(Duration::from_millis(20));
                 assert_eq!(stopping.now(), stop);
-                assert!(!saying.join().unwrap());
+                assert!(!sending.join().unwrap());
             }
         }
     }

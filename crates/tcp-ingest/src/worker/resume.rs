@@ -1,6 +1,6 @@
-//! Taking up what a dead worker left: for each byte that it peeked, whether it is written and whether it is consumed.
+//! Resuming the work of a dead worker: for each byte that it peeked, whether it is written and whether it is consumed.
 //!
-//! An intent of the [`Note`] says which bytes of a connection were about to be appended to which segments at which
+//! An intent of the [`IntentLog`] says which bytes of a connection were about to be appended to which segments at which
 //! lengths. One call consumes all of them or none, so:
 //!
 //! | the kernel has consumed them | the segments | what is done |
@@ -20,18 +20,18 @@ use std::time::Duration;
 use layout::{InheritedSegment, SegmentId, Tree};
 use serde_json::Value;
 
-use crate::channel::ToKeeper;
-use crate::note::{Intent, Note, Write};
-use crate::program::Shared;
+use super::serving::Incoming;
+use crate::channel::KeeperSender;
+use crate::intent_log::{Intent, IntentLog, Write};
+use crate::messages::ToKeeper;
+use crate::shared::Shared;
 use crate::socket;
-use crate::thread::Incoming;
-use crate::worker::ToKeeperSender;
 
 /// How long to wait before trying again what the storage refuses.
 const RETRY: Duration = Duration::from_millis(200);
 
 /// A segment of a dead worker.
-pub(crate) struct Segment {
+pub(super) struct Segment {
     name: String,
     file: InheritedSegment,
     /// A sync of it failed.
@@ -39,48 +39,54 @@ pub(crate) struct Segment {
 }
 
 /// The segments of a dead worker, by number.
-pub(crate) type Left = HashMap<u128, Segment>;
+pub(super) type Segments = HashMap<u128, Segment>;
 
-/// Adds a segment that the keeper has passed on.
-pub(crate) fn add(left: &mut Left, tree: &Tree, segment: Value, file: OwnedFd) -> anyhow::Result<()> {
+/// Adds a segment that came from the keeper.
+pub(super) fn add(segments: &mut Segments, tree: &Tree, segment: Value, file: OwnedFd) -> anyhow::Result<()> {
     let unsynced = segment.get("unsynced").is_some();
     let id: SegmentId = serde_json::from_value(segment)?;
     let (number, name) = (id.name.number(), id.name.to_string());
-    left.insert(number, Segment { name, file: InheritedSegment::new(tree, id, file), unsynced });
+    segments.insert(number, Segment { name, file: InheritedSegment::new(tree, id, file), unsynced });
     Ok(())
 }
 
 /// Carries out or undoes what a dead worker was about to do, counts its death, and has its segments sealed. Waits as long
 /// as the storage refuses.
-pub(crate) fn take_up(left: Left, note: &Note, connections: &[Incoming], shared: &Shared, keeper: &ToKeeperSender) {
-    for row in 0..note.rows() {
-        if let Some(intent) = note.intent(row) {
-            let socket = connections.iter().find(|connection| connection.slot == intent.slot);
-            if patiently(|| resolve(&intent, socket, &left)) { note.settle(row) } else { note.disarm(row) }
+pub(super) fn resume(
+    segments: Segments,
+    log: &IntentLog,
+    connections: &[Incoming],
+    shared: &Shared,
+    keeper: &KeeperSender,
+) {
+    for row in 0..log.rows() {
+        if let Some(intent) = log.intent(row) {
+            let connection = connections.iter().find(|connection| connection.slot == intent.slot);
+            if until_it_works(|| resolve(&intent, connection, &segments)) { log.commit(row) } else { log.abort(row) }
         }
-        note.count_death(row);
+        log.count_death(row);
     }
-    patiently(|| Ok(shared.anchor.check()?));
+    until_it_works(|| Ok(shared.data_dir.check()?));
     let mut open = Vec::new();
-    for Segment { name, file, unsynced } in left.into_values() {
-        match patiently(|| Ok(if unsynced { file.rewrite()? } else { file.resume()? })) {
+    for Segment { name, file, unsynced } in segments.into_values() {
+        match until_it_works(|| Ok(if unsynced { file.rewrite()? } else { file.resume()? })) {
             Some(resumed) => open.push(resumed),
             None => keeper.send(&ToKeeper::Sealed { name }, None),
         }
     }
     shared.stats.open_segments.fetch_add(open.len() as u64, Relaxed);
-    shared.files.seal(open);
+    shared.sealer.seal(open);
 }
 
 /// Whether the bytes of `intent` are written and consumed now; if not, nothing of them is written.
-fn resolve(intent: &Intent, connection: Option<&Incoming>, left: &Left) -> anyhow::Result<bool> {
+fn resolve(intent: &Intent, connection: Option<&Incoming>, segments: &Segments) -> anyhow::Result<bool> {
     let unconsumed = match connection {
         Some(connection) => (intent.position + intent.taken).saturating_sub(socket::consumed(&connection.socket)?),
         // The keeper lets go of a connection when it is over, and none is over in the middle of this.
         None => 0,
     };
     let consumed = unconsumed == 0;
-    let length = |write: &Write| left.get(&write.segment).map_or(Ok(0), |segment| segment.file.length());
+    let length = |write: &Write| segments.get(&write.segment).map_or(Ok(0), |segment| segment.file.length());
     let mut written = true;
     for write in &intent.writes {
         written &= length(write)? >= write.before + write.bytes;
@@ -88,7 +94,7 @@ fn resolve(intent: &Intent, connection: Option<&Incoming>, left: &Left) -> anyho
     if let (false, true, Some(connection)) = (consumed, written, connection)
         && let Err(error) = socket::consume(&connection.socket, usize::try_from(unconsumed)?)
     {
-        // Then nobody reads them again either.
+        // The connection is broken, so that nobody reads them again either.
         log::warn!("tcp {}: {error}", connection.peer);
     }
     if !written {
@@ -96,7 +102,7 @@ fn resolve(intent: &Intent, connection: Option<&Incoming>, left: &Left) -> anyho
             log::error!("a bug: bytes were consumed that are not written: {intent:?}");
         }
         for write in &intent.writes {
-            if let Some(Segment { file, .. }) = left.get(&write.segment)
+            if let Some(Segment { file, .. }) = segments.get(&write.segment)
                 && file.length()? > write.before
             {
                 file.cut(write.before)?;
@@ -106,14 +112,14 @@ fn resolve(intent: &Intent, connection: Option<&Incoming>, left: &Left) -> anyho
     Ok(consumed || written)
 }
 
-/// Tries until it works; says once that it does not.
-fn patiently<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> T {
-    let mut told = false;
+/// Tries until it works; reports once that it does not.
+fn until_it_works<T>(mut attempt: impl FnMut() -> anyhow::Result<T>) -> T {
+    let mut reported = false;
     loop {
         match attempt() {
             Ok(done) => return done,
             Err(error) => {
-                if !std::mem::replace(&mut told, true) {
+                if !std::mem::replace(&mut reported, true) {
                     log::error!("{error:#}; reading waits until what the worker before has left can be sealed");
                 }
                 std::thread::sleep(RETRY);

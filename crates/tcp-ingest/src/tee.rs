@@ -1,4 +1,4 @@
-//! Passing accepted lines on to standard output, on a thread of its own: a reader that stalls holds the sources up, as a
+//! Writing accepted lines to standard output too, on a thread of its own: a reader that stalls holds the sources up, as a
 //! full disk does, but it cannot keep the program from ending.
 
 use std::io::{self, Write as _};
@@ -10,38 +10,39 @@ use std::time::Duration;
 use tokio::sync::oneshot;
 
 use crate::batch::Batch;
-use crate::files::Failure;
+use crate::failure::Failure;
 
-/// Ends when all is passed on; false if standard output refused some of it. A reader that went away wanted no more.
-pub(crate) type Passing = oneshot::Receiver<bool>;
+/// Ends when all is written; false if standard output refused some of it. A reader that went away wanted no more.
+pub(crate) type TeeEnd = oneshot::Receiver<bool>;
 
 /// The way to standard output. A reader that goes away is not our failure: the lines are in raw/.
 #[derive(Clone)]
-pub(crate) struct PassOn {
+pub(crate) struct Tee {
     lines: Option<SyncSender<Vec<u8>>>,
     /// Set when nobody reads any more.
-    over: Arc<AtomicBool>,
+    abandoned: Arc<AtomicBool>,
     failure: Arc<Failure>,
 }
 
-impl PassOn {
-    /// Starts the thread, if lines are passed on at all; it ends when all handles are dropped and all is passed on.
-    pub(crate) fn start(wanted: bool, failure: Arc<Failure>) -> (Self, Option<Passing>) {
-        let over = Arc::new(AtomicBool::new(false));
+impl Tee {
+    /// Starts the thread, if lines are `wanted` on standard output at all. It ends when all handles are dropped and all is
+    /// written.
+    pub(crate) fn start(wanted: bool, failure: Arc<Failure>) -> (Self, Option<TeeEnd>) {
+        let abandoned = Arc::new(AtomicBool::new(false));
         if !wanted {
-            return (Self { lines: None, over, failure }, None);
+            return (Self { lines: None, abandoned, failure }, None);
         }
         let (lines, queue) = sync_channel(4);
-        let (end, passing) = oneshot::channel();
-        let told = Arc::clone(&over);
+        let (end, written) = oneshot::channel();
+        let seen = Arc::clone(&abandoned);
         std::thread::spawn(move || {
-            let _ = end.send(write(&queue, &told));
+            let _ = end.send(write(&queue, &seen));
         });
-        (Self { lines: Some(lines), over, failure }, Some(passing))
+        (Self { lines: Some(lines), abandoned, failure }, Some(written))
     }
 
-    /// Passes on the accepted lines of a batch that is written; waits for the reader, unless the program is to stop.
-    pub(crate) fn batch(&self, block: &[u8], batch: &Batch) {
+    /// Writes the accepted lines of a batch; waits for the reader, unless the program is to stop.
+    pub(crate) fn write(&self, block: &[u8], batch: &Batch) {
         let mut lines = self.lines(block, batch);
         while let Some(back) = self.offer(lines) {
             lines = back;
@@ -49,9 +50,9 @@ impl PassOn {
         }
     }
 
-    /// The accepted lines of a batch, if they are passed on.
+    /// The accepted lines of a batch, if they are wanted.
     pub(crate) fn lines(&self, block: &[u8], batch: &Batch) -> Vec<u8> {
-        if self.lines.is_none() || self.over.load(Relaxed) {
+        if self.lines.is_none() || self.abandoned.load(Relaxed) {
             return Vec::new();
         }
         let bytes = batch.bytes(block);
@@ -63,8 +64,8 @@ impl PassOn {
     pub(crate) fn offer(&self, lines: Vec<u8>) -> Option<Vec<u8>> {
         let sender = self.lines.as_ref().filter(|_| !lines.is_empty())?;
         match sender.try_send(lines) {
-            Err(TrySendError::Full(_)) if self.failure.stopping.load(Relaxed) => {
-                give_up(&self.over, "nobody reads it");
+            Err(TrySendError::Full(_)) if self.failure.is_stopping() => {
+                give_up(&self.abandoned, "nobody reads it");
                 None
             }
             Err(TrySendError::Full(back)) => Some(back),
@@ -73,22 +74,22 @@ impl PassOn {
     }
 }
 
-fn write(queue: &Receiver<Vec<u8>>, over: &AtomicBool) -> bool {
+fn write(queue: &Receiver<Vec<u8>>, abandoned: &AtomicBool) -> bool {
     let (mut out, mut taken) = (io::stdout().lock(), true);
     for lines in queue {
-        if over.load(Relaxed) {
+        if abandoned.load(Relaxed) {
             continue;
         }
         if let Err(error) = out.write_all(&lines).and_then(|()| out.flush()) {
             taken &= error.kind() == io::ErrorKind::BrokenPipe;
-            give_up(over, &error.to_string());
+            give_up(abandoned, &error.to_string());
         }
     }
     taken
 }
 
-fn give_up(over: &AtomicBool, why: &str) {
-    if !over.swap(true, Relaxed) {
-        log::warn!("stdout: {why}; lines are no longer passed on, only written");
+fn give_up(abandoned: &AtomicBool, why: &str) {
+    if !abandoned.swap(true, Relaxed) {
+        log::warn!("stdout: {why}; lines still go to raw/, but no longer to stdout");
     }
 }

@@ -1,12 +1,12 @@
-//! The note: memory that keeper and worker share, in which a worker says what it is about to write before it does.
+//! The intent log: memory that keeper and worker share, in which a worker records what it is about to write before it does.
 //!
 //! It outlives the worker, since the keeper holds it. From it, the lengths of the files and the positions of the sockets
-//! a successor learns for each byte whether it is written and whether it is consumed ([`take_up`](crate::take_up)).
+//! the next worker learns for each byte whether it is written and whether it is consumed ([`resume`](crate::worker)).
 //!
-//! Per connection (a *slot*): how many bytes were consumed, whether the next one is inside a line that is too long, and how
-//! many workers died at this position. Per thread of the worker (a *row*): which connection has its turn, and the intent:
-//! these bytes of this connection, appended to these segments at these lengths. One thread writes a row; a successor reads
-//! it when the writer is dead. So a store needs no more than its place in the order of the program.
+//! For each connection (a *slot*): how many bytes were consumed, whether the next one is inside a line that is too long, and
+//! how many workers died at this position. For each thread of the worker (a *row*): which connection has its turn, and the
+//! intent: these bytes of this connection are appended to these segments at these lengths. One thread writes a row; the next
+//! worker reads it when the writer is dead. So a store needs no more than its place in the order of the program.
 
 use std::fs::File;
 use std::io;
@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use anyhow::{Context as _, bail};
 use memmap2::{MmapOptions, MmapRaw};
 
-/// Names this arrangement of words; another version of the program may know another one.
+/// Names this arrangement of words. Another version of the program may know another one: change it with the arrangement.
 const FORMAT: u64 = u64::from_le_bytes(*b"ingest\x02\x00");
 
 // Words of the header.
@@ -35,7 +35,7 @@ const SLOT: usize = 4;
 
 // Words of a row, before its writes.
 const TURN: usize = 0;
-const ARMED: usize = 1;
+const BEGUN: usize = 1;
 const INTENT_SLOT: usize = 2;
 const INTENT_POSITION: usize = 3;
 const INTENT_TAKEN: usize = 4;
@@ -82,7 +82,7 @@ pub(crate) struct Intent {
 
 /// The shared memory.
 #[derive(Debug)]
-pub(crate) struct Note {
+pub(crate) struct IntentLog {
     memory: OwnedFd,
     map: MmapRaw,
     rows: usize,
@@ -90,30 +90,30 @@ pub(crate) struct Note {
     slots: usize,
 }
 
-impl Note {
-    /// A note for so many threads, each with so many writes in one intent, and so many connections.
+impl IntentLog {
+    /// A log for so many threads, each with so many writes in one intent, and so many connections.
     pub(crate) fn new(rows: usize, writes: usize, slots: usize) -> io::Result<Self> {
         let memory = rustix::fs::memfd_create("tcp-ingest", rustix::fs::MemfdFlags::CLOEXEC)?;
         let words = HEADER + slots * SLOT + rows * (ROW + writes * WRITE);
         rustix::fs::ftruncate(&memory, (words * 8) as u64)?;
         let map = MmapOptions::new().map_raw(&File::from(memory.try_clone()?))?;
-        let note = Self { memory, map, rows, writes, slots };
+        let log = Self { memory, map, rows, writes, slots };
         for (word, value) in [(0, FORMAT), (ROWS, rows as u64), (WRITES, writes as u64), (SLOTS, slots as u64)] {
-            note.word(word).store(value, Ordering::Relaxed);
+            log.word(word).store(value, Ordering::Relaxed);
         }
-        Ok(note)
+        Ok(log)
     }
 
-    /// The note that another process made.
+    /// The log that another process made.
     pub(crate) fn open(memory: OwnedFd) -> anyhow::Result<Self> {
-        let map = MmapOptions::new().map_raw(&File::from(memory.try_clone()?)).context("cannot map the note")?;
-        let mut note = Self { memory, map, rows: 0, writes: 0, slots: 0 };
-        if note.words().len() < HEADER || note.get(0) != FORMAT {
-            bail!("the keeper runs another version, whose note this one cannot read: restart the service");
+        let map = MmapOptions::new().map_raw(&File::from(memory.try_clone()?)).context("cannot map the intent log")?;
+        let mut log = Self { memory, map, rows: 0, writes: 0, slots: 0 };
+        if log.words().len() < HEADER || log.get(0) != FORMAT {
+            bail!("the keeper runs another version, whose intent log this one cannot read: restart the service");
         }
-        let size = |word| usize::try_from(note.get(word)).unwrap_or(usize::MAX);
-        (note.rows, note.writes, note.slots) = (size(ROWS), size(WRITES), size(SLOTS));
-        Ok(note)
+        let size = |word| usize::try_from(log.get(word)).unwrap_or(usize::MAX);
+        (log.rows, log.writes, log.slots) = (size(ROWS), size(WRITES), size(SLOTS));
+        Ok(log)
     }
 
     /// How many threads may write to it.
@@ -128,7 +128,7 @@ impl Note {
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast::<AtomicU64>(), self.map.len() / 8) }
     }
 
-    #[expect(clippy::indexing_slicing, reason = "the words of the rows and slots that the note was made for are there")]
+    #[expect(clippy::indexing_slicing, reason = "the words of the rows and slots that the log was made for are there")]
     fn word(&self, at: usize) -> &AtomicU64 {
         &self.words()[at]
     }
@@ -170,7 +170,7 @@ impl Note {
             let segment = (u128::from(self.get(at)) << 64) | u128::from(self.get(at + 1));
             Write { segment, before: self.get(at + 2), bytes: self.get(at + 3) }
         };
-        (self.get(at + ARMED) != 0).then(|| Intent {
+        (self.get(at + BEGUN) != 0).then(|| Intent {
             slot: u32::try_from(self.get(at + INTENT_SLOT)).unwrap_or(u32::MAX),
             position: self.get(at + INTENT_POSITION),
             taken: self.get(at + INTENT_TAKEN),
@@ -180,20 +180,20 @@ impl Note {
     }
 
     /// The intent of a row is carried out: the connection is that much further.
-    pub(crate) fn settle(&self, row: usize) {
+    pub(crate) fn commit(&self, row: usize) {
         let at = self.row(row);
         let slot = slot_at(u32::try_from(self.get(at + INTENT_SLOT)).unwrap_or(u32::MAX));
         self.set(slot + CONSUMED, self.get(at + INTENT_POSITION) + self.get(at + INTENT_TAKEN));
         self.set(slot + INSIDE_TOO_LONG, self.get(at + INTENT_INSIDE_TOO_LONG));
-        self.set(at + ARMED, 0);
+        self.set(at + BEGUN, 0);
     }
 
     /// The intent of a row is given up; nothing of it is done.
-    pub(crate) fn disarm(&self, row: usize) {
-        self.set(self.row(row) + ARMED, 0);
+    pub(crate) fn abort(&self, row: usize) {
+        self.set(self.row(row) + BEGUN, 0);
     }
 
-    /// It was nobody's turn: the worker ended of itself, and not of what it read.
+    /// No connection has its turn: the worker ended by itself, and did not die of what it read.
     pub(crate) fn clear_turns(&self) {
         (0..self.rows).for_each(|row| self.set(self.row(row) + TURN, 0));
     }
@@ -215,64 +215,64 @@ fn slot_at(slot: u32) -> usize {
     HEADER + slot as usize * SLOT
 }
 
-impl AsFd for Note {
+impl AsFd for IntentLog {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.memory.as_fd()
     }
 }
 
-/// A thread's part of the note.
+/// A thread's part of the log.
 #[derive(Debug, Clone)]
 pub(crate) struct Row {
-    note: Arc<Note>,
+    log: Arc<IntentLog>,
     row: usize,
 }
 
 impl Row {
-    pub(crate) fn new(note: Arc<Note>, row: usize) -> Self {
-        Self { note, row }
+    pub(crate) fn new(log: Arc<IntentLog>, row: usize) -> Self {
+        Self { log, row }
     }
 
     /// How many segments one intent may write to.
     pub(crate) fn writes(&self) -> usize {
-        self.note.writes
+        self.log.writes
     }
 
     /// A connection has its turn, until what is returned is dropped.
     pub(crate) fn turn(&self, slot: u32) -> Turn<'_> {
-        self.note.set(self.note.row(self.row) + TURN, u64::from(slot) + 1);
+        self.log.set(self.log.row(self.row) + TURN, u64::from(slot) + 1);
         Turn(self)
     }
 
-    /// Says what is about to be done: `taken` bytes of a connection go to `writes`, no more than the note has room for.
-    pub(crate) fn arm(&self, slot: u32, taken: usize, inside_too_long: bool, writes: impl Iterator<Item = Write>) {
-        let (note, at) = (&*self.note, self.note.row(self.row));
+    /// Records what is about to be done: `taken` bytes of a connection go to `writes`, no more than the log has room for.
+    pub(crate) fn begin(&self, slot: u32, taken: usize, inside_too_long: bool, writes: impl Iterator<Item = Write>) {
+        let (log, at) = (&*self.log, self.log.row(self.row));
         let mut count = 0;
-        for Write { segment, before, bytes } in writes.take(note.writes) {
+        for Write { segment, before, bytes } in writes.take(log.writes) {
             let at = at + ROW + count * WRITE;
             #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
             let halves = [(segment >> 64) as u64, segment as u64];
             for (word, value) in halves.into_iter().chain([before, bytes]).enumerate() {
-                note.set(at + word, value);
+                log.set(at + word, value);
             }
             count += 1;
         }
-        note.set(at + INTENT_SLOT, u64::from(slot));
-        note.set(at + INTENT_POSITION, note.progress(slot).consumed);
-        note.set(at + INTENT_TAKEN, taken as u64);
-        note.set(at + INTENT_INSIDE_TOO_LONG, u64::from(inside_too_long));
-        note.set(at + INTENT_WRITES, count as u64);
-        note.set(at + ARMED, 1);
+        log.set(at + INTENT_SLOT, u64::from(slot));
+        log.set(at + INTENT_POSITION, log.progress(slot).consumed);
+        log.set(at + INTENT_TAKEN, taken as u64);
+        log.set(at + INTENT_INSIDE_TOO_LONG, u64::from(inside_too_long));
+        log.set(at + INTENT_WRITES, count as u64);
+        log.set(at + BEGUN, 1);
     }
 
-    /// All is written and consumed.
-    pub(crate) fn settle(&self) {
-        self.note.settle(self.row);
+    /// What was begun is done: all is written and consumed.
+    pub(crate) fn commit(&self) {
+        self.log.commit(self.row);
     }
 
-    /// Nothing is written, nothing is consumed.
-    pub(crate) fn disarm(&self) {
-        self.note.disarm(self.row);
+    /// What was begun is given up: nothing is written, nothing is consumed.
+    pub(crate) fn abort(&self) {
+        self.log.abort(self.row);
     }
 }
 
@@ -282,7 +282,7 @@ pub(crate) struct Turn<'r>(&'r Row);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.note.set(self.0.note.row(self.0.row) + TURN, 0);
+        self.0.log.set(self.0.log.row(self.0.row) + TURN, 0);
     }
 }
 
@@ -291,37 +291,37 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_intent_survives_its_writer_and_moves_the_connection_when_settled() {
-        let note = Arc::new(Note::new(2, 3, 4).unwrap());
+    fn an_intent_survives_its_writer_and_moves_the_connection_when_committed() {
+        let log = Arc::new(IntentLog::new(2, 3, 4).unwrap());
         let writes = [Write { segment: (5 << 64) | 6, before: 7, bytes: 8 }, Write { segment: 9, before: 0, bytes: 1 }];
-        let row = Row::new(Arc::clone(&note), 1);
+        let row = Row::new(Arc::clone(&log), 1);
         let _turn = row.turn(3);
-        row.arm(3, 10, true, writes.into_iter());
-        let successor = Note::open(note.as_fd().try_clone_to_owned().unwrap()).unwrap();
+        row.begin(3, 10, true, writes.into_iter());
+        let successor = IntentLog::open(log.as_fd().try_clone_to_owned().unwrap()).unwrap();
         assert_eq!((successor.rows, successor.writes), (2, 3));
         assert_eq!(successor.intent(0), None);
         let intent = Intent { slot: 3, position: 0, taken: 10, inside_too_long: true, writes: writes.to_vec() };
         assert_eq!(successor.intent(1), Some(intent));
-        successor.settle(1);
-        assert_eq!(note.progress(3), Progress { consumed: 10, inside_too_long: true });
-        assert_eq!(note.intent(1), None);
-        note.clear(3);
-        assert_eq!(note.progress(3), Progress { consumed: 0, inside_too_long: false });
+        successor.commit(1);
+        assert_eq!(log.progress(3), Progress { consumed: 10, inside_too_long: true });
+        assert_eq!(log.intent(1), None);
+        log.clear(3);
+        assert_eq!(log.progress(3), Progress { consumed: 0, inside_too_long: false });
     }
 
     #[test]
     fn deaths_are_counted_only_while_nothing_moves() {
-        let note = Arc::new(Note::new(1, 1, 1).unwrap());
-        let row = Row::new(Arc::clone(&note), 0);
+        let log = Arc::new(IntentLog::new(1, 1, 1).unwrap());
+        let row = Row::new(Arc::clone(&log), 0);
         for deaths in 1..4 {
             std::mem::forget(row.turn(0));
-            note.count_death(0);
-            assert_eq!(note.deaths(0), deaths);
+            log.count_death(0);
+            assert_eq!(log.deaths(0), deaths);
         }
-        note.count_death(0);
-        assert_eq!(note.deaths(0), 3, "it was nobody's turn");
-        row.arm(0, 1, false, std::iter::empty());
-        row.settle();
-        assert_eq!(note.deaths(0), 0);
+        log.count_death(0);
+        assert_eq!(log.deaths(0), 3, "it was nobody's turn");
+        row.begin(0, 1, false, std::iter::empty());
+        row.commit();
+        assert_eq!(log.deaths(0), 0);
     }
 }

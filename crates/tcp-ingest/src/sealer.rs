@@ -1,70 +1,18 @@
 //! Syncing and sealing, on a thread of their own: a slow disk must not hold up the reading of what fits in memory.
 
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use layout::{DataDirHandle, OpenSegment, SegmentName, SegmentSync, seal};
 
-use crate::channel::ToKeeper;
-use crate::losses::Losses;
+use crate::channel::KeeperSender;
+use crate::failure::Failure;
+use crate::messages::ToKeeper;
 use crate::stats::Stats;
-use crate::worker::ToKeeperSender;
-
-/// The status of a worker that ends where it stands, and has lost nothing.
-pub(crate) const TO_BE_CONTINUED: i32 = 70;
-
-/// What ends the program: set once, by whoever meets it first.
-#[derive(Debug, Default)]
-pub(crate) struct Failure {
-    what: OnceLock<String>,
-    /// Whether the process is to end at once.
-    fatal: bool,
-    /// What of the sources' bytes is lost.
-    lost: Mutex<Losses>,
-    /// Set when the program is about to end anyway: then nothing is tried for ever.
-    pub(crate) stopping: AtomicBool,
-}
-
-impl Failure {
-    /// For a process that has a successor: it ends where it stands.
-    pub(crate) fn fatal() -> Self {
-        Self { fatal: true, ..Self::default() }
-    }
-
-    /// Reports what makes going on impossible.
-    pub(crate) fn report(&self, what: impl Into<String>) {
-        let what = what.into();
-        if self.fatal {
-            log::error!("{what}");
-            std::process::exit(TO_BE_CONTINUED);
-        }
-        self.end_with(what);
-    }
-
-    /// Reports what went wrong at the end of the program.
-    pub(crate) fn end_with(&self, what: String) {
-        let _ = self.what.set(what);
-    }
-
-    /// Counts bytes of a connection that are lost.
-    pub(crate) fn lose(&self, bytes: u64) {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).add(bytes);
-    }
-
-    /// What is lost.
-    pub(crate) fn lost(&self) -> Losses {
-        *self.lost.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// What was reported.
-    pub(crate) fn get(&self) -> Option<&str> {
-        self.what.get().map(String::as_str)
-    }
-}
 
 /// Work for the thread.
 enum Job {
@@ -72,23 +20,23 @@ enum Job {
     Seal(Vec<OpenSegment>),
 }
 
-/// The way to the thread. When it is far behind, handing over waits: that is the backpressure.
+/// Hands work to the thread. When the thread is far behind, that waits: so a slow disk holds the sources.
 #[derive(Clone)]
-pub(crate) struct Files {
+pub(crate) struct Sealer {
     jobs: SyncSender<Job>,
 }
 
-impl Files {
-    /// Starts the thread; it ends when all its handles are dropped and the work is done. A keeper is told what is sealed.
+impl Sealer {
+    /// Starts the thread. It ends when all handles are dropped and the work is done. A keeper learns what is sealed.
     pub(crate) fn start(
-        anchor: Arc<DataDirHandle>,
+        data_dir: Arc<DataDirHandle>,
         stats: Arc<Stats>,
         failure: Arc<Failure>,
-        keeper: Option<ToKeeperSender>,
+        keeper: Option<KeeperSender>,
     ) -> (Self, JoinHandle<()>) {
-        // One waits while one is under way: so the segments that are being sealed are at most twice those that are open.
+        // One job waits while one is under way: so the segments that are being sealed are at most twice those that are open.
         let (jobs, queue) = sync_channel(1);
-        (Self { jobs }, std::thread::spawn(move || work(&queue, &anchor, &stats, &failure, keeper)))
+        (Self { jobs }, std::thread::spawn(move || run(&queue, &data_dir, &stats, &failure, keeper)))
     }
 
     /// Has segments synced; `busy` is true until that is done.
@@ -105,14 +53,14 @@ impl Files {
     }
 }
 
-fn work(
+fn run(
     queue: &Receiver<Job>,
-    anchor: &DataDirHandle,
+    data_dir: &DataDirHandle,
     stats: &Stats,
     failure: &Failure,
-    keeper: Option<ToKeeperSender>,
+    keeper: Option<KeeperSender>,
 ) {
-    let mut sealing = Sealing { refused: Vec::new(), anchor, stats, failure, keeper };
+    let mut sealing = Thread { refused: Vec::new(), data_dir, stats, failure, keeper };
     loop {
         match queue.recv_timeout(RETRY) {
             Ok(Job::Sync(syncs, busy)) => {
@@ -133,12 +81,13 @@ fn work(
     }
     // A pipe that has ended waits for room on the disk; a service that is to stop does not.
     sealing.retry();
-    while !sealing.refused.is_empty() && !failure.stopping.load(Ordering::Relaxed) && failure.get().is_none() {
+    while !sealing.refused.is_empty() && !failure.is_stopping() && failure.get().is_none() {
         std::thread::sleep(RETRY);
         sealing.retry();
     }
-    if let left @ 1.. = sealing.refused.len() {
-        failure.end_with(format!("not sealed, and open until the next start: {}", cli::count(left, "segment")));
+    if let open @ 1.. = sealing.refused.len() {
+        failure
+            .report_at_the_end(format!("not sealed, and open until the next start: {}", cli::count(open, "segment")));
     }
 }
 
@@ -146,15 +95,15 @@ fn work(
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Seals segments; those that the storage refuses wait, and hold up no others.
-struct Sealing<'s> {
+struct Thread<'s> {
     refused: Vec<OpenSegment>,
-    anchor: &'s DataDirHandle,
+    data_dir: &'s DataDirHandle,
     stats: &'s Stats,
     failure: &'s Failure,
-    keeper: Option<ToKeeperSender>,
+    keeper: Option<KeeperSender>,
 }
 
-impl Sealing<'_> {
+impl Thread<'_> {
     fn seal(&mut self, segments: Vec<OpenSegment>) {
         let first = self.refused.is_empty();
         if let Err(error) = self.attempt(segments)
@@ -169,9 +118,9 @@ impl Sealing<'_> {
     /// Seals what it can; the rest is refused.
     fn attempt(&mut self, mut segments: Vec<OpenSegment>) -> Result<(), layout::Error> {
         for segment in &mut segments {
-            match self.anchor.keep(segment) {
+            match self.data_dir.keep(segment) {
                 Ok(false) => {}
-                Ok(true) => put_back(segment, self.keeper.as_ref()),
+                Ok(true) => report_put_back(segment, self.keeper.as_ref()),
                 Err(error) => {
                     self.refused.extend(segments);
                     return Err(error);
@@ -201,14 +150,14 @@ impl Sealing<'_> {
         refused
     }
 
-    /// What was written since the last sync may not be on the disk. A worker's successor copies it while the kernel still
-    /// has it; without one, the program ends.
+    /// What was written since the last sync may not be on the disk. Where there is a keeper, the next worker copies it while
+    /// the kernel still has it; where there is none, the program ends.
     fn unsynced(&self, names: &[SegmentName], error: &layout::Error) {
         if let Some(keeper) = &self.keeper {
             for name in names {
                 keeper.send(&ToKeeper::Unsynced { name: name.to_string() }, None);
             }
-            self.failure.report(format!("{error}; what was written is copied to a new file"));
+            self.failure.report(format!("{error}; what was written is copied to a new file by the next worker"));
         } else {
             self.failure.report(format!(
                 "{error}; stopping, because what was written since the last sync may not be on the disk: check the disk, then compare with the sources"
@@ -228,9 +177,9 @@ impl Sealing<'_> {
     }
 }
 
-/// A segment that was removed or moved away has a new file: says so, and gives it to the keeper, for whom the name is the
-/// same.
-pub(crate) fn put_back(segment: &OpenSegment, keeper: Option<&ToKeeperSender>) {
+/// Reports that a segment which was removed or moved away has a new file, and gives that to the keeper, which knows it by
+/// the same name.
+pub(crate) fn report_put_back(segment: &OpenSegment, keeper: Option<&KeeperSender>) {
     if let Some(keeper) = keeper {
         keeper.send(&ToKeeper::Moved { name: segment.name().to_string() }, Some(segment.as_fd()));
     }

@@ -1,0 +1,289 @@
+//! One connection: peek, validate, write, consume.
+
+use std::io;
+use std::net::SocketAddr;
+use std::rc::Rc;
+use std::time::Instant;
+
+use chrono::{DateTime, Utc};
+use tokio::io::{Interest, Ready};
+use tokio::net::TcpStream;
+
+use super::serving::{Incoming, Thread};
+use super::stop::{Drain, Stop};
+use crate::framing::Framing;
+use crate::intake::Intake;
+use crate::socket;
+use crate::writer::Origin;
+
+/// How many blocks a connection reads before the others have their turn.
+const BLOCKS_IN_A_ROW: u32 = 2;
+
+/// So many workers die at the same bytes before those are given up.
+const DEATHS: u64 = 5;
+
+/// What reading one block came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Step {
+    /// There may be more to read.
+    Again,
+    /// Nothing can be taken before more arrives.
+    Drained,
+    /// The end of the stream; all of it is taken.
+    End,
+    /// The storage refused; nothing was taken.
+    Refused,
+}
+
+/// Why a connection is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Ending {
+    ByPeer,
+    Idle,
+    Stopping,
+    /// The time to drain was up before so many bytes that the kernel has received could be written.
+    Lost(u64),
+    /// Another worker goes on with it.
+    HandOver,
+}
+
+impl From<Stop> for Ending {
+    fn from(stop: Stop) -> Self {
+        if stop == Stop::HandOver { Self::HandOver } else { Self::Stopping }
+    }
+}
+
+impl Ending {
+    /// What became of an incomplete last line.
+    pub(super) fn why(self) -> &'static str {
+        match self {
+            Self::ByPeer => "the connection ended inside this line",
+            Self::Idle => "the connection was closed inside this line: it was idle for too long",
+            Self::Stopping | Self::Lost(_) | Self::HandOver => "the receiver was stopped inside this line",
+        }
+    }
+}
+
+pub(super) struct Connection {
+    pub(super) thread: Rc<Thread>,
+    pub(super) socket: TcpStream,
+    pub(super) stream: usize,
+    pub(super) peer: SocketAddr,
+    slot: u32,
+    /// The peer, as the quarantine names it.
+    source: String,
+    framing: Framing,
+    /// How many bytes at the front of the receive queue are known to be an incomplete line.
+    pub(super) pending: usize,
+    /// The next block is not to be parsed: workers died of it.
+    suspect: bool,
+    /// When bytes were consumed last.
+    pub(super) consumed_at: Instant,
+    blocks: u32,
+}
+
+impl Connection {
+    /// Goes on where the worker before was, if there was one.
+    pub(super) fn new(thread: Rc<Thread>, incoming: Incoming) -> io::Result<Self> {
+        let Incoming { socket, slot, stream, peer, .. } = incoming;
+        socket::prepare(&socket, thread.config.max_line)?;
+        let framing = Framing::resume(thread.config.max_line, thread.intent_log.progress(slot).inside_too_long);
+        Ok(Self {
+            socket: TcpStream::from_std(socket)?,
+            stream,
+            peer,
+            slot,
+            source: format!("tcp {peer}"),
+            framing,
+            pending: 0,
+            suspect: thread.intent_log.deaths(slot) >= DEATHS,
+            consumed_at: Instant::now(),
+            blocks: 0,
+            thread,
+        })
+    }
+
+    /// Serves it until there is a reason to end.
+    pub(super) async fn run(&mut self) -> io::Result<Ending> {
+        loop {
+            let ready = match self.ready().await? {
+                Ok(ready) => ready,
+                Err(ending) => return Ok(ending),
+            };
+            if self.thread.storage.is_down() && !self.wait_for_storage().await {
+                return Ok(self.thread.stop.now().into());
+            }
+            match self.read_when(ready)? {
+                Step::Again | Step::Drained => self.let_others_go_on().await,
+                Step::End => return Ok(Ending::ByPeer),
+                Step::Refused => {}
+            }
+        }
+    }
+
+    /// Waits until there is something to read, or a reason to end.
+    async fn ready(&self) -> io::Result<Result<Ready, Ending>> {
+        let readable = async {
+            match self.thread.config.idle_timeout {
+                None => Ok(self.socket.ready(Interest::READABLE).await),
+                Some(limit) => tokio::time::timeout(limit, self.socket.ready(Interest::READABLE)).await,
+            }
+        };
+        tokio::select! {
+            biased;
+            stop = self.thread.stop.begun() => Ok(Err(stop.into())),
+            ready = readable => match ready {
+                Ok(ready) => Ok(Ok(ready?)),
+                Err(_) => Ok(Err(Ending::Idle)),
+            },
+        }
+    }
+
+    /// Waits for a chance to write; false when the program is stopping and its time is up.
+    pub(super) async fn wait_for_storage(&self) -> bool {
+        let stop = &self.thread.stop;
+        let already = stop.now() != Stop::No;
+        tokio::select! {
+            () = self.thread.storage.may_try() => true,
+            stop = stop.begun(), if !already => stop != Stop::HandOver,
+            () = self.time_is_up(), if already => false,
+        }
+    }
+
+    /// Waits for the deadline of stopping.
+    async fn time_is_up(&self) {
+        match self.thread.stop.now() {
+            Stop::Drain(Drain { deadline, .. }) => tokio::time::sleep_until(deadline.into()).await,
+            Stop::HandOver => {}
+            Stop::No => std::future::pending().await,
+        }
+    }
+
+    /// Lets the other connections of the thread have their turn, now and then.
+    pub(super) async fn let_others_go_on(&mut self) {
+        self.blocks = self.blocks.wrapping_add(1);
+        if self.blocks.is_multiple_of(BLOCKS_IN_A_ROW) {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Forgets that there is something to read; whatever arrived after the last peek says so again.
+    pub(super) fn clear_readiness(&self) {
+        let nothing = || Err::<(), _>(io::ErrorKind::WouldBlock.into());
+        let _ = self.socket.try_io(Interest::READABLE, nothing);
+    }
+
+    /// Reads a block; `ready` is what was known of the socket before.
+    fn read_when(&mut self, ready: Ready) -> io::Result<Step> {
+        match self.read()? {
+            // All that the peer sent before it closed was there to be peeked.
+            Step::Drained if ready.is_read_closed() => self.read_unfinished(Ending::ByPeer.why()),
+            Step::Drained => {
+                self.clear_readiness();
+                Ok(Step::Drained)
+            }
+            step => Ok(step),
+        }
+    }
+
+    /// Peeks a block, writes its complete lines and consumes them.
+    pub(super) fn read(&mut self) -> io::Result<Step> {
+        let thread = Rc::clone(&self.thread);
+        let _turn = thread.row.turn(self.slot);
+        let intake = &mut *thread.intake.borrow_mut();
+        let count = match socket::peek(&self.socket, &mut intake.buffer) {
+            Ok(0) => return Ok(Step::End),
+            Ok(count) if count == self.pending => return self.at_urgent_mark(intake, count),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(Step::Drained),
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => return Ok(Step::Again),
+            Err(error) => return Err(error),
+        };
+        let Intake { buffer, batch, validators, .. } = intake;
+        let Some((block, validator)) = buffer.get(..count).zip(validators.get_mut(self.stream)) else {
+            return Ok(Step::End);
+        };
+        let (now, framing) = (Utc::now(), self.framing.clone());
+        let all = if self.suspect {
+            batch.reject_unparsed(&mut self.framing, block, &self.source, now);
+            false
+        } else {
+            validator.validate(batch, &mut self.framing, block, &self.source, now)
+        };
+        if batch.taken > 0 && !self.write_and_consume(intake, count, now)? {
+            self.framing = framing;
+            return Ok(Step::Refused);
+        }
+        self.suspect = false;
+        self.pending = if all { count - intake.batch.taken } else { 0 };
+        Ok(if all && count < intake.buffer.len() { Step::Drained } else { Step::Again })
+    }
+
+    /// There is only the incomplete line that is known: mostly nothing can be done. But a peek ends at urgent data for ever,
+    /// unless what is before it is consumed; then the line is cut there, and its beginning rejected.
+    fn at_urgent_mark(&mut self, intake: &mut Intake, count: usize) -> io::Result<Step> {
+        let more = |count: usize| Ok::<_, io::Error>(socket::queued(&self.socket)? > count as u64);
+        // What arrives after the first peek is in the second one, if no urgent data is in its way.
+        if count == intake.buffer.len() || !more(count)? || socket::peek(&self.socket, &mut intake.buffer)? != count {
+            return Ok(if more(count)? { Step::Again } else { Step::Drained });
+        }
+        self.take_cut_line(intake, count, "TCP urgent data cut this line")
+    }
+
+    /// Takes an incomplete last line, if that is all there is.
+    pub(super) fn read_unfinished(&mut self, why: &str) -> io::Result<Step> {
+        let thread = Rc::clone(&self.thread);
+        let _turn = thread.row.turn(self.slot);
+        let intake = &mut *thread.intake.borrow_mut();
+        match socket::peek(&self.socket, &mut intake.buffer) {
+            Ok(0) => Ok(Step::End),
+            Ok(count) if count != self.pending => Ok(Step::Again),
+            Ok(count) => self.take_cut_line(intake, count, why),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => Ok(Step::End),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes the `count` bytes of a line whose end is not there. What follows, if anything does, is the rest of this line and
+    /// no line by itself. Whether the stream has ended only the next peek says.
+    fn take_cut_line(&mut self, intake: &mut Intake, count: usize, why: &str) -> io::Result<Step> {
+        let (now, line) = (Utc::now(), intake.buffer.get(..count).unwrap_or_default());
+        intake.batch.reject_unfinished(line, why, &self.source, now);
+        let framing = self.framing.clone();
+        self.framing.break_line();
+        if !self.write_and_consume(intake, count, now)? {
+            self.framing = framing;
+            return Ok(Step::Refused);
+        }
+        self.pending = 0;
+        Ok(Step::Again)
+    }
+
+    /// Writes the batch that was made of the first `count` bytes of the buffer, then consumes what it took.
+    /// Returns false, with nothing written and nothing consumed, when the storage refuses.
+    fn write_and_consume(&mut self, intake: &mut Intake, count: usize, now: DateTime<Utc>) -> io::Result<bool> {
+        let thread = &self.thread;
+        if thread.failure.get().is_some() {
+            return Ok(false);
+        }
+        let block = intake.buffer.get(..count).unwrap_or_default();
+        let origin = Origin { slot: self.slot, inside_too_long: self.framing.inside_too_long() };
+        match intake.writer.write(self.stream, block, &intake.batch, now, Some(origin)) {
+            Ok(()) => thread.storage_works(),
+            Err(error) => {
+                if matches!(error, layout::Error::NotRolledBack { .. }) {
+                    thread.failure.report(error.to_string());
+                }
+                thread.storage_failed(&error);
+                return Ok(false);
+            }
+        }
+        let consumed = socket::consume(&self.socket, intake.batch.taken);
+        self.consumed_at = Instant::now();
+        layout::fault::point("ingest.consumed");
+        intake.writer.commit();
+        consumed?;
+        thread.tee.write(block, &intake.batch);
+        Ok(true)
+    }
+}
