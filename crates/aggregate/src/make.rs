@@ -11,11 +11,12 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
+use cli::Failure;
 use engine::{file_literal, identifier};
 use layout::{Commit, DatasetLock, Draft, Tree};
 
 use self::publisher::Publisher;
-use crate::failures::{Failure, MadeOf};
+use crate::failures::{MadeOf, failure};
 use crate::plan::{Inputs, Recipe, Step};
 use crate::query::Query;
 use crate::session::Session;
@@ -91,7 +92,6 @@ impl Maker<'_> {
             }
             Ok(())
         })?;
-        all.failed.sort();
         Ok(all)
     }
 
@@ -108,7 +108,7 @@ impl Maker<'_> {
             match self.make_window(session, step) {
                 Ok(Some(draft)) => batch.push((hour, draft)),
                 Ok(None) => made.removed += 1,
-                Err(error) => made.failed.push(Failure::new(hour, &error)),
+                Err(error) => made.failed.push(failure(hour, &error)),
             }
             if since.elapsed() > PATIENCE {
                 publisher.publish(&mut batch);

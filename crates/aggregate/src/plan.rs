@@ -7,12 +7,12 @@ use std::fmt;
 
 use anyhow::anyhow;
 use chrono::{DateTime, Utc};
+use cli::Failure;
 use layout::{Commit, Fingerprint, Hour, HourRange, Input, Lineage, Name, Overlap, Window};
 
 pub(crate) use self::left::Left;
 use self::left::removed;
 use crate::calendar::{Calendar, Unit};
-use crate::failures::Failure;
 use crate::holdings::{Files, Holdings};
 use crate::query::Query;
 
@@ -183,7 +183,6 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: 
         }
     }
     plan.steps.sort_by_key(|step| step.window);
-    plan.unreadable.sort();
     plan.left.outdated.sort();
     Ok(plan)
 }
@@ -220,7 +219,7 @@ impl Plan {
 
     fn add_unreadable(&mut self, hour: Hour, holdings: &Holdings) {
         if let Some(Err(error)) = holdings.output.get(&hour) {
-            self.unreadable.push(Failure::plain(hour, error.to_string()));
+            self.unreadable.push(Failure::new(hour, error.to_string()));
         }
     }
 }
@@ -281,7 +280,7 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, Problem> {
 }
 
 fn unreadable(hour: Hour, error: &layout::Error) -> Problem {
-    Problem::Unreadable(Failure::plain(hour, error.to_string()))
+    Problem::Unreadable(Failure::new(hour, error.to_string()))
 }
 
 fn misfit(output: &Name, hour: Hour, window: &Window, calendar: &Calendar) -> anyhow::Error {

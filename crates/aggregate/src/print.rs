@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use cli::{Outcome, Table};
 
 use crate::args::Args;
-use crate::failures::{self, Failure};
+use crate::failures::failure;
 use crate::plan::Plan;
 use crate::session::Session;
 
@@ -24,14 +24,14 @@ pub(crate) fn print(args: &Args, session: &Session<'_>, plan: &Plan) -> anyhow::
         };
         if let Err(error) = run() {
             if error.chain().any(<dyn std::error::Error>::is::<io::Error>) {
-                failures::tell(session.query, &failed);
+                cli::report_failures(&session.query.name, &failed);
                 return Err(error.context("cannot print"));
             }
             let error = session.check_inputs(&step.inputs).err().unwrap_or(error);
-            failed.push(Failure::new(step.window.hour(), &error));
+            failed.push(failure(step.window.hour(), &error));
         }
     }
-    failures::tell(session.query, &failed);
+    cli::report_failures(&session.query.name, &failed);
     table.finish().context("cannot print")?;
     Ok(if failed.is_empty() { Outcome::Done } else { Outcome::Partial })
 }

@@ -9,7 +9,6 @@ use log::Level;
 
 use crate::args::Args;
 use crate::calendar::Unit;
-use crate::failures;
 use crate::make::Made;
 use crate::plan::{Plan, Refused, time};
 use crate::query::Query;
@@ -18,7 +17,7 @@ use crate::sources::how_to_make;
 /// Says what is not made although it is not up to date, for reasons that somebody has to look at; and what was asked for
 /// and cannot be.
 pub(crate) fn name_left(args: &Args, query: &Query, plan: &Plan) -> Outcome {
-    failures::tell(query, &plan.unreadable);
+    cli::report_failures(&query.name, &plan.unreadable);
     if !plan.bereft.is_empty() {
         log::warn!(
             "{}: {} left as they are, because nothing is there any more of what they were made of: put the input back, or \

@@ -11,7 +11,6 @@ use layout::{Commit, DatasetLock, HourRange, Name, Tree};
 use crate::args::Args;
 use crate::check;
 use crate::explain;
-use crate::failures;
 use crate::holdings::Holdings;
 use crate::make::{Made, Maker};
 use crate::order::{Read, in_order};
@@ -150,7 +149,7 @@ impl Run<'_> {
         if !plan.steps.is_empty() {
             made = self.make(Maker { tree: self.tree, lock, query, recipe: &recipe }, sources, &plan)?;
         }
-        failures::tell(query, &made.failed);
+        cli::report_failures(&query.name, &made.failed);
         if !made.failed.is_empty() {
             outcome = Outcome::Partial;
         }

@@ -1,9 +1,11 @@
 //! Flags that mean the same in every program.
 
+use std::ffi::OsString;
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use layout::{Area, Hour, HourRange, Tree};
 
 use crate::exit::Usage;
@@ -14,7 +16,8 @@ use crate::table::Format;
 pub struct CommonArgs {
     /// The data directory [env: DATA_DIR] [default: ./data]
     // By clap's `env`, every usage line would name the flag as if it had to be given.
-    #[arg(long, value_name = "DIR", global = true, default_value_os_t = default_data_dir(), hide_default_value = true)]
+    #[arg(long, value_name = "DIR", global = true, default_value_os_t = default_data_dir(), hide_default_value = true,
+          value_parser = OsStringValueParser::new().try_map(data_dir))]
     pub data_dir: PathBuf,
 
     /// Say what is done (twice: in detail)
@@ -28,11 +31,11 @@ impl CommonArgs {
         Tree::new(&self.data_dir)
     }
 
-    /// The tree in the data directory, which must be there: a misspelt one is no empty house.
+    /// The tree in the data directory, which must be there: a misspelt one is no empty data directory.
     pub fn existing_tree(&self) -> anyhow::Result<Tree> {
         let path = self.data_dir.display();
         anyhow::ensure!(self.data_dir.is_dir(), "{path}: there is no such data directory: set --data-dir or DATA_DIR");
-        // A disk that is not mounted looks like a house in which nothing has ever arrived.
+        // A disk that is not mounted looks like a data directory in which nothing has ever arrived.
         if !Area::ALL.iter().any(|area| self.data_dir.join(area.as_str()).exists()) {
             log::warn!(
                 "{path}: there is nothing of a data directory in it: is it the right one, and its disk mounted?"
@@ -40,6 +43,17 @@ impl CommonArgs {
         }
         Ok(self.tree())
     }
+}
+
+/// Refuses a path by which DuckDB does not find the files: a part of the programs would work in such a data directory.
+fn data_dir(path: OsString) -> Result<PathBuf, String> {
+    let text = path.to_str().ok_or("the path of the data directory must be UTF-8: rename the folder")?;
+    if text.contains('\\') && text.contains(['*', '?', '[']) {
+        return Err(
+            "the path of the data directory must not have a `\\` and one of `*?[`: rename the folder".to_owned()
+        );
+    }
+    Ok(path.into())
 }
 
 fn default_data_dir() -> PathBuf {

@@ -6,20 +6,21 @@
 //! shell shows as 130. A reader of stdout that goes away is not a failure.
 
 mod args;
-mod causes;
 mod cleanup;
 mod count;
 mod datasets;
 mod exit;
+mod failures;
 mod progress;
 mod table;
 
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
-pub use causes::known_cause;
+
 pub use cleanup::give_up;
 pub use count::count;
 pub use datasets::check_names;
 pub use exit::{Outcome, Reported, TryAgain, Usage, main};
+pub use failures::{Failure, hours_in_words, known_cause, report_failures};
 pub use progress::{beside_progress, progress, progress_of_bytes};
 pub use table::{Format, Table};
 

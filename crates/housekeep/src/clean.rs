@@ -8,7 +8,7 @@ use std::io;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
-use cli::{Format, Outcome, Table, Usage};
+use cli::{Failure, Format, Outcome, Table, Usage};
 use layout::{Area, Commit, DatasetLock, Hour, Name, Tree};
 use serde_json::Value;
 
@@ -131,6 +131,7 @@ fn print(tree: &Tree, steps: &[Step], format: Format) -> io::Result<()> {
 /// Says what stays although it is due: each hour to who wants to know, what is wrong or overdue to everybody.
 fn name_kept(tree: &Tree, steps: &[Step]) {
     let mut overdue: BTreeMap<(&Name, &str), Vec<Hour>> = BTreeMap::new();
+    let mut damaged: BTreeMap<&Name, Vec<Failure>> = BTreeMap::new();
     for step in steps {
         let (Action::Keep(cause), Target::Hour(hour, _)) = (step.action, &step.target) else { continue };
         match cause {
@@ -139,14 +140,17 @@ fn name_kept(tree: &Tree, steps: &[Step]) {
                 log::info!("{}: kept: {}", tree.relative(&step.path), step.reason);
                 overdue.entry((&step.name, &step.reason)).or_default().push(*hour);
             }
-            Cause::Damaged => log::error!("kept: {}", step.reason),
+            Cause::Damaged => {
+                damaged.entry(&step.name).or_default().push(Failure::new(*hour, format!("kept: {}", step.reason)));
+            }
         }
     }
+    for (name, failures) in damaged {
+        cli::report_failures(name, &failures);
+    }
     for ((name, reason), hours) in overdue {
-        if let (Some(first), Some(last)) = (hours.first(), hours.last()) {
-            let overdue = cli::count(hours.len(), "overdue hour");
-            log::warn!("{name}: {overdue} kept, from {first} to {last}: {reason}");
-        }
+        let overdue = cli::count(hours.len(), "overdue hour");
+        log::warn!("{name}: {overdue} kept ({}): {reason}", cli::hours_in_words(hours));
     }
 }
 

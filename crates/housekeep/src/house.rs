@@ -181,6 +181,13 @@ impl Dataset {
         Some(self.commit(hour).map_or(hour, |commit| commit.window(hour).last_hour()))
     }
 
+    /// The hours whose file or record cannot be read, and what to do about it.
+    pub(crate) fn damaged(&self) -> impl Iterator<Item = (Hour, &str)> {
+        let published = self.hours.iter().map(|(hour, parquet)| (*hour, parquet.commit.as_ref()));
+        let expired = self.expired.iter().map(|(hour, commit)| (*hour, commit.as_ref()));
+        published.chain(expired).filter_map(|(hour, commit)| Some((hour, commit.err()?.as_str())))
+    }
+
     fn commits(&self) -> impl Iterator<Item = &Commit> {
         self.hours.values().map(|parquet| &parquet.commit).chain(self.expired.values()).flatten()
     }

@@ -1,3 +1,5 @@
+//! The program `housekeep`: all of it is in the library.
+
 fn main() -> std::process::ExitCode {
     housekeep::main()
 }

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use cli::{Outcome, TryAgain};
+use cli::{Failure, Outcome, TryAgain};
 use layout::{Area, Commit, Hour, Lineage, Name, Tree};
 use serde_json::{Map, Value, json};
 use warehouse::LoadLog;
@@ -28,8 +28,12 @@ pub(crate) fn run(args: &SharedArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow:
     });
     let house = House::look(tree)?;
     let damaged = damaged(&house);
-    for file in &damaged {
-        log::error!("{}", file.get("problem").and_then(Value::as_str).unwrap_or_default());
+    for (name, dataset) in &house.datasets {
+        let failures: Vec<_> =
+            dataset.damaged().map(|(hour, problem)| Failure::new(hour, problem.to_owned())).collect();
+        cli::report_failures(name, &failures);
+    }
+    if !damaged.is_empty() {
         outcome = Outcome::Partial;
     }
     let sections = [
@@ -181,19 +185,14 @@ fn unpublished(house: &House) -> Vec<Map<String, Value>> {
 }
 
 fn damaged(house: &House) -> Vec<Map<String, Value>> {
-    let files = house.datasets.iter().flat_map(|(name, dataset)| {
-        let parquet = dataset.hours.iter().map(|(hour, parquet)| (hour, parquet.commit.as_ref()));
-        let expired = dataset.expired.iter().map(|(hour, commit)| (hour, commit.as_ref()));
-        parquet.chain(expired).filter_map(move |(hour, commit)| Some((name, hour, commit.err()?)))
-    });
-    let file = |(name, hour, problem): (&Name, &Hour, &String)| {
-        record([
-            ("name", name.as_str().into()),
-            ("hour", hour.to_string().into()),
-            ("problem", problem.as_str().into()),
-        ])
+    let file = |name: &Name, (hour, problem): (Hour, &str)| {
+        record([("name", name.as_str().into()), ("hour", hour.to_string().into()), ("problem", problem.into())])
     };
-    files.map(file).collect()
+    house
+        .datasets
+        .iter()
+        .flat_map(|(name, dataset)| dataset.damaged().map(move |damaged| file(name, damaged)))
+        .collect()
 }
 
 fn disk(tree: &Tree, house: &House, now: DateTime<Utc>) -> anyhow::Result<Map<String, Value>> {

@@ -134,7 +134,7 @@ fn a_day_that_is_not_over_is_neither_overdue_nor_missing() {
     };
     // The second is over, to the hour.
     let run = house.run("clean --keep-parquet telemetry=1d").expect(0);
-    assert!(run.stderr.contains("overdue hours kept, from") && run.stderr.contains("run aggregate"), "{}", run.stderr);
+    assert!(run.stderr.contains("overdue hours kept (") && run.stderr.contains("run aggregate"), "{}", run.stderr);
     missing(72);
 
     let house = House::new();

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use cli::TryAgain;
+use cli::{Failure, TryAgain, hours_in_words};
 use indicatif::ProgressBar;
 use layout::{Hour, Name};
 use warehouse::{BrokenOff, NotOurs, Unanswered, Warehouse};
@@ -14,7 +14,7 @@ use crate::load_batch::{Differs, Loaded, is_unchanged, load_batch, still_due};
 use crate::parquet_schema::{Schema, schemas};
 use crate::plan::batches;
 use crate::primary_key::{check_columns, refused};
-use crate::report::{in_words, name_failures, name_replaced};
+use crate::report::name_replaced;
 use crate::rows::hours;
 use crate::scan::HourFile;
 
@@ -42,8 +42,8 @@ struct DatasetLoad<'r> {
     dataset: &'r Name,
     counts: &'r mut Counts,
     progress: &'r ProgressBar,
-    /// What could not be loaded, by reason.
-    failures: BTreeMap<String, Vec<HourFile>>,
+    /// What could not be loaded.
+    failures: Vec<Failure>,
     /// Hours with values that the warehouse cannot hold.
     replaced: Vec<HourCheck>,
 }
@@ -61,10 +61,10 @@ pub(crate) fn load_dataset(
     if warehouse.forget_dropped(dataset)? {
         log::warn!("{dataset}: its table is gone, so it is loaded again as far as the tree has it");
     }
-    let (failures, replaced) = (BTreeMap::new(), Vec::new());
+    let (failures, replaced) = (Vec::new(), Vec::new());
     let mut load = DatasetLoad { warehouse, key, dataset, counts, progress, failures, replaced };
     let result = batches(files).into_iter().try_for_each(|batch| load.load_files(batch));
-    name_failures(dataset, &load.failures);
+    cli::report_failures(dataset, &load.failures);
     load.counts.replaced += name_replaced(dataset, load.replaced);
     if let Err(error) = &result
         && error.is::<BrokenOff>()
@@ -184,7 +184,7 @@ impl DatasetLoad<'_> {
         again: impl Fn(&mut Self, Vec<HourFile>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         if error.is::<TryAgain>() {
-            return Err(error.context(in_words(hours(&files))));
+            return Err(error.context(hours_in_words(hours(&files))));
         }
         if error.is::<NotOurs>() {
             return Err(error);
@@ -208,6 +208,10 @@ impl DatasetLoad<'_> {
     fn fail(&mut self, files: &[HourFile], error: &anyhow::Error) {
         self.counts.failed += files.len();
         self.progress.inc(files.len() as u64);
-        self.failures.entry(format!("{error:#}")).or_default().extend_from_slice(files);
+        let failure = |file: &HourFile| {
+            let place = format!("not loaded: {}: ", file.path.display());
+            Failure::of_error(file.hour, &format!("{place}{error:#}"), &place)
+        };
+        self.failures.extend(files.iter().map(failure));
     }
 }

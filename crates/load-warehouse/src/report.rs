@@ -1,17 +1,14 @@
-//! What a run prints: the plan, the rows of the tables, and what could not be loaded.
+//! What a run prints: the plan and the rows of the tables.
 
-use std::collections::BTreeMap;
 use std::io;
 
 use cli::Table;
-use layout::{Hour, Name, Tree};
+use layout::{Name, Tree};
 use warehouse::{NotOurs, Warehouse};
 
 use crate::args::Args;
 use crate::checksum::{HourCheck, by_rule};
 use crate::plan::Plan;
-use crate::rows::hours;
-use crate::scan::HourFile;
 
 pub(crate) fn print_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
     let columns = ["dataset", "hour", "version", "rows"].map(str::to_owned).to_vec();
@@ -52,48 +49,13 @@ pub(crate) fn unless_one_of_several<T>(
     }
 }
 
-/// Names what could not be loaded: once for each reason, because one that concerns all hours would fill a screen.
-pub(crate) fn name_failures(dataset: &Name, failures: &BTreeMap<String, Vec<HourFile>>) {
-    for (reason, files) in failures {
-        let place = match files.as_slice() {
-            [file] => file.path.display().to_string(),
-            _ => in_words(hours(files)),
-        };
-        log::error!("{dataset}: not loaded: {place}: {reason}");
-    }
-}
-
 /// Names the values that were not stored as they are, once for each column and rule; returns how many there are.
 pub(crate) fn name_replaced(dataset: &Name, checks: Vec<HourCheck>) -> u64 {
     let mut all = 0;
     for ((column, rule), (values, hours)) in by_rule(checks) {
-        let (count, hours) = (cli::count(values, "value"), in_words(hours));
+        let (count, hours) = (cli::count(values, "value"), cli::hours_in_words(hours));
         log::warn!("{dataset}: {hours}: the column {column} has {count} that the warehouse cannot hold: {rule}");
         all += values;
     }
     all
-}
-
-/// Hours as people write them: `2025-09-02T10 to 2025-09-02T14, 2025-09-03T00`.
-pub(crate) fn in_words(mut hours: Vec<Hour>) -> String {
-    hours.sort_unstable();
-    let runs = hours.chunk_by(|before, after| after.since(*before) == 1);
-    let runs = runs.filter_map(|run| run.first().zip(run.last()));
-    let runs = runs.map(|(first, last)| if first == last { first.to_string() } else { format!("{first} to {last}") });
-    runs.collect::<Vec<_>>().join(", ")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn hours_in_a_row_are_named_by_their_ends() {
-        let named = |list: &[&str]| in_words(list.iter().map(|hour| hour.parse().unwrap()).collect());
-        assert_eq!(named(&["2025-09-02T10"]), "2025-09-02T10");
-        assert_eq!(
-            named(&["2025-09-03T05", "2025-09-02T23", "2025-09-03T00", "2025-09-02T10"]),
-            "2025-09-02T10, 2025-09-02T23 to 2025-09-03T00, 2025-09-03T05"
-        );
-    }
 }

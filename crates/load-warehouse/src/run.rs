@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use cli::{Outcome, TryAgain, count};
+use cli::{Failure, Outcome, TryAgain, count};
 use indicatif::ProgressBar;
 use layout::{Name, Tree};
 use warehouse::{LoadLog, LoadedHours, Warehouse};
@@ -60,10 +60,10 @@ fn plan_one(
     counts: &mut Counts,
 ) -> anyhow::Result<Vec<HourFile>> {
     let snapshot = scan(tree, dataset, args.range.range()?, loaded)?;
-    for reason in snapshot.unreadable.values() {
-        log::error!("{reason}");
-        counts.failed += 1;
-    }
+    let unreadable = snapshot.unreadable.iter().map(|(hour, reason)| Failure::new(*hour, reason.clone()));
+    let unreadable: Vec<_> = unreadable.collect();
+    cli::report_failures(dataset, &unreadable);
+    counts.failed += unreadable.len();
     Ok(plan(&snapshot))
 }
 

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use cli::TryAgain;
 use engine::{identifier, literal};
 use layout::{Tree, publish_new};
@@ -51,17 +51,23 @@ impl Backend for File {
     }
 
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
-        if !file_path::exists(&self.path, DUCKDB)? {
-            match access {
-                Access::Read => return Ok(false),
-                Access::Write => self.create(runner)?,
-            }
+        let exists = file_path::exists(&self.path, DUCKDB)?;
+        if !exists && access == Access::Read {
+            return Ok(false);
+        }
+        let place = self.path.display();
+        // DuckDB takes what follows it for parameters, and puts the log of the file elsewhere.
+        ensure!(
+            !self.path.to_string_lossy().contains('?'),
+            "{place}: DuckDB can have no `?` in the path: name another file (--file)"
+        );
+        if !exists {
+            self.create(runner)?;
         }
         let mode = match access {
             Access::Read => " (READ_ONLY)",
             Access::Write => "",
         };
-        let place = self.path.display();
         let sql = format!("ATTACH {} AS warehouse{mode}", literal(&self.path.to_string_lossy()));
         let end = Instant::now() + PATIENCE;
         loop {

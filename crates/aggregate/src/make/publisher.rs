@@ -3,10 +3,10 @@
 use std::collections::VecDeque;
 use std::thread::{Scope, ScopedJoinHandle};
 
+use cli::Failure;
 use layout::{Draft, Hour};
 
 use super::Made;
-use crate::failures::Failure;
 
 /// How many windows are published together: they sync their folder once.
 const TOGETHER: usize = 32;
@@ -58,7 +58,7 @@ fn publish(batch: Vec<(Hour, Draft)>) -> Made {
     match layout::publish(drafts) {
         Ok(()) => Made { windows: hours.len(), ..Made::default() },
         Err(error) => {
-            let failed = hours.into_iter().map(|hour| Failure::plain(hour, error.to_string())).collect();
+            let failed = hours.into_iter().map(|hour| Failure::of_error(hour, &error.to_string(), "")).collect();
             Made { failed, ..Made::default() }
         }
     }
