@@ -20,4 +20,4 @@ tests() { cargo test --workspace $DUCKDB_CARGO_FLAGS --test it "$@" -- --nocaptu
 ROUNDS=${1:-10000} tests each_line_is_there_exactly_once_after_any_history
 ROUNDS=8 tests power_cut::
 # What a kind of warehouse needs is said where it is missing (scripts/test.sh installs it).
-ROUNDS=${2:-50} tests random_histories::
+ROUNDS=${2:-50} tests random_histories::after_any_history

@@ -4,7 +4,7 @@
 #   scripts/test.sh [ARGUMENT OF cargo test ...]
 #
 # What is needed and missing is installed from Debian's packages: a C compiler, MariaDB's and PostgreSQL's servers (the
-# tests start their own, on a loopback port, with a data directory of their own), cron, shellcheck, strace, nftables, and
+# tests start their own, on a loopback port, with a data directory of their own), cron, shellcheck, jq, strace, nftables, and
 # pip, which fetches DuckDB's extensions (see extensions.sh; kept in ${XDG_CACHE_HOME:-~/.cache}/libduckdb) and the Python
 # packages that read the tree beside our programs (kept in ${XDG_CACHE_HOME:-~/.cache}/pipeline-python). That is done while
 # the tests are compiled.
@@ -51,6 +51,7 @@ prepare() {
     local -A needs=(
         ["shellcheck over the scripts"]="shellcheck=shellcheck"
         [MariaDB]="mariadbd=mariadb-server-core my_print_defaults=mariadb-client-core"
+        ["late lines that are put back"]="jq=jq"
         ["power cuts"]="strace=strace"
         [cron]="cron=cron flock=util-linux"
         ["connections that are cut"]="ip=iproute2 nft=nftables"

@@ -4,34 +4,16 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, ensure};
-use chrono::{DateTime, Utc};
 use duckdb::Connection;
-use layout::{Commit, DatasetLock, Draft, Name, SealedSegment, SegmentCount, Tree, fault};
-use models::Model;
+use layout::{Commit, Draft, SealedSegment, SegmentCount, fault};
 
 use crate::count::{Counted, count};
-use crate::damage::{Damaged, collect};
 use crate::dedup;
-use crate::failures::{self, Failures};
-use crate::listing::Listing;
-use crate::meter::Meter;
-use crate::plan::{HourPlan, Published, lineage};
+use crate::plan::{Action, HourPlan, Published, lineage};
+use crate::problem::explain;
+use crate::quarantine::{Quarantined, damaged_lines, late_lines};
 use crate::reader::{Source, Sources};
-
-/// A stream that is being compacted by this process, and by no other.
-#[derive(Debug)]
-pub(crate) struct Stream<'t> {
-    pub(crate) tree: &'t Tree,
-    pub(crate) name: &'t Name,
-    pub(crate) model: &'static Model,
-    pub(crate) lock: DatasetLock,
-    pub(crate) now: DateTime<Utc>,
-    /// Whether rows that are equal to another of their hour are left out.
-    pub(crate) dedup: bool,
-    pub(crate) meter: Meter,
-    pub(crate) listing: &'t Listing,
-    pub(crate) failures: &'t Failures,
-}
+use crate::stream::Stream;
 
 /// An hour that is ready to be published.
 #[derive(Debug, Default)]
@@ -46,15 +28,28 @@ pub(crate) struct Ready {
     pub(crate) accepted: u64,
     /// Damaged lines.
     pub(crate) damaged: u64,
+    /// Late lines of an hour that is closed.
+    pub(crate) late: u64,
     /// Rows that were left out, of the accepted lines and of the old file.
     pub(crate) duplicates: u64,
 }
 
-impl Ready {
-    /// An hour whose Parquet file lists all its segments: they only have to go.
-    pub(crate) fn listed(plan: &HourPlan) -> Self {
-        Self { remove: plan.listed.clone(), ..Self::default() }
+/// An hour of which no rows are to be made: the segments that its Parquet file lists only have to go, and those of a
+/// closed hour go to quarantine.
+pub(crate) fn prepare_without_rows(stream: &Stream<'_>, plan: &HourPlan) -> anyhow::Result<Ready> {
+    let mut ready = Ready { remove: plan.listed.clone(), ..Ready::default() };
+    if plan.action() == Action::Quarantine {
+        for segment in count(&plan.fresh, 1)? {
+            let path = segment.segment.path.display();
+            let Quarantined { draft, lines, .. } = late_lines(stream, &segment)
+                .with_context(|| format!("{path}: its late lines cannot go to quarantine"))?;
+            segment.unchanged()?;
+            ready.quarantine.push(draft);
+            ready.late += lines;
+            ready.remove.push(segment.segment);
+        }
     }
+    Ok(ready)
 }
 
 /// What a reading of an hour's segments finds beside rows; or what is supposed of it.
@@ -83,8 +78,8 @@ pub(crate) fn prepare(
     plan: &HourPlan,
     threads: usize,
 ) -> anyhow::Result<Ready> {
-    if plan.fresh.is_empty() {
-        return Ok(Ready::listed(plan));
+    if !plan.has_rows_to_make() {
+        return prepare_without_rows(stream, plan);
     }
     let segments = count(&plan.fresh, threads)?;
     fault::point("compact.counted");
@@ -103,6 +98,7 @@ pub(crate) fn prepare(
         accepted: lines - damaged,
         damaged,
         duplicates: found.duplicates,
+        ..Ready::default()
     })
 }
 
@@ -169,7 +165,7 @@ impl Work<'_> {
         if self.stream.dedup {
             dedup::forget_repeated(self.connection)?;
         }
-        copied.map_err(|error| match (published, failures::explain(&error).1) {
+        copied.map_err(|error| match (published, explain(&error).1) {
             (Some(_), None) => error.context(
                 "its old file and the new segments cannot be put together (--verify tells whether it is damaged)",
             ),
@@ -242,7 +238,7 @@ fn collect_damaged(stream: &Stream<'_>, segments: &[Counted], damaged: &[u64]) -
     let mut drafts = Vec::new();
     for (segment, expected) in segments.iter().zip(damaged).filter(|(_, damaged)| **damaged > 0) {
         let path = segment.segment.path.display();
-        let Damaged { draft, lines, first } = collect(stream.tree, stream.name, stream.model, segment, stream.now)
+        let Quarantined { draft, lines, first } = damaged_lines(stream, segment)
             .with_context(|| format!("{path}: its damaged lines cannot go to quarantine"))?;
         ensure!(
             lines == *expected,

@@ -8,16 +8,17 @@
 //! hour. Hours that nothing came late for cost nothing, and all that is late for an hour in one run is paid once.
 
 mod args;
+mod batches;
 mod count;
-mod damage;
 mod dedup;
-mod failures;
 mod hour;
 mod lines;
 mod listing;
 mod meter;
 mod pieces;
 mod plan;
+mod problem;
+mod quarantine;
 mod reader;
 mod report;
 mod run;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use layout::{Commit, Hour, HourRange, Lineage, SealedSegment, SegmentCount};
 
-use crate::failures::Advised;
+use crate::problem::Problem;
 
 /// What the tree holds of an hour that has sealed segments.
 #[derive(Debug)]
@@ -43,6 +43,8 @@ pub(crate) struct HourPlan {
     pub(crate) bytes: u64,
     /// What the hour's Parquet file holds, if there is one.
     pub(crate) published: Option<Published>,
+    /// Whether retention has removed its Parquet file, which closes the hour.
+    pub(crate) closed: bool,
 }
 
 /// The work on an hour in a word.
@@ -54,6 +56,8 @@ pub(crate) enum Action {
     Rebuild,
     /// Only segments to remove that the Parquet file lists.
     DeleteListed,
+    /// Segments of a closed hour to move to quarantine.
+    Quarantine,
 }
 
 impl Action {
@@ -63,6 +67,7 @@ impl Action {
             Self::Compact => "compact",
             Self::Rebuild => "rebuild",
             Self::DeleteListed => "delete listed",
+            Self::Quarantine => "quarantine",
         }
     }
 }
@@ -76,9 +81,15 @@ impl HourPlan {
         self.bytes >= LARGE
     }
 
+    /// Whether rows are to be made of segments.
+    pub(crate) fn has_rows_to_make(&self) -> bool {
+        matches!(self.action(), Action::Compact | Action::Rebuild)
+    }
+
     /// The work in a word.
     pub(crate) fn action(&self) -> Action {
         match (&self.published, self.fresh.is_empty()) {
+            _ if self.closed => Action::Quarantine,
             (_, true) => Action::DeleteListed,
             (None, false) => Action::Compact,
             (Some(_), false) => Action::Rebuild,
@@ -93,37 +104,28 @@ pub(crate) fn due(range: HourRange, now: Hour, include_current: bool) -> HourRan
 }
 
 /// The work on an hour.
-pub(crate) fn plan(found: Found) -> Result<HourPlan, Advised> {
-    // Made from what is left, the hour would replace the whole of it downstream. And what is in raw/ is the only copy.
-    if found.expired.map_err(|error| unusable(&error))? {
-        let waiting = cli::count(found.segments.len(), "segment");
-        return Err(Advised {
-            what: format!("retention has removed this hour's Parquet file, so {waiting} in raw/ must wait"),
-            remedy: "remove what is there, or the hour's record (.expired.json in its folder of parquet/) to make the \
-                     hour from it alone"
-                .to_owned(),
-        });
-    }
+pub(crate) fn plan(found: Found) -> Result<HourPlan, Problem> {
+    let closed = found.expired.map_err(|error| unusable(&error))?;
     let published = found.published.transpose().map_err(|error| unusable(&error))?.map(published).transpose()?;
     let listed: HashSet<_> = published.iter().flat_map(|file| &file.segments).map(|count| &count.name).collect();
     let bytes = found.segments.iter().map(|(_, len)| len).sum();
     let segments = found.segments.into_iter().map(|(segment, _)| segment);
     let (listed, fresh) = segments.partition(|segment| listed.contains(&segment.name));
-    Ok(HourPlan { hour: found.hour, fresh, listed, bytes, published })
+    Ok(HourPlan { hour: found.hour, fresh, listed, bytes, published, closed })
 }
 
-fn published(commit: Commit) -> Result<Published, Advised> {
+fn published(commit: Commit) -> Result<Published, Problem> {
     match commit.lineage {
         Lineage::Segments(segments) => Ok(Published { segments, duplicates: commit.duplicates, rows: commit.rows }),
-        Lineage::Query { .. } => Err(Advised {
+        Lineage::Query { .. } => Err(Problem {
             what: "its Parquet file is an aggregate's, not a compacted stream's".to_owned(),
             remedy: "move it out of the tree".to_owned(),
         }),
     }
 }
 
-fn unusable(error: &layout::Error) -> Advised {
-    Advised { what: error.problem(), remedy: error.remedy().unwrap_or_default() }
+fn unusable(error: &layout::Error) -> Problem {
+    Problem { what: error.problem(), remedy: error.remedy().unwrap_or_default() }
 }
 
 /// The lineage of the hour's Parquet file when segments with these counts have been added to it.
@@ -181,9 +183,9 @@ mod tests {
     }
 
     #[test]
-    fn an_expired_hour_is_left_alone() {
-        let found = Found { expired: Ok(true), ..found(&NAMES, None) };
-        assert!(plan(found).unwrap_err().to_string().contains("3 segments in raw/ must wait"));
+    fn the_late_segments_of_an_expired_hour_go_to_quarantine() {
+        let plan = plan(Found { expired: Ok(true), ..found(&NAMES, None) }).unwrap();
+        assert_eq!((plan.action(), plan.fresh.len()), (Action::Quarantine, 3));
     }
 
     #[test]

@@ -5,14 +5,14 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use cli::{Format, Table, count};
+use cli::{Failure, Format, Table, count};
 use layout::{Hour, Name, Tree};
 use serde_json::Value;
 
-use crate::failures::Failures;
 use crate::hour::Ready;
 use crate::listing::Listing;
-use crate::plan::{Action, HourPlan};
+use crate::plan::HourPlan;
+use crate::problem::failure;
 
 /// What was done, and what was not.
 #[derive(Debug, Default)]
@@ -25,10 +25,14 @@ pub(crate) struct Summary {
     pub(crate) bytes: u64,
     /// Lines that went to quarantine.
     pub(crate) damaged: u64,
+    /// Late lines of closed hours that went to quarantine.
+    pub(crate) late: u64,
     /// Rows that were left out because an equal one is there.
     pub(crate) duplicates: u64,
-    /// Hours and streams that failed; each was named.
+    /// Hours and streams that failed.
     pub(crate) failed: u64,
+    /// The hours of the stream at hand that failed or lost lines to quarantine, and why.
+    failures: Vec<Failure>,
 }
 
 impl Summary {
@@ -39,25 +43,34 @@ impl Summary {
             rows: ready.accepted.saturating_sub(ready.duplicates),
             bytes: plan.bytes,
             damaged: ready.damaged,
+            late: ready.late,
+            failures: late(plan, ready).into_iter().collect(),
             duplicates: ready.duplicates,
-            failed: 0,
+            ..Self::default()
         }
     }
 
     /// Adds another part of the work.
-    pub(crate) fn add(&mut self, other: &Self) {
+    pub(crate) fn add(&mut self, other: Self) {
         self.hours += other.hours;
         self.rows += other.rows;
         self.bytes += other.bytes;
         self.damaged += other.damaged;
+        self.late += other.late;
         self.duplicates += other.duplicates;
         self.failed += other.failed;
+        self.failures.extend(other.failures);
     }
 
-    /// Tells of an hour that failed, and counts it.
-    pub(crate) fn fail(&mut self, failures: &Failures, stream: &Name, hour: Hour, error: &anyhow::Error) {
-        failures.tell(stream, hour, error);
+    /// Counts an hour that failed.
+    pub(crate) fn fail(&mut self, hour: Hour, error: &anyhow::Error) {
+        self.failures.push(failure(hour, error));
         self.failed += 1;
+    }
+
+    /// Reports the hours of `stream` that failed.
+    pub(crate) fn report_failures(&mut self, stream: &Name) {
+        cli::report_failures(stream, &std::mem::take(&mut self.failures));
     }
 
     /// One line for `-v`, with what went to quarantine as a warning.
@@ -77,6 +90,19 @@ impl Summary {
     }
 }
 
+/// What is to be said of an hour whose late lines go to quarantine.
+fn late(plan: &HourPlan, ready: &Ready) -> Option<Failure> {
+    let text = || {
+        let late = count(ready.late, "late line");
+        format!(
+            "{late} to quarantine (expired), because retention has removed this hour: if a device without a clock sends \
+             them, give tcp-ingest an --earliest; to make the hour of them, see \"Hours that retention has removed\" in \
+             docs/compact.md"
+        )
+    };
+    (ready.late > 0).then(|| Failure::new(plan.hour, text()))
+}
+
 /// Rows and what they were made of.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -84,8 +110,8 @@ impl fmt::Display for Summary {
         if self.duplicates > 0 {
             write!(f, ", {} removed", count(self.duplicates, "duplicate"))?;
         }
-        if self.damaged > 0 {
-            write!(f, ", {} to quarantine", count(self.damaged, "line"))?;
+        if self.damaged + self.late > 0 {
+            write!(f, ", {} to quarantine", count(self.damaged + self.late, "line"))?;
         }
         write!(f, ", {:.1} MB of raw segments", self.megabytes())
     }
@@ -94,7 +120,7 @@ impl fmt::Display for Summary {
 /// Lists the files that the plans would publish.
 pub(crate) fn list_plans(listing: &Listing, tree: &Tree, plans: &[(Name, Vec<HourPlan>)]) {
     for (stream, plans) in plans {
-        let published = plans.iter().filter(|plan| plan.action() != Action::DeleteListed);
+        let published = plans.iter().filter(|plan| plan.has_rows_to_make());
         let paths: Vec<_> = published.map(|plan| tree.parquet(stream, plan.hour)).collect();
         listing.add(paths.iter().map(PathBuf::as_path));
     }

@@ -9,14 +9,14 @@ use layout::{Area, DatasetLock, Hour, HourRange, Name, Tree};
 use models::Model;
 
 use crate::args::Args;
-use crate::failures::{self, Failures};
-use crate::hour::Stream;
+use crate::batches::compact_hours;
 use crate::listing::Listing;
 use crate::meter::Meter;
 use crate::plan::{HourPlan, due, plan};
+use crate::problem::explain;
 use crate::report::{Summary, list_plans, print_plans};
 use crate::scan::scan;
-use crate::stream::compact_hours;
+use crate::stream::Stream;
 use crate::verify::verify;
 
 /// Runs the program. The clock is read here, once.
@@ -30,13 +30,16 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let mut summary = Summary::default();
     let streams = streams(&tree, args, &mut summary)?;
     let listing = Listing::new(args.list.terminator());
-    let failures = Failures::default();
     let range = due(args.range.range()?, Hour::of(now), args.include_current);
-    let run = Run { args, tree: &tree, range, now, listing: &listing, failures: &failures };
+    let run = Run { args, tree: &tree, range, now, listing: &listing };
     if args.plan.dry_run {
         let plans: Vec<_> = streams
             .into_iter()
-            .map(|(name, _)| Ok((name.clone(), run.plans(&name, &mut summary)?)))
+            .map(|(name, _)| {
+                let plans = run.plans(&name, &mut summary)?;
+                summary.report_failures(&name);
+                Ok((name, plans))
+            })
             .collect::<anyhow::Result<_>>()?;
         if listing.is_wanted() {
             list_plans(&listing, &tree, &plans);
@@ -45,22 +48,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
             let format = args.format.unwrap_or(Format::Table);
             print_plans(std::io::stdout().lock(), format, &plans).context("cannot print")?;
         }
-        failures.sum_up();
         return Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Partial });
     }
     let mut locked = Vec::new();
     let mut errors = Vec::new();
     for (name, model) in streams {
-        match run.compact(&name, model, &mut summary) {
+        let done = run.compact(&name, model, &mut summary);
+        summary.report_failures(&name);
+        match done {
             Ok(true) => {}
             Ok(false) => locked.push(name),
             Err(error) => {
-                let remedy = failures::explain(&error).1.map_or(String::new(), |remedy| format!(" ({remedy})"));
+                let remedy = explain(&error).1.map_or(String::new(), |remedy| format!(" ({remedy})"));
                 errors.push(error.context(format!("{name}: cannot be compacted{remedy}")));
             }
         }
     }
-    failures.sum_up();
     summary.log(started.elapsed());
     if let Err(error) = listing.finish() {
         log::error!("the list of published files cannot be printed to its end: {error}; the files are published");
@@ -100,7 +103,6 @@ struct Run<'r> {
     range: HourRange,
     now: DateTime<Utc>,
     listing: &'r Listing,
-    failures: &'r Failures,
 }
 
 impl Run<'_> {
@@ -111,7 +113,7 @@ impl Run<'_> {
             let hour = found.hour;
             match plan(found) {
                 Ok(plan) => plans.push(plan),
-                Err(error) => summary.fail(self.failures, name, hour, &error.into()),
+                Err(error) => summary.fail(hour, &error.into()),
             }
         }
         Ok(plans)
@@ -119,7 +121,7 @@ impl Run<'_> {
 
     /// Compacts a stream; false if another process has its lock.
     fn compact(&self, name: &Name, model: &'static Model, summary: &mut Summary) -> anyhow::Result<bool> {
-        let Self { args, tree, listing, failures, now, range } = *self;
+        let Self { args, tree, listing, now, range } = *self;
         if tree.sealed_segments(Area::Raw, name, range)?.is_empty() {
             return Ok(true);
         }
@@ -127,7 +129,7 @@ impl Run<'_> {
         // What was seen before the lock was had may have been compacted since.
         let plans = self.plans(name, summary)?;
         let meter = Meter::new(&plans);
-        let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, meter, listing, failures };
+        let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, meter, listing };
         compact_hours(&stream, plans, &args.session, summary)?;
         Ok(true)
     }
@@ -146,7 +148,7 @@ fn outcome(summary: &Summary, locked: &[Name], mut errors: Vec<anyhow::Error>) -
     for error in &errors {
         log::error!("{}", engine::explain(error));
     }
-    if summary.failed > 0 || summary.damaged > 0 || !errors.is_empty() {
+    if summary.failed + summary.damaged + summary.late > 0 || !errors.is_empty() {
         if let Some(busy) = busy {
             log::warn!("{busy}");
         }

@@ -2,7 +2,7 @@
 
 use layout::{Commit, Error, Lineage, Name, RESTORE};
 
-use crate::failures;
+use crate::problem::{Problem, explain};
 
 /// What reading an hour's Parquet file gave.
 #[derive(Debug)]
@@ -20,13 +20,6 @@ pub(crate) struct Values {
     pub(crate) rows: u64,
     /// Rows whose event time is not in the hour.
     pub(crate) elsewhere: u64,
-}
-
-/// What is wrong, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Problem {
-    pub(crate) what: String,
-    pub(crate) remedy: String,
 }
 
 /// The first thing that is wrong with an hour of `dataset`; none if it is as it should be.
@@ -53,7 +46,7 @@ pub(crate) fn judge(dataset: &Name, reading: &Reading) -> Option<Problem> {
     let values = match &reading.values {
         Ok(values) => values,
         Err(error) => {
-            let (why, known) = failures::explain(error);
+            let (why, known) = explain(error);
             let remedy = known.map_or_else(
                 || format!("if it is damaged, {RESTORE}; else verify again"),
                 |remedy| format!("{remedy}, then verify again"),

@@ -16,7 +16,8 @@ use indicatif::ProgressBar;
 use layout::{Area, Commit, Hour, HourRange, Lineage, Name, ParquetFile, SealedSegment, Tree, file_id};
 
 use crate::args::Args;
-use crate::verdict::{Problem, Reading, Values, judge};
+use crate::problem::Problem;
+use crate::verdict::{Reading, Values, judge};
 
 /// How often a file is looked at that is replaced meanwhile. compact replaces an hour once in a run.
 const LOOKS: usize = 10;

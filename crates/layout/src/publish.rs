@@ -88,10 +88,10 @@ impl Tree {
         Draft::new(self.parquet(dataset, hour))
     }
 
-    /// A draft of the quarantine file for lines of a sealed segment that turn out to be damaged. It has the same name
-    /// each time: rejecting the same lines again replaces their records.
-    pub fn draft_damaged(&self, stream: &Name, segment: &SealedSegment) -> Result<Draft> {
-        Draft::new(self.derived_quarantine(stream, segment, "damaged"))
+    /// A draft of the quarantine file for lines of a sealed segment; `what` is the word for them in its name: `damaged`. It
+    /// has the same name each time: rejecting the same lines again replaces their records.
+    pub fn draft_quarantine(&self, stream: &Name, segment: &SealedSegment, what: &str) -> Result<Draft> {
+        Draft::new(self.derived_quarantine(stream, segment, what))
     }
 
     /// A draft of an embedded warehouse, here or elsewhere, which [`publish_new`] publishes.

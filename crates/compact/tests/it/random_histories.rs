@@ -5,10 +5,6 @@
 //! `ROUNDS` says how many histories (the long form: scripts/histories.sh). The first is that of `SEED`, the next that of
 //! `SEED` + 1, and so on. One that fails is tried again without each of its steps, and what is left of it is printed.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, reason = "tests")]
-
-#[path = "../common/mod.rs"]
-mod common;
 mod steps;
 mod world;
 
@@ -16,21 +12,21 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::time::Instant;
 
-use common::truth::{Found, Reader, Truth};
+use self::steps::{Step, generate};
+use self::world::{Counts, World};
+use crate::common::truth::{Contents, Reader, Truth};
 use harness::{House, SmallDisk, rounds, seed};
-use steps::{Step, draw};
-use world::{Tally, World};
 
 /// Lives through a history. An error comes with the number of steps that it takes.
-fn live(steps: &[Step], disk: Option<&SmallDisk>, reader: &mut Reader) -> Result<Tally, (usize, String)> {
+fn live(steps: &[Step], disk: Option<&SmallDisk>, reader: &mut Reader) -> Result<Counts, (usize, String)> {
     let house = disk.map_or_else(House::new, |disk| House::within(disk.path()));
-    let (truth, found, tally) = (Truth::default(), Found::default(), Tally::default());
-    let mut world = World { house, disk, reader, truth, found, versions: Vec::new(), tally };
+    let (truth, contents, counts) = (Truth::default(), Contents::default(), Counts::default());
+    let mut world = World { house, disk, reader, truth, contents, versions: Vec::new(), counts };
     for (number, step) in (1..).zip(steps) {
         world.step(step).map_err(|error| (number, format!("after step {number}: {error}")))?;
     }
     world.finish().map_err(|error| (steps.len(), format!("in the end: {error}")))?;
-    Ok(Tally { histories: 1, lines: world.truth.count() as u64, ..world.tally })
+    Ok(Counts { histories: 1, lines: world.truth.count() as u64, ..world.counts })
 }
 
 /// Leaves out every step without which the history fails as well; says what is left.
@@ -56,7 +52,7 @@ fn in_words(steps: &[Step]) -> String {
 fn each_line_is_there_exactly_once_after_any_history() {
     let (first, count, started) = (seed(), rounds(250), Instant::now());
     let (next, stop) = (AtomicU64::new(0), AtomicBool::new(false));
-    let (total, failure) = (Mutex::new(Tally::default()), Mutex::new(None));
+    let (total, failure) = (Mutex::new(Counts::default()), Mutex::new(None));
     let work = || {
         let disk = SmallDisk::mount("size=16m");
         let mut reader = Reader::new();
@@ -66,9 +62,9 @@ fn each_line_is_there_exactly_once_after_any_history() {
                 break;
             }
             let seed = first.wrapping_add(number);
-            let steps = draw(seed);
+            let steps = generate(seed);
             match live(&steps, disk.as_ref(), &mut reader) {
-                Ok(tally) => *total.lock().unwrap() += tally,
+                Ok(counts) => *total.lock().unwrap() += counts,
                 Err((number, error)) => {
                     stop.store(true, Relaxed);
                     let text = format!("SEED={seed} ROUNDS=1: {error}\n{}\n", in_words(&steps));
@@ -87,7 +83,7 @@ fn each_line_is_there_exactly_once_after_any_history() {
     if let Some(failure) = failure.into_inner().unwrap() {
         panic!("{failure}");
     }
-    let (took, Tally { histories, lines, runs, killed, failed }) = (started.elapsed(), total.into_inner().unwrap());
+    let (took, Counts { histories, lines, runs, killed, failed }) = (started.elapsed(), total.into_inner().unwrap());
     println!(
         "{histories} histories in {} s: {lines} lines, {runs} runs of compact, {killed} of them killed and {failed} \
          refused; lost 0, doubled 0",

@@ -6,12 +6,12 @@ use std::time::{Duration, Instant};
 
 use harness::{House, Run, SmallDisk};
 
-use crate::common::truth::{Found, Line, Reader, Truth};
-use crate::steps::{FOREIGN, Fate, HOURS, Step};
+use super::steps::{FOREIGN, Fate, HOURS, Step};
+use crate::common::truth::{Contents, Line, Reader, Truth};
 
 /// What happened in histories that ended well.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Tally {
+pub(crate) struct Counts {
     pub(crate) histories: u64,
     pub(crate) lines: u64,
     /// Runs of compact.
@@ -21,7 +21,7 @@ pub(crate) struct Tally {
     pub(crate) failed: u64,
 }
 
-impl AddAssign for Tally {
+impl AddAssign for Counts {
     fn add_assign(&mut self, other: Self) {
         self.histories += other.histories;
         self.lines += other.lines;
@@ -37,10 +37,10 @@ pub(crate) struct World<'w> {
     pub(crate) disk: Option<&'w SmallDisk>,
     pub(crate) reader: &'w mut Reader,
     pub(crate) truth: Truth,
-    pub(crate) found: Found,
+    pub(crate) contents: Contents,
     /// Every version that a Parquet file had, with its name: the backup.
     pub(crate) versions: Vec<(String, Vec<u8>)>,
-    pub(crate) tally: Tally,
+    pub(crate) counts: Counts,
 }
 
 pub(crate) type Checked = Result<(), String>;
@@ -61,8 +61,8 @@ impl World<'_> {
     }
 
     fn check(&mut self) -> Checked {
-        self.found = self.truth.check(&self.house, self.reader)?;
-        for file in self.found.listed.keys() {
+        self.contents = self.truth.check(&self.house, self.reader)?;
+        for file in self.contents.listed.keys() {
             let bytes = std::fs::read(self.house.path().join(file)).unwrap();
             if !self.versions.iter().any(|(name, version)| (name, version) == (file, &bytes)) {
                 self.versions.push((file.clone(), bytes));
@@ -79,7 +79,7 @@ impl World<'_> {
         let run = Run::of(&mut self.command(fate));
         self.end(run.status, fate, false)?;
         let damaged = self.truth.segments.iter().any(|segment| {
-            self.found.raw.contains(&segment.file) && !self.found.lists(segment) && !segment.damaged.is_empty()
+            self.contents.raw.contains(&segment.file) && !self.contents.lists(segment) && !segment.damaged.is_empty()
         });
         match (fate, run.status) {
             (Fate::Lives, status) if status != Some(if damaged { 3 } else { 0 }) => {
@@ -100,10 +100,10 @@ impl World<'_> {
 
     /// The end of a compactor.
     fn end(&mut self, status: Option<i32>, fate: &Fate, rivals: bool) -> Checked {
-        self.tally.runs += 1;
+        self.counts.runs += 1;
         match (status, fate) {
-            (None, Fate::DiesAt(..) | Fate::DiesAfter(_)) => self.tally.killed += 1,
-            (Some(1 | 3), Fate::RefusedAt(..)) => self.tally.failed += 1,
+            (None, Fate::DiesAt(..) | Fate::DiesAfter(_)) => self.counts.killed += 1,
+            (Some(1 | 3), Fate::RefusedAt(..)) => self.counts.failed += 1,
             (Some(0 | 3), _) => {}
             (Some(75), _) if rivals => {}
             _ => return Err(format!("a compactor ended with {status:?}")),
@@ -172,7 +172,7 @@ impl World<'_> {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::remove_file(&path).unwrap();
         std::fs::write(path, bytes).unwrap();
-        let kept = self.found.raw.clone();
+        let kept = self.contents.raw.clone();
         for segment in self.truth.segments.iter_mut().filter(|segment| segment.parquet == *file) {
             segment.owed &= kept.contains(&segment.file);
         }
@@ -198,9 +198,9 @@ impl World<'_> {
 
     /// Does the rest of the work; then there is none left, and all is there exactly once.
     pub(crate) fn finish(&mut self) -> Checked {
-        if !self.found.raw.is_empty() {
+        if !self.contents.raw.is_empty() {
             self.compact(&Fate::Lives)?;
-            self.found = self.truth.check_done(&self.house, self.reader)?;
+            self.contents = self.truth.check_done(&self.house, self.reader)?;
         }
         let files = self.house.files();
         self.compact(&Fate::Lives)?;
@@ -208,14 +208,14 @@ impl World<'_> {
         if files != again {
             return Err(format!("a run without work made {again:?} of {files:?}"));
         }
-        if self.found.unpublished > 0 {
+        if self.contents.unpublished > 0 {
             // Only the killed leave something, and housekeep knows it.
-            if self.tally.killed == 0 {
+            if self.counts.killed == 0 {
                 return Err(format!("nobody was killed, but there is something unpublished: {files:?}"));
             }
             self.clean()?;
-            self.found = self.truth.check_done(&self.house, self.reader)?;
+            self.contents = self.truth.check_done(&self.house, self.reader)?;
         }
-        if self.found.unpublished > 0 { Err(format!("housekeep left {:?}", self.house.files())) } else { Ok(()) }
+        if self.contents.unpublished > 0 { Err(format!("housekeep left {:?}", self.house.files())) } else { Ok(()) }
     }
 }

@@ -1,13 +1,9 @@
 //! Damaged lines: they go to quarantine with file, line and reason, and take no other line with them.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::collections::HashSet;
 use std::path::Path;
 
-use common::{HOUR, lineage, parquet, quarantine, relative, rows, sensors};
+use crate::common::{HOUR, lineage, parquet, quarantine, relative, rows, sensors};
 use harness::{House, epoch, reading};
 use serde_json::Value;
 

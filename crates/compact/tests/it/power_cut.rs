@@ -2,13 +2,9 @@
 //!
 //! The real binaries run under strace, which writes down each change that they make to their tree and each sync. From that
 //! a model of a disk ([`disk`]) yields what may be found after a power cut behind every single call: with nothing of what
-//! was not synced, with all of it, with the names but not the content, and with parts drawn at random. In each such tree
+//! was not synced, with all of it, with the names but not the content, and with parts chosen at random. In each such tree
 //! no line may be lost or doubled, and compact, run again, must finish the work.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, clippy::print_stdout, reason = "tests")]
-
-#[path = "../common/mod.rs"]
-mod common;
 mod disk;
 mod trace;
 
@@ -18,10 +14,10 @@ use std::process::{Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
-use common::truth::{Line, Reader, Truth};
-use disk::{Cut, Disk, State};
+use self::disk::{Cut, Disk, State};
+use self::trace::Call;
+use crate::common::truth::{Line, Reader, Truth};
 use harness::{House, Random, Run, SmallDisk, left_out, rounds};
-use trace::Call;
 
 /// Where houses are made: in memory, if that can be had.
 struct Place(Option<SmallDisk>);
@@ -83,7 +79,7 @@ fn states(disk: &mut Disk, calls: &[Call]) -> Vec<(usize, Cut, State)> {
             disk.apply(call);
         }
         let cuts = [Cut::AllLost, Cut::AllKept, Cut::NamesKept, Cut::ZerosKept, Cut::RemovalsKept];
-        for cut in cuts.into_iter().chain((0..rounds(1)).map(|seed| Cut::Drawn(seed << 32 | number as u64))) {
+        for cut in cuts.into_iter().chain((0..rounds(1)).map(|seed| Cut::Random(seed << 32 | number as u64))) {
             let state = disk.cut(cut);
             if seen.insert(state.clone()) {
                 states.push((number, cut, state));

@@ -1,7 +1,5 @@
 //! What the tests of compact share: what the tree holds, read independently of the program.
 
-#![allow(dead_code, unreachable_pub, missing_docs, clippy::print_stderr, reason = "each test file uses a part")]
-
 use std::path::{Path, PathBuf};
 
 use duckdb::Connection;
@@ -9,12 +7,12 @@ use harness::House;
 use layout::{Commit, Lineage, SegmentCount};
 use serde_json::Value;
 
-pub mod truth;
+pub(crate) mod truth;
 
-pub const HOUR: &str = "2025-09-02T10";
+pub(crate) const HOUR: &str = "2025-09-02T10";
 
 /// Every step of a run, in order: points at which it can be killed.
-pub const DEATHS: [&str; 20] = [
+pub(crate) const DEATHS: [&str; 20] = [
     "folder.listed",
     "folder.made",
     "folder.synced",
@@ -38,7 +36,7 @@ pub const DEATHS: [&str; 20] = [
 ];
 
 /// The steps that the system can refuse.
-pub const FAILURES: [&str; 10] = [
+pub(crate) const FAILURES: [&str; 10] = [
     "folder.list",
     "folder.sync",
     "commit.read",
@@ -52,13 +50,13 @@ pub const FAILURES: [&str; 10] = [
 ];
 
 /// The Parquet file of an hour that is written as `2025-09-02T10`.
-pub fn parquet(house: &House, stream: &str, hour: &str) -> PathBuf {
+pub(crate) fn parquet(house: &House, stream: &str, hour: &str) -> PathBuf {
     let tree = layout::Tree::new(house.path());
     tree.parquet(&stream.parse().unwrap(), hour.parse().unwrap())
 }
 
 /// The rows of Parquet files as text, in order.
-pub fn rows(path: &Path) -> Vec<String> {
+pub(crate) fn rows(path: &Path) -> Vec<String> {
     let connection = Connection::open_in_memory().unwrap();
     let sql = format!("SELECT t::VARCHAR AS row FROM read_parquet('{}') t ORDER BY row", path.display());
     let mut statement = connection.prepare(&sql).unwrap();
@@ -66,7 +64,7 @@ pub fn rows(path: &Path) -> Vec<String> {
 }
 
 /// The values of `sensor_id` in every Parquet file of the stream, in order.
-pub fn sensors(house: &House) -> Vec<i64> {
+pub(crate) fn sensors(house: &House) -> Vec<i64> {
     let files = house.files_like("parquet/telemetry/", ".parquet");
     if files.is_empty() {
         return Vec::new();
@@ -86,7 +84,7 @@ pub fn sensors(house: &House) -> Vec<i64> {
 }
 
 /// The segments that an hour's commit record lists, and its rows.
-pub fn lineage(path: &Path) -> (Vec<SegmentCount>, u64) {
+pub(crate) fn lineage(path: &Path) -> (Vec<SegmentCount>, u64) {
     let commit = Commit::read(path).unwrap();
     assert_eq!(commit.fingerprint, commit.lineage.fingerprint());
     match commit.lineage {
@@ -96,7 +94,7 @@ pub fn lineage(path: &Path) -> (Vec<SegmentCount>, u64) {
 }
 
 /// The records of the quarantine, file by file.
-pub fn quarantine(house: &House) -> Vec<Value> {
+pub(crate) fn quarantine(house: &House) -> Vec<Value> {
     let files = house.files_like("quarantine/", ".json");
     files
         .iter()
@@ -108,12 +106,12 @@ pub fn quarantine(house: &House) -> Vec<Value> {
 }
 
 /// A file's path relative to the data directory.
-pub fn relative(house: &House, path: &Path) -> String {
+pub(crate) fn relative(house: &House, path: &Path) -> String {
     path.strip_prefix(house.path()).unwrap().to_str().unwrap().to_owned()
 }
 
 /// What tells whether a file was replaced or written to.
-pub fn identity(path: &Path) -> (u64, std::time::SystemTime) {
+pub(crate) fn identity(path: &Path) -> (u64, std::time::SystemTime) {
     use std::os::unix::fs::MetadataExt as _;
     let metadata = std::fs::metadata(path).unwrap();
     (metadata.ino(), metadata.modified().unwrap())

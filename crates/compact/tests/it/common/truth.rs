@@ -14,7 +14,7 @@ use layout::{Commit, Lineage, SegmentCount};
 
 /// A line of a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Line {
+pub(crate) enum Line {
     Good,
     Text,
     Empty,
@@ -27,7 +27,7 @@ pub enum Line {
 
 impl Line {
     /// Up to `most` lines, mostly good ones.
-    pub fn draw(random: &mut Random, most: usize) -> Vec<Self> {
+    pub(crate) fn generate(random: &mut Random, most: usize) -> Vec<Self> {
         const BAD: [Line; 5] = [Line::Text, Line::Empty, Line::Nul, Line::NotUtf8, Line::WrongUnit];
         let damaged = random.below(3) == 0;
         let count = 1 + random.below(most);
@@ -61,49 +61,49 @@ fn value(id: i64) -> f64 {
 
 /// A sealed segment.
 #[derive(Debug, Clone)]
-pub struct Segment {
+pub(crate) struct Segment {
     /// Its path in the tree, and that of its hour's Parquet file.
-    pub file: String,
-    pub parquet: String,
-    pub name: String,
-    pub bytes: Vec<u8>,
+    pub(crate) file: String,
+    pub(crate) parquet: String,
+    pub(crate) name: String,
+    pub(crate) bytes: Vec<u8>,
     /// The sensors of its good lines.
-    pub good: Vec<i64>,
+    pub(crate) good: Vec<i64>,
     /// Its damaged lines by number.
-    pub damaged: BTreeMap<u64, Vec<u8>>,
+    pub(crate) damaged: BTreeMap<u64, Vec<u8>>,
     /// False when its last copy went with a Parquet file that somebody replaced by an older one.
-    pub owed: bool,
+    pub(crate) owed: bool,
 }
 
 /// All that was sealed, and files that are nobody's business.
 #[derive(Debug, Clone, Default)]
-pub struct Truth {
-    pub segments: Vec<Segment>,
-    pub foreign: BTreeMap<String, Vec<u8>>,
+pub(crate) struct Truth {
+    pub(crate) segments: Vec<Segment>,
+    pub(crate) foreign: BTreeMap<String, Vec<u8>>,
     sensors: i64,
 }
 
-/// What was found in a tree, when all of it is right.
+/// What was contents in a tree, when all of it is right.
 #[derive(Debug, Default)]
-pub struct Found {
+pub(crate) struct Contents {
     /// The segments of which raw/ has a file.
-    pub raw: Vec<String>,
+    pub(crate) raw: Vec<String>,
     /// The segments that each Parquet file lists.
-    pub listed: BTreeMap<String, Vec<String>>,
+    pub(crate) listed: BTreeMap<String, Vec<String>>,
     /// Files that were never published.
-    pub unpublished: usize,
+    pub(crate) unpublished: usize,
 }
 
-impl Found {
+impl Contents {
     /// Whether a Parquet file lists the segment.
-    pub fn lists(&self, segment: &Segment) -> bool {
+    pub(crate) fn lists(&self, segment: &Segment) -> bool {
         self.listed.get(&segment.parquet).is_some_and(|names| names.contains(&segment.name))
     }
 }
 
 impl Truth {
     /// Lines of new sensors, and what becomes of them.
-    pub fn lines(&mut self, hour: &str, lines: &[Line]) -> (Vec<u8>, Vec<i64>, BTreeMap<u64, Vec<u8>>) {
+    pub(crate) fn lines(&mut self, hour: &str, lines: &[Line]) -> (Vec<u8>, Vec<i64>, BTreeMap<u64, Vec<u8>>) {
         let (mut bytes, mut good, mut damaged) = (Vec::new(), Vec::new(), BTreeMap::new());
         for (number, line) in (1..).zip(lines) {
             self.sensors += 1;
@@ -122,14 +122,21 @@ impl Truth {
     }
 
     /// Seals a segment of `lines` in the tree of `house`.
-    pub fn seal(&mut self, house: &House, hour: &str, lines: &[Line]) {
+    pub(crate) fn seal(&mut self, house: &House, hour: &str, lines: &[Line]) {
         let (bytes, good, damaged) = self.lines(hour, lines);
         let path = house.seal_bytes("telemetry", hour, &bytes);
         self.add(house, &path, bytes, good, damaged);
     }
 
     /// Adds a segment that is there.
-    pub fn add(&mut self, house: &House, path: &Path, bytes: Vec<u8>, good: Vec<i64>, damaged: BTreeMap<u64, Vec<u8>>) {
+    pub(crate) fn add(
+        &mut self,
+        house: &House,
+        path: &Path,
+        bytes: Vec<u8>,
+        good: Vec<i64>,
+        damaged: BTreeMap<u64, Vec<u8>>,
+    ) {
         let file = super::relative(house, path);
         let (hour, name) = file.strip_suffix(".json").and_then(|file| file.rsplit_once('.')).unwrap();
         let parquet = format!("{}.parquet", hour.replacen("raw/", "parquet/", 1));
@@ -137,14 +144,14 @@ impl Truth {
     }
 
     /// How many lines were sealed.
-    pub fn count(&self) -> usize {
+    pub(crate) fn count(&self) -> usize {
         self.segments.iter().map(|segment| segment.good.len() + segment.damaged.len()).sum()
     }
 
     /// Looks through the tree: every line is in Parquet or raw/ (a good one) or quarantine or raw/ (a damaged one), none
     /// twice in Parquet or quarantine, and each Parquet file holds exactly the rows of the segments that it lists.
-    pub fn check(&self, house: &House, reader: &mut Reader) -> Result<Found, String> {
-        let mut found = Found::default();
+    pub(crate) fn check(&self, house: &House, reader: &mut Reader) -> Result<Contents, String> {
+        let mut contents = Contents::default();
         let mut records = HashMap::new();
         for file in house.files() {
             let path = house.path().join(&file);
@@ -152,15 +159,15 @@ impl Truth {
             let extension = path.extension().unwrap_or_default().to_str().unwrap();
             match (area, extension) {
                 _ if self.foreign.contains_key(&file) => {}
-                (_, "tmp") => found.unpublished += 1,
+                (_, "tmp") => contents.unpublished += 1,
                 ("raw", _) => {
                     self.check_raw(&file, &path)?;
-                    found.raw.push(file);
+                    contents.raw.push(file);
                 }
                 ("quarantine", "json") => read_records(&path, &mut records)?,
                 ("parquet", "parquet") => {
                     let names = self.check_parquet(&file, &path, reader)?;
-                    found.listed.insert(file, names);
+                    contents.listed.insert(file, names);
                 }
                 _ => return Err(format!("{file}: what is it?")),
             }
@@ -170,19 +177,19 @@ impl Truth {
             ensure(there.as_ref() == Some(bytes), || format!("{file}: was not ours, and is gone or changed"))?;
         }
         for segment in self.segments.iter().filter(|segment| segment.owed) {
-            ensure(found.raw.contains(&segment.file) || found.lists(segment), || {
+            ensure(contents.raw.contains(&segment.file) || contents.lists(segment), || {
                 format!("lost: the {} rows of {}", segment.good.len(), segment.file)
             })?;
         }
-        self.check_quarantine(&found, records)?;
-        Ok(found)
+        self.check_quarantine(&contents, records)?;
+        Ok(contents)
     }
 
     /// As [`Truth::check`], and there is nothing left to do.
-    pub fn check_done(&self, house: &House, reader: &mut Reader) -> Result<Found, String> {
-        let found = self.check(house, reader)?;
-        ensure(found.raw.is_empty(), || format!("left in raw/: {:?}", found.raw))?;
-        Ok(found)
+    pub(crate) fn check_done(&self, house: &House, reader: &mut Reader) -> Result<Contents, String> {
+        let contents = self.check(house, reader)?;
+        ensure(contents.raw.is_empty(), || format!("left in raw/: {:?}", contents.raw))?;
+        Ok(contents)
     }
 
     fn check_raw(&self, file: &str, path: &Path) -> Result<(), String> {
@@ -214,7 +221,7 @@ impl Truth {
     }
 
     /// Every record is that of a damaged line, and every damaged line of a listed segment has one.
-    fn check_quarantine(&self, found: &Found, mut records: HashMap<String, Vec<u8>>) -> Result<(), String> {
+    fn check_quarantine(&self, found: &Contents, mut records: HashMap<String, Vec<u8>>) -> Result<(), String> {
         for segment in &self.segments {
             for (number, bytes) in &segment.damaged {
                 let source = format!("{}:{number}", segment.file);
@@ -249,13 +256,13 @@ fn read_records(path: &Path, records: &mut HashMap<String, Vec<u8>>) -> Result<(
 
 /// Reads Parquet files, and those that did not change only once.
 #[derive(Debug)]
-pub struct Reader {
+pub(crate) struct Reader {
     connection: Connection,
     known: HashMap<(PathBuf, u64, i64, i64), Vec<i64>>,
 }
 
 impl Reader {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let config = duckdb::Config::default().with("threads", "1").unwrap();
         Self { connection: Connection::open_in_memory_with_flags(config).unwrap(), known: HashMap::new() }
     }

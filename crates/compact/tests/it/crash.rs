@@ -1,23 +1,12 @@
 //! Dying at any point, running side by side: every line is in Parquet, raw or quarantine, and when the work is done it is
 //! there exactly once.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::indexing_slicing,
-    clippy::panic,
-    clippy::print_stderr,
-    reason = "tests"
-)]
-
-mod common;
-
 use std::collections::HashSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use common::{DEATHS, quarantine, sensors};
+use crate::common::{DEATHS, quarantine, sensors};
 use harness::{House, Random, Run, SmallDisk, epoch, kill, reading, rounds, until};
 
 const HOURS: [&str; 4] = ["2025-09-01T23", "2025-09-02T00", "2025-09-02T01", "2025-09-03T10"];

@@ -1,13 +1,9 @@
 //! People and pipes at the prompt: the list of published files, the summary, and the bar on a terminal.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::io::Read as _;
 use std::process::{Command, Stdio};
 
-use common::{HOUR, parquet, sensors};
+use crate::common::{HOUR, parquet, sensors};
 use harness::{House, Run, epoch, reading};
 
 fn readings(hour: &str, sensors: impl IntoIterator<Item = i64>) -> Vec<String> {

@@ -1,4 +1,4 @@
-//! What can happen in a history, and how it is drawn.
+//! What can happen in a history, and how it is generated.
 
 use harness::Random;
 
@@ -39,16 +39,16 @@ pub(crate) enum Fate {
 }
 
 impl Fate {
-    fn draw(random: &mut Random) -> Self {
+    fn generate(random: &mut Random) -> Self {
         let point = DEATHS[random.below(DEATHS.len())];
         let often = if point.starts_with("folder.") || point.starts_with("segment.") { 6 } else { 2 };
         Self::DiesAt(point, 1 + random.below(often))
     }
 
-    fn draw_any(random: &mut Random) -> Self {
+    fn generate_any(random: &mut Random) -> Self {
         match random.below(8) {
             0..3 => Self::Lives,
-            3..6 => Self::draw(random),
+            3..6 => Self::generate(random),
             6 => Self::DiesAfter(random.below(60_000)),
             _ => Self::RefusedAt(FAILURES[random.below(FAILURES.len())], 1 + random.below(4)),
         }
@@ -56,18 +56,18 @@ impl Fate {
 }
 
 impl Step {
-    fn draw(random: &mut Random) -> Self {
+    fn generate(random: &mut Random) -> Self {
         match random.below(100) {
             0..32 => Self::seal(random),
             32..37 => Self::Compact(Fate::Lives),
-            37..57 => Self::Compact(Fate::draw(random)),
+            37..57 => Self::Compact(Fate::generate(random)),
             57..61 => Self::Compact(Fate::DiesAfter(random.below(60_000))),
             61..69 => Self::Compact(Fate::RefusedAt(FAILURES[random.below(FAILURES.len())], 1 + random.below(3))),
             69..76 => {
-                let fates = (0..2 + random.below(2)).map(|_| Fate::draw_any(random)).collect();
-                Self::CompactTogether { fates, sealed_meanwhile: Line::draw(random, 3) }
+                let fates = (0..2 + random.below(2)).map(|_| Fate::generate_any(random)).collect();
+                Self::CompactTogether { fates, sealed_meanwhile: Line::generate(random, 3) }
             }
-            76..82 => Self::CompactOnFullDisk { free_pages: random.below(12), fate: Fate::draw_any(random) },
+            76..82 => Self::CompactOnFullDisk { free_pages: random.below(12), fate: Fate::generate_any(random) },
             82..90 => Self::RestoreSegments { which: random.number() },
             90..94 => Self::RestoreOldParquet { which: random.below(1000) },
             94..97 => Self::HousekeepClean,
@@ -78,14 +78,14 @@ impl Step {
     fn seal(random: &mut Random) -> Self {
         // Mostly the same hour: late data is what makes it difficult.
         let hour = [0, 0, 0, 0, 1, 2][random.below(6)];
-        Self::Seal { hour, lines: Line::draw(random, 6) }
+        Self::Seal { hour, lines: Line::generate(random, 6) }
     }
 }
 
 /// The steps of the history with this seed.
-pub(crate) fn draw(seed: u64) -> Vec<Step> {
+pub(crate) fn generate(seed: u64) -> Vec<Step> {
     let mut random = Random::with_seed(seed);
     let mut steps = vec![Step::seal(&mut random)];
-    steps.extend((0..2 + random.below(6)).map(|_| Step::draw(&mut random)));
+    steps.extend((0..2 + random.below(6)).map(|_| Step::generate(&mut random)));
     steps
 }

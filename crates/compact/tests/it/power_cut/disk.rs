@@ -10,7 +10,7 @@ use std::path::Path;
 
 use harness::Random;
 
-use crate::trace::Call;
+use super::trace::Call;
 
 /// What a disk holds: files with their content, and folders.
 pub(crate) type State = BTreeMap<String, Option<Vec<u8>>>;
@@ -42,7 +42,7 @@ pub(crate) enum Cut {
     /// Only removals of names are kept.
     RemovalsKept,
     /// Each change of a name is kept or not, and of what was written any part.
-    Drawn(u64),
+    Random(u64),
 }
 
 #[derive(Debug, Clone)]
@@ -149,7 +149,7 @@ impl Disk {
 
     /// What the disk holds after a power cut at this moment.
     pub(crate) fn cut(&self, cut: Cut) -> State {
-        let mut random = Random::with_seed(if let Cut::Drawn(seed) = cut { seed } else { 0 });
+        let mut random = Random::with_seed(if let Cut::Random(seed) = cut { seed } else { 0 });
         let mut state = State::new();
         self.keep(0, "", cut, &mut random, &mut state);
         state
@@ -192,7 +192,7 @@ impl Change {
             Cut::AllLost => false,
             Cut::AllKept | Cut::NamesKept | Cut::ZerosKept => true,
             Cut::RemovalsKept => matches!(self, Self::Remove(_)),
-            Cut::Drawn(_) => random.below(2) == 0,
+            Cut::Random(_) => random.below(2) == 0,
         }
     }
 }
@@ -206,7 +206,7 @@ fn content(bytes: &[u8], synced: &[u8], cut: Cut, random: &mut Random) -> Vec<u8
         Cut::AllKept => bytes.to_vec(),
         Cut::ZerosKept => vec![0; bytes.len()],
         Cut::AllLost | Cut::NamesKept | Cut::RemovalsKept => synced.to_vec(),
-        Cut::Drawn(_) => match random.below(4) {
+        Cut::Random(_) => match random.below(4) {
             0 => bytes.to_vec(),
             1 => synced.to_vec(),
             2 => vec![0; bytes.len()],

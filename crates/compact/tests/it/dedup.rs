@@ -1,10 +1,6 @@
 //! `--dedup`: what a source sent twice is in the hour once, and every line is still accounted for.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
-use common::{HOUR, identity, parquet, quarantine, rows, sensors};
+use crate::common::{HOUR, identity, parquet, quarantine, rows, sensors};
 use harness::{House, Run, epoch, reading};
 use layout::Commit;
 

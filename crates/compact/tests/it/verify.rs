@@ -1,13 +1,9 @@
 //! `--verify`: every way in which a file can be wrong is found, named with a remedy, and nothing is changed.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::{HOUR, identity, parquet};
+use crate::common::{HOUR, identity, parquet};
 use harness::{House, epoch, reading};
 use layout::{Commit, Fingerprint, Lineage, SegmentCount};
 use serde_json::Value;

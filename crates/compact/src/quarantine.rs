@@ -1,0 +1,187 @@
+//! Lines of sealed segments that go to quarantine: damaged lines, and all lines of an hour that is closed.
+//!
+//! Damage is rare, so the scan that makes the rows only counts it. A segment that has some is read once more from its
+//! beginning, by one thread, line by line: that gives line numbers and order for nothing, in bounded memory.
+//!
+//! An hour is closed when retention has removed its Parquet file and left the record `HH.expired.json`. Made of late lines
+//! alone, the hour would replace downstream all that was known of it. So its late segments go to quarantine, every line with
+//! the reason `expired`, and the run says so with exit status 3; the next run has nothing to do. To make the hour anew of what
+//! came late, delete its `HH.expired.json`, write the field `line` of each record of
+//! `quarantine/<stream>/**/HH.<segment>-expired<YYYYMMDDHH>.json` back to `raw/<stream>/YYYY/MM/DD/HH.<segment>.json`, and run
+//! compact: the segments have their old names, so to do that twice adds no row twice.
+
+use std::fs::File;
+use std::io::{BufWriter, Write as _};
+
+use anyhow::{Context as _, ensure};
+use layout::{Draft, Hour, QuarantineRecord, fault};
+use models::{Decoder, Model, Reason, Value};
+
+use crate::count::Counted;
+use crate::lines::{Block, Limits, LineReader, lines};
+use crate::problem::Problem;
+use crate::stream::Stream;
+
+/// The quarantine's draft for a segment.
+#[derive(Debug)]
+pub(crate) struct Quarantined {
+    /// The records, in order of line.
+    pub(crate) draft: Draft,
+    /// How many lines they are of.
+    pub(crate) lines: u64,
+    /// The first of them: place and reason.
+    pub(crate) first: String,
+}
+
+/// The most of a line that goes into one record.
+const PART: usize = 1 << 20;
+
+/// Writes the draft for the damaged lines of `segment`. That a single line's time is in another hour is damage. But a
+/// segment of which each line that can be read is of another hour was moved or copied there: it is sound, and an error.
+pub(crate) fn damaged_lines(stream: &Stream<'_>, segment: &Counted) -> anyhow::Result<Quarantined> {
+    let (model, hour) = (stream.model, segment.segment.hour);
+    let (mut decoder, mut elsewhere) = (Decoder::new(model), None);
+    let quarantined = quarantine(stream, segment, "damaged", |line| {
+        let mut row = Vec::new();
+        decoder.record(line, &mut row).map_err(|rejection| (rejection.reason.label(), rejection.detail))?;
+        let other = hour_of(model, &row).filter(|other| *other != hour);
+        elsewhere = other.or(elsewhere);
+        let detail = |other| format!("the line is of {other}, and its segment of {hour}");
+        other.map_or(Ok(()), |other| Err((Reason::TimeOutOfBounds.label(), detail(other))))
+    })?;
+    if let (Some(hour), true) = (elsewhere, quarantined.lines == segment.lines) {
+        let there = stream.tree.relative(&stream.tree.raw_segment(stream.name, hour, &segment.segment.name));
+        let what = format!("{}: no line of it is of its hour", segment.segment.path.display());
+        return Err(Problem { what, remedy: format!("move it to {there}, or remove it if it is a copy") }.into());
+    }
+    Ok(quarantined)
+}
+
+/// Writes the draft for all lines of `segment`, whose hour is closed.
+pub(crate) fn late_lines(stream: &Stream<'_>, segment: &Counted) -> anyhow::Result<Quarantined> {
+    let detail = format!("retention has removed {} of {}", segment.segment.hour, stream.name);
+    let quarantined = quarantine(stream, segment, "expired", |_| Err(("expired", detail.clone())))?;
+    ensure!(
+        quarantined.lines == segment.lines,
+        "{}: has {}, but {} were read; nothing was removed",
+        segment.segment.path.display(),
+        cli::count(segment.lines, "line"),
+        quarantined.lines
+    );
+    Ok(quarantined)
+}
+
+/// The hour of a row, by the time that it is placed by.
+fn hour_of(model: &Model, row: &[Value<'_>]) -> Option<Hour> {
+    match row.get(model.placed_by()) {
+        Some(Value::Micros(micros)) => Hour::of_micros(*micros),
+        _ => None,
+    }
+}
+
+/// Reads `segment` and writes the draft `what` of its quarantine file: of the lines that `check` refuses with a class and a
+/// sentence, and of those that are too long to be looked at.
+fn quarantine(
+    stream: &Stream<'_>,
+    segment: &Counted,
+    what: &str,
+    mut check: impl FnMut(&[u8]) -> Result<(), (&'static str, String)>,
+) -> anyhow::Result<Quarantined> {
+    let draft = stream.tree.draft_quarantine(stream.name, &segment.segment, what)?;
+    let mut records = Records {
+        out: BufWriter::new(File::create(draft.path()).with_context(|| cannot_write(&draft))?),
+        stream,
+        file: stream.tree.relative(&segment.segment.path),
+        first: None,
+        record: Vec::new(),
+    };
+    let mut reader = LineReader::new(segment.segment.open()?, segment.len, 0..segment.len, Limits::DEFAULT);
+    let (mut line, mut refused, mut from) = (0, 0, 0);
+    loop {
+        let block = reader.block().map_err(|error| anyhow::anyhow!(segment.unreadable(&error)))?;
+        let used = match block {
+            Block::End => break,
+            Block::Lines(block) => {
+                for bytes in lines(block) {
+                    line += 1;
+                    let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+                    if let Err((reason, detail)) = check(bytes) {
+                        refused += 1;
+                        let line = Refused { line, from: 0, partial: false, reason, detail: &detail, bytes };
+                        records.write(&line).with_context(|| cannot_write(&draft))?;
+                    }
+                }
+                block.len()
+            }
+            Block::Part { bytes, first } => {
+                if first {
+                    (line, refused, from) = (line + 1, refused + 1, 0);
+                }
+                let used = bytes.len();
+                let (reason, detail) = (Reason::TooLong.label(), "the line is longer than 16 MiB");
+                let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
+                let line = Refused { line, from, partial: true, reason, detail, bytes };
+                records.write(&line).with_context(|| cannot_write(&draft))?;
+                from += used as u64;
+                used
+            }
+        };
+        reader.consume(used);
+    }
+    records.out.flush().with_context(|| cannot_write(&draft))?;
+    let first = records.first.take().unwrap_or_default();
+    Ok(Quarantined { draft, lines: refused, first })
+}
+
+fn cannot_write(draft: &Draft) -> String {
+    format!("{}: cannot be written", draft.path().display())
+}
+
+/// A refused line, or a part of one.
+struct Refused<'d> {
+    line: u64,
+    /// Where in the line the bytes begin.
+    from: u64,
+    /// Whether the bytes are not the whole line.
+    partial: bool,
+    reason: &'d str,
+    detail: &'d str,
+    bytes: &'d [u8],
+}
+
+/// The quarantine's records on their way to the draft.
+struct Records<'s> {
+    out: BufWriter<File>,
+    stream: &'s Stream<'s>,
+    file: String,
+    first: Option<String>,
+    record: Vec<u8>,
+}
+
+impl Records<'_> {
+    fn write(&mut self, refused: &Refused<'_>) -> std::io::Result<()> {
+        let source = format!("{}:{}", self.file, refused.line);
+        if self.first.is_none() {
+            self.first = Some(format!("line {}: {}", refused.line, refused.detail));
+        }
+        if refused.bytes.len() <= PART && !refused.partial {
+            return self.record(&source, refused.reason, refused.detail, refused.bytes);
+        }
+        for (part, bytes) in (0..).zip(refused.bytes.chunks(PART)) {
+            let from = refused.from + part * PART as u64;
+            let to = from + bytes.len() as u64;
+            let detail = format!("{} (here bytes {} to {to} of it)", refused.detail, from + 1);
+            self.record(&source, refused.reason, &detail, bytes)?;
+        }
+        Ok(())
+    }
+
+    fn record(&mut self, source: &str, reason: &str, detail: &str, line: &[u8]) -> std::io::Result<()> {
+        self.record.clear();
+        QuarantineRecord { time: self.stream.now, source, reason, detail, line }.write(&mut self.record);
+        fault::fails("quarantine.write")?;
+        self.out.write_all(&self.record)?;
+        fault::point("quarantine.written");
+        Ok(())
+    }
+}

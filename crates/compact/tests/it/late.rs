@@ -1,0 +1,121 @@
+//! Late segments of an hour that retention has removed: the hour stays closed, nothing is lost, and the state ends.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use harness::{House, Run, epoch, left_out, reading};
+use layout::{Commit, DatasetLock, Name, Tree};
+
+use crate::common::{HOUR, parquet, quarantine, relative, sensors};
+
+fn readings(sensors: impl IntoIterator<Item = i64>) -> Vec<String> {
+    sensors.into_iter().map(|sensor| reading(epoch(HOUR) + sensor, sensor, 20.5)).collect()
+}
+
+/// A house whose only hour retention has removed.
+fn expired() -> House {
+    let house = House::new();
+    house.seal("telemetry", HOUR, &readings([1]));
+    house.run("compact", "").expect(0);
+    let (tree, stream): (_, Name) = (Tree::new(house.path()), "telemetry".parse().unwrap());
+    let lock = DatasetLock::try_acquire(&tree, &stream).unwrap().unwrap();
+    let commit = Commit::read(&parquet(&house, "telemetry", HOUR)).unwrap();
+    tree.expire_parquet(&lock, &stream, &[(HOUR.parse().unwrap(), commit)]).unwrap();
+    house
+}
+
+fn record(house: &House) -> PathBuf {
+    parquet(house, "telemetry", HOUR).with_extension("expired.json")
+}
+
+#[test]
+fn late_lines_of_an_expired_hour_go_to_quarantine_once_and_the_next_run_has_nothing_to_do() {
+    let house = expired();
+    let late = house.seal("telemetry", HOUR, &readings([2, 3]));
+    let damaged = house.seal_bytes("telemetry", HOUR, b"what is this\n\xff");
+    let plan = house.run("compact", "--dry-run --format csv").expect(0).stdout;
+    assert!(plan.contains(&format!("telemetry,{HOUR},2,")) && plan.contains(",quarantine\n"), "{plan}");
+
+    let run = house.run("compact", "--print").expect(3);
+    assert_eq!(run.stdout, "", "no Parquet file is published");
+    assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
+    for words in ["4 late lines to quarantine", "retention has removed this hour", "--earliest"] {
+        assert!(run.stderr.contains(words), "{}", run.stderr);
+    }
+    assert!(!late.exists() && !damaged.exists() && !parquet(&house, "telemetry", HOUR).exists());
+    let records = quarantine(&house);
+    let of = |segment: &PathBuf| {
+        let file = relative(&house, segment);
+        let of = records.iter().filter(|record| record["source"].as_str().unwrap().starts_with(&format!("{file}:")));
+        of.map(|record| record["line"].as_str().or(record["line_base64"].as_str()).unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(of(&late), readings([2, 3]));
+    assert_eq!(of(&damaged), ["what is this", "/w=="]);
+    assert!(records.iter().all(|record| record["reason"] == "expired"), "{records:?}");
+
+    let before = house.files();
+    let run = house.run("compact", "").expect(0);
+    assert_eq!((run.stderr.as_str(), house.files()), ("", before));
+}
+
+#[test]
+fn compact_that_dies_while_it_closes_an_hour_loses_no_late_line() {
+    let deaths = [
+        "segment.opened",
+        "draft.made",
+        "quarantine.written",
+        "draft.synced",
+        "publish.renamed",
+        "compact.quarantined",
+        "compact.published",
+        "segment.removed",
+    ];
+    for death in deaths {
+        let house = expired();
+        house.seal("telemetry", HOUR, &readings([2, 3]));
+        house.seal("telemetry", HOUR, &readings([4]));
+        let killed = Run::of(house.program("compact").env("FAULT", death));
+        assert_eq!(killed.status, None, "{death} was not reached: {killed:?}");
+        let run = house.run("compact", "");
+        assert!(matches!(run.status, Some(0 | 3)), "{death}: {run:?}");
+        let records = quarantine(&house);
+        let mut lines: Vec<_> = records.iter().map(|record| record["line"].as_str().unwrap()).collect();
+        lines.sort_unstable();
+        assert_eq!(lines, readings([2, 3, 4]), "{death}");
+        assert_eq!(house.files_like("raw/", ".json").len(), 0, "{death}");
+    }
+}
+
+/// The way back, as docs/compact.md has it.
+const PUT_BACK: &str = r#"
+rm data/parquet/telemetry/2025/09/02/10.expired.json
+for file in $(find data/quarantine/telemetry -name '*-expired2025090210.json'); do
+    segment=$(basename "$file" | cut -d . -f 2 | cut -d - -f 1)
+    mkdir -p data/raw/telemetry/2025/09/02
+    jq -r .line "$file" >"data/raw/telemetry/2025/09/02/10.$segment.json"
+done
+"#;
+
+#[test]
+fn an_hour_that_is_opened_again_is_made_of_what_came_late() {
+    if Command::new("jq").arg("--version").output().is_err() {
+        return left_out("putting late lines back, because there is no jq");
+    }
+    let house = expired();
+    house.seal("telemetry", HOUR, &readings([2, 3]));
+    house.seal("telemetry", HOUR, &readings([4]));
+    house.run("compact", "").expect(3);
+    assert!(record(&house).exists());
+    let folder = harness::tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(house.path(), folder.path().join("data")).unwrap();
+    let put_back = || {
+        let run = Run::of(Command::new("bash").args(["-c", PUT_BACK]).current_dir(folder.path()));
+        assert!(run.status.is_some(), "{run:?}");
+        house.run("compact", "").expect(0);
+    };
+    put_back();
+    assert_eq!(sensors(&house), [2, 3, 4]);
+    // Twice is once: the segments have their old names.
+    put_back();
+    assert_eq!(sensors(&house), [2, 3, 4]);
+}
