@@ -122,15 +122,14 @@ impl Server {
         self.processes().map(resident).sum()
     }
 
-    /// Processor time that all its processes have used, user's and system's.
-    pub fn processor_time(&self) -> Duration {
-        let used = |id: u32| -> u64 {
-            let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap();
-            // The name, in parentheses, may hold anything. utime and stime are the 14th and 15th fields, in hundredths.
-            let fields = stat.rsplit_once(") ").unwrap().1.split_whitespace();
-            fields.skip(11).take(2).map(|ticks| ticks.parse::<u64>().unwrap()).sum()
+    /// How often its threads have waited for something and were woken, all together.
+    pub fn wake_ups(&self) -> u64 {
+        let count = |status: &str| -> u64 {
+            let line = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches:")).unwrap();
+            line.split_whitespace().nth(1).unwrap().parse().unwrap()
         };
-        Duration::from_millis(self.processes().map(used).sum::<u64>() * 10)
+        let tasks = self.processes().flat_map(|id| std::fs::read_dir(format!("/proc/{id}/task")).unwrap());
+        tasks.map(|task| count(&std::fs::read_to_string(task.unwrap().path().join("status")).unwrap())).sum()
     }
 }
 

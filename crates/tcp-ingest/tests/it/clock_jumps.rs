@@ -91,13 +91,13 @@ impl Clock {
     }
 }
 
-/// A source of a stream without event time.
-struct Meter {
+/// A device whose messages have no event time.
+struct Device {
     socket: TcpStream,
     sent: u64,
 }
 
-impl Meter {
+impl Device {
     fn new(server: &Server) -> Self {
         Self { socket: server.connect(), sent: 0 }
     }
@@ -144,10 +144,10 @@ fn each_message_is_in_the_hour_that_the_clock_said_once_however_it_jumps() {
     let Some(clock) = Clock::new() else { return };
     let house = House::new();
     let server = clock.start(&house, &["measurement"], "--workers 1");
-    let mut meter = Meter::new(&server);
+    let mut device = Device::new(&server);
     for time in JUMPS {
         clock.set(time);
-        meter.send(&house);
+        device.send(&house);
         let (day, hour) = (&time[..10].replace('-', "/"), &time[11..13]);
         assert!(!house.files_like(&format!("raw/measurement/{day}/{hour}."), ".open").is_empty(), "{time}");
         // Sealing goes by the age of segments, and none is old.
@@ -156,23 +156,23 @@ fn each_message_is_in_the_hour_that_the_clock_said_once_however_it_jumps() {
     // That of 10:59 is that of 10:30.
     assert_eq!(segments(&house), JUMPS.len() - 1, "{:?}", house.files());
     server.stop();
-    meter.check(&house);
+    device.check(&house);
 }
 
 #[test]
-fn a_worker_that_takes_up_another_one_s_work_at_another_time_does_it_once() {
+fn a_worker_that_resumes_another_one_s_work_at_another_time_does_it_once() {
     let Some(clock) = Clock::new() else { return };
     let house = House::new();
     let server = clock.start(&house, &["measurement"], "");
-    let mut meter = Meter::new(&server);
+    let mut device = Device::new(&server);
     for time in JUMPS {
-        meter.send(&house);
+        device.send(&house);
         clock.set(time);
         assert!(server.kill_worker());
-        meter.send(&house);
+        device.send(&house);
     }
     server.stop();
-    meter.check(&house);
+    device.check(&house);
 }
 
 #[test]
@@ -180,14 +180,14 @@ fn a_clock_that_goes_to_and_fro_makes_no_more_segments_than_hours() {
     let Some(clock) = Clock::new() else { return };
     let house = House::new();
     let server = clock.start(&house, &["measurement"], "--workers 1");
-    let mut meter = Meter::new(&server);
+    let mut device = Device::new(&server);
     for round in 0..20 {
         clock.set(JUMPS[round % 4]);
-        meter.send(&house);
+        device.send(&house);
     }
     assert_eq!(segments(&house), 4);
     server.stop();
-    meter.check(&house);
+    device.check(&house);
 }
 
 #[test]
@@ -195,14 +195,14 @@ fn segments_are_sealed_by_their_age_whatever_the_clock_says() {
     let Some(clock) = Clock::new() else { return };
     let house = House::new();
     let server = clock.start(&house, &["measurement"], "--workers 1 --seal-after 200ms --sync-every 20ms");
-    let mut meter = Meter::new(&server);
+    let mut device = Device::new(&server);
     for (round, time) in JUMPS.into_iter().enumerate() {
-        meter.send(&house);
+        device.send(&house);
         clock.set(time);
         until("it is sealed", || house.files_like("raw/", ".json").len() > round);
     }
     server.stop();
-    meter.check(&house);
+    device.check(&house);
 }
 
 #[test]
@@ -212,17 +212,17 @@ fn what_a_crash_left_is_recovered_when_the_clock_was_set_back_or_ahead_meanwhile
     let mut sent = 0;
     for time in JUMPS {
         let server = clock.start(&house, &["measurement"], "");
-        let mut meter = Meter { socket: server.connect(), sent };
-        meter.send(&house);
+        let mut device = Device { socket: server.connect(), sent };
+        device.send(&house);
         server.crash();
         clock.set(time);
         let server = clock.start(&house, &["measurement"], "");
         until("it recovers", || server.log().contains("recovered"));
-        meter.socket = server.connect();
-        meter.send(&house);
+        device.socket = server.connect();
+        device.send(&house);
         server.stop();
-        meter.check(&house);
-        sent = meter.sent;
+        device.check(&house);
+        sent = device.sent;
     }
 }
 

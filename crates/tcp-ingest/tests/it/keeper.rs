@@ -216,7 +216,7 @@ fn sighup_brings_a_worker_from_the_binary_on_disk_and_a_broken_one_changes_nothi
         fs::rename(&new, &installed).unwrap();
         let before = server.log().matches("the old").count();
         server.signal("-HUP");
-        until("it is told", || server.log().matches("the old").count() > before);
+        until("it is reported", || server.log().matches("the old").count() > before);
     }
     server.kill_worker();
     let more = send(&server, 3, 1, 0.2, || {});
@@ -246,14 +246,14 @@ fn the_keeper_can_be_replaced_with_all_it_holds() {
 }
 
 #[test]
-fn a_connection_whose_worker_died_while_it_closed_it_is_heard_again() {
+fn a_connection_whose_worker_died_while_it_closed_it_is_read_again() {
     let house = House::new();
     let server = fragile(&house, &["telemetry"], "ingest.closing", "--idle-timeout 2s");
     let mut source = server.connect();
     source.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
     until("the worker has died", || mark(&house).exists());
     source.write_all((reading(0, 2, 1.0) + "\n").as_bytes()).unwrap();
-    until("the next one hears it", || lines(&house, "raw").len() == 2);
+    until("the next one reads it", || lines(&house, "raw").len() == 2);
     server.stop();
 }
 

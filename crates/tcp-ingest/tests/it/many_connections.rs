@@ -43,12 +43,14 @@ fn sources_that_connect_in_the_same_instant_are_all_served() {
 fn ten_thousand_connections_cost_little_idle_or_slow() {
     const SOURCES: usize = 10_000;
     const SECONDS: i64 = 5;
+    /// What timers need in the time of a test, however slow the machine is; far less than one for each connection.
+    const FEW: u64 = 1000;
     if !descriptors(SOURCES as u64 + 1000) {
         left_out("10,000 connections: the limit of open files (ulimit -Hn) is too low");
         return;
     }
     let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "--max-connections 10000");
+    let server = Server::start(&house, &["telemetry"], "--max-connections 10000 --workers 2");
     let mut sources: Vec<_> = (0..SOURCES).map(|_| server.connect()).collect();
     let mut sent = Vec::new();
     let mut second = |second: i64| {
@@ -63,26 +65,30 @@ fn ten_thousand_connections_cost_little_idle_or_slow() {
     // What the first messages leave to be synced and sealed is done.
     std::thread::sleep(Duration::from_secs(2));
 
-    let before = server.processor_time();
+    let before = server.wake_ups();
     std::thread::sleep(Duration::from_secs(3));
-    let idle = server.processor_time().saturating_sub(before);
-    assert!(idle <= Duration::from_millis(30), "{idle:?} of processor time for three idle seconds");
+    let idle = server.wake_ups() - before;
+    assert!(
+        idle < FEW,
+        "{idle} wake-ups while all connections were idle: some timers need a few, each connection none"
+    );
     assert!(server.resident() < 150 << 20, "{} bytes resident", server.resident());
 
-    let (start, before) = (Instant::now(), server.processor_time());
+    let (start, before) = (Instant::now(), server.wake_ups());
     for number in 1..=SECONDS {
         second(number);
         std::thread::sleep(
             (start + Duration::from_secs(number.unsigned_abs())).saturating_duration_since(Instant::now()),
         );
     }
-    let used = server.processor_time().saturating_sub(before);
-    assert!(used < start.elapsed(), "{used:?} of processor time for {SECONDS} seconds");
+    let slow = server.wake_ups() - before;
+    let messages = SOURCES as u64 * SECONDS.unsigned_abs();
+    assert!(slow < messages + FEW, "{slow} wake-ups for {messages} messages");
     assert!(server.resident() < 150 << 20, "{} bytes resident", server.resident());
     drop(sources);
     until("all is written", || lines(&house, "raw").len() == sent.len());
     server.stop();
     sent.sort();
     assert_eq!(lines(&house, "raw"), sent);
-    eprintln!("idle {idle:?} in 3 s, slow {used:?} in {SECONDS} s");
+    eprintln!("{idle} wake-ups while idle, {slow} for {messages} messages");
 }

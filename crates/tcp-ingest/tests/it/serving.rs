@@ -62,7 +62,7 @@ fn what_is_rejected_is_kept_with_the_reason_and_the_rest_goes_on() {
     }
     bytes.extend_from_slice(b"\xff\xfe\n{\"unfinished");
     server.send(bytes);
-    until("all is judged", || quarantined(&house).iter().any(|(reason, _)| reason == "unfinished"));
+    until("all is validated", || quarantined(&house).iter().any(|(reason, _)| reason == "unfinished"));
     server.stop();
     assert_eq!(lines(&house, "raw"), vec![good.clone(), good.clone(), good]);
     let records = quarantined(&house);
@@ -87,7 +87,7 @@ fn a_byte_order_mark_is_named() {
     let utf_16: Vec<u8> = ['\u{feff}'].into_iter().chain(line.chars()).flat_map(|c| (c as u16).to_le_bytes()).collect();
     server.send(format!("\u{feff}{line}\n{line}\n"));
     server.send([&utf_16[..], b"\n"].concat());
-    until("all is judged", || quarantined(&house).len() == 2 && lines(&house, "raw").len() == 1);
+    until("all is validated", || quarantined(&house).len() == 2 && lines(&house, "raw").len() == 1);
     server.stop();
     let records = lines(&house, "quarantine");
     for (encoding, reason) in [("UTF-8", "not_json"), ("UTF-16", "not_utf8")] {
@@ -229,7 +229,7 @@ fn connections_over_the_limit_wait_their_turn_and_idle_ones_are_closed() {
     let mut idle = [server.connect(), server.connect()];
     idle[0].write_all(b"{\"half").unwrap();
     server.send(format!("{}\n", reading(0, 1, 1.0)));
-    until("it is told", || server.log().contains("--max-connections"));
+    until("it is reported", || server.log().contains("--max-connections"));
     assert_eq!(idle[0].read(&mut [0]).unwrap(), 0, "the idle connection is closed");
     until("the third is served", || lines(&house, "raw").len() == 1);
     server.stop();
