@@ -39,7 +39,7 @@ if scripts/need.sh python3=python3-venv && python3 -m venv "$work/venv" >&2 &&
     "$work/venv/bin/pip" install --quiet --disable-pip-version-check pydantic==2.14.3 >&2; then
     python=$work/venv/bin/python
 else
-    say "no Python with venv and pydantic here (apt-get install python3-venv): the comparison with it is left out"
+    say "no Python with venv and pydantic here (apt-get install python3-venv): the comparison with it is skipped"
 fi
 
 median() { sort -g | awk '{ v[NR] = $1 } END { if (NR) print (v[int((NR + 1) / 2)] + v[int(NR / 2) + 1]) / 2 }'; }

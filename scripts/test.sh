@@ -9,7 +9,7 @@
 # packages that read the tree beside our programs (kept in ${XDG_CACHE_HOME:-~/.cache}/pipeline-python). That is done while
 # the tests are compiled.
 # Root is asked for only when something is missing, through sudo. The tests that mount a file system, start cron or
-# cut a network run only as root; without root, or when something cannot be installed, they are left out and named.
+# cut a network run only as root; without root, or when something cannot be installed, they are skipped and named.
 #
 # Exit status: 0 all tests passed; 3 those that could be run passed, the others are named; 1 something failed.
 set -euo pipefail
@@ -45,7 +45,7 @@ python_packages() {
     mv "$fresh" "$python"
 }
 
-# Makes sure of all that the tests need beside the compiler, and prints what is left out without it.
+# Makes sure of all that the tests need beside the compiler, and prints what is skipped without it.
 prepare() {
     local what
     local -A needs=(
@@ -58,7 +58,7 @@ prepare() {
         ["file systems that break"]="prlimit=util-linux mkfs.ext4=e2fsprogs mount=mount"
     )
     compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null || needs[PostgreSQL]="postgres=postgresql initdb=postgresql"
-    # All at once is fastest. When that fails, one by one, so that only what cannot be had is left out.
+    # All at once is fastest. When that fails, one by one, so that only what cannot be had is skipped.
     # shellcheck disable=SC2048,SC2086 # names are split at white space
     scripts/need.sh ${needs[*]} || for what in "${!needs[@]}"; do scripts/need.sh ${needs[$what]} || echo "$what"; done
     [[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || scripts/extensions.sh "$extensions" || echo "PostgreSQL and SQLite, through DuckDB's extensions"
@@ -67,20 +67,20 @@ prepare() {
 }
 
 . scripts/env.sh
-prepare >"$work/left_out" &
+prepare >"$work/skipped" &
 # Flags are split at white space.
 # shellcheck disable=SC2086
 tests() { cargo test --workspace $DUCKDB_CARGO_FLAGS "$@"; }
 # Not the examples in the documentation: there are none, and looking for them takes half a minute.
 [[ $# != 0 ]] || tests --tests --no-run
 wait $!
-mapfile -t left_out <"$work/left_out"
+mapfile -t skipped <"$work/skipped"
 [[ ! -d $extensions ]] || export DUCKDB_EXTENSION_DIR=$extensions
 [[ ! -d $python ]] || export PIPELINE_PYTHONPATH=$python
 
 ! command -v shellcheck >/dev/null || shellcheck -x scripts/*.sh .ci/run
-# With everything there, a test that leaves itself out fails.
-[[ ${#left_out[@]} != 0 ]] || export PIPELINE_REQUIRE_SERVERS=1
+# With everything there, a test that skips itself fails.
+[[ ${#skipped[@]} != 0 ]] || export PIPELINE_REQUIRE_SERVERS=1
 # Most tests wait for programs more than they compute.
 export RUST_TEST_THREADS=${RUST_TEST_THREADS:-$(($(nproc) * 2))}
 if [[ $# != 0 ]]; then
@@ -92,8 +92,8 @@ else
     wait $! || { cat "$work/cron" >&2; exit 1; }
 fi
 
-[[ ${#left_out[@]} == 0 ]] || {
-    printf 'test: left out: %s\n' "${left_out[@]}" >&2
+[[ ${#skipped[@]} == 0 ]] || {
+    printf 'test: skipped: %s\n' "${skipped[@]}" >&2
     exit 3
 }
-say "all tests passed, none left out"
+say "all tests passed, none skipped"

@@ -36,12 +36,12 @@ pub fn program(name: &str) -> Command {
 
 /// A data directory that goes when the test ends.
 #[derive(Debug)]
-pub struct House {
+pub struct DataDir {
     path: PathBuf,
     _folder: Option<tempfile::TempDir>,
 }
 
-impl House {
+impl DataDir {
     #[allow(clippy::new_without_default)]
     pub fn new() -> Self {
         Self::within(&std::env::temp_dir())
@@ -163,9 +163,9 @@ pub fn epoch(hour: &str) -> i64 {
     hour.parse::<layout::Hour>().unwrap().start_micros() / 1_000_000
 }
 
-/// Says that a test is left out and why; a failure where everything is required (`PIPELINE_REQUIRE_SERVERS`).
-pub fn left_out(why: &str) {
-    assert!(std::env::var_os("PIPELINE_REQUIRE_SERVERS").is_none(), "must not be left out here: {why}");
+/// Says that a test is skipped and why; a failure where everything is required (`PIPELINE_REQUIRE_SERVERS`).
+pub fn skipped(why: &str) {
+    assert!(std::env::var_os("PIPELINE_REQUIRE_SERVERS").is_none(), "must not be skipped here: {why}");
     // Straight to the terminal: the test harness would hide it.
-    let _ = writeln!(std::io::stderr(), "left out: {why}");
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
 }

@@ -170,11 +170,11 @@ fn server_program() -> Option<PathBuf> {
         .find(|p| p.is_file())
 }
 
-/// Says that a test is left out, and why, if something is missing that it needs.
+/// Says that a test is skipped, and why, if something is missing that it needs.
 fn missing(test: &str) -> Option<()> {
     let is_missing = server_program().is_none();
     if is_missing {
-        crate::left_out(&format!(
+        crate::skipped(&format!(
             "{test} on MariaDB, because mariadbd is not installed (apt-get install mariadb-server)"
         ));
     }

@@ -205,13 +205,13 @@ fn program(name: &str) -> Option<PathBuf> {
     debian.chain(path).map(|folder| folder.join(name)).find(|path| path.is_file())
 }
 
-/// Says that a test is left out, and why, if something is missing that it needs.
+/// Says that a test is skipped, and why, if something is missing that it needs.
 fn missing(test: &str) -> Option<()> {
     let why = if program("initdb").is_none() || program("postgres").is_none() || program("psql").is_none() {
         "its server is not installed (apt-get install postgresql)".to_owned()
     } else {
         extension_is_missing("postgres_scanner")?
     };
-    crate::left_out(&format!("{test} on PostgreSQL, because {why}"));
+    crate::skipped(&format!("{test} on PostgreSQL, because {why}"));
     Some(())
 }

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use crate::House;
+use crate::DataDir;
 
 /// A server under test; killed when dropped.
 pub struct Server {
@@ -19,8 +19,8 @@ pub struct Server {
 
 impl Server {
     /// Starts it for `streams`, each on a free port, and waits until it listens.
-    pub fn start(house: &House, streams: &[&str], arguments: &str) -> Self {
-        Self::start_command(house.program("tcp-ingest"), streams, arguments)
+    pub fn start(data_dir: &DataDir, streams: &[&str], arguments: &str) -> Self {
+        Self::start_command(data_dir.program("tcp-ingest"), streams, arguments)
     }
 
     pub fn start_command(mut command: Command, streams: &[&str], arguments: &str) -> Self {

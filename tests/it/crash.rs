@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use harness::{House, Random, Server, epoch, reading, rounds, until};
+use harness::{DataDir, Random, Server, epoch, reading, rounds, until};
 
 /// What the warehouse must say of a sensor in an hour: how many values, the least and the greatest.
 type Expected = BTreeMap<(i64, i64), (u64, f64, f64)>;
@@ -28,8 +28,8 @@ fn messages(random: &mut Random, round: u64, expected: &mut Expected) -> Vec<Str
 }
 
 /// Sends messages, and ends the server: by a signal that lets it drain, or dead as soon as all is written.
-fn send(house: &House, random: &mut Random, sent: &[String]) {
-    let server = Server::start(house, &["telemetry"], "--seal-size 4KiB");
+fn send(data_dir: &DataDir, random: &mut Random, sent: &[String]) {
+    let server = Server::start(data_dir, &["telemetry"], "--seal-size 4KiB");
     for part in sent.chunks(50) {
         server.send(part.join("\n") + "\n");
     }
@@ -38,7 +38,7 @@ fn send(house: &House, random: &mut Random, sent: &[String]) {
         return;
     }
     let count = || -> usize {
-        let files = house.files_like("raw/", ".json").into_iter().chain(house.files_like("raw/", ".json.open"));
+        let files = data_dir.files_like("raw/", ".json").into_iter().chain(data_dir.files_like("raw/", ".json.open"));
         files
             .map(|path| std::fs::read_to_string(path).unwrap_or_default())
             .map(|text| text.lines().filter(|line| sent.iter().any(|one| one == line)).count())
@@ -49,8 +49,8 @@ fn send(house: &House, random: &mut Random, sent: &[String]) {
 }
 
 /// Starts a program and kills it after a random part of the time that it may take.
-fn kill_at_random(house: &House, random: &mut Random, (program, arguments): (&str, &str), limit: Duration) {
-    let mut command = house.program(program);
+fn kill_at_random(data_dir: &DataDir, random: &mut Random, (program, arguments): (&str, &str), limit: Duration) {
+    let mut command = data_dir.program(program);
     command.args(arguments.split_whitespace()).stderr(std::process::Stdio::null());
     let mut child = command.spawn().unwrap();
     let moment = Duration::from_micros(random.below(u64::try_from(limit.as_micros()).unwrap()));
@@ -59,8 +59,8 @@ fn kill_at_random(house: &House, random: &mut Random, (program, arguments): (&st
     child.wait().unwrap();
 }
 
-fn warehouse(house: &House) -> Expected {
-    let run = house.run("load-warehouse", "temperatures --head 1000000 --format ndjson").expect(0);
+fn warehouse(data_dir: &DataDir) -> Expected {
+    let run = data_dir.run("load-warehouse", "temperatures --head 1000000 --format ndjson").expect(0);
     let row = |line: &str| -> serde_json::Value { serde_json::from_str(line).unwrap() };
     let number = |row: &serde_json::Value, key: &str| row[key].as_f64().unwrap();
     let mut rows = Expected::new();
@@ -76,36 +76,36 @@ fn warehouse(house: &House) -> Expected {
 #[test]
 fn whatever_is_killed_whenever_the_warehouse_ends_up_exact() {
     let mut random = Random::seeded();
-    let house = House::new();
+    let data_dir = DataDir::new();
     let mut expected = Expected::new();
     let mut limits = [Duration::from_millis(200); 3];
     for round in 0..rounds(20) {
         let sent = messages(&mut random, round, &mut expected);
-        send(&house, &mut random, &sent);
+        send(&data_dir, &mut random, &sent);
         for (step, limit) in STEPS.into_iter().zip(&mut limits) {
             for _ in 0..random.below(3) {
-                kill_at_random(&house, &mut random, step, *limit);
+                kill_at_random(&data_dir, &mut random, step, *limit);
             }
             // Sometimes it is let through, so that the next step has work; it also shows how long it takes. To load what
             // was never made yet is a usage error.
-            let usable = step.0 != "load-warehouse" || house.path().join("parquet/temperatures").exists();
+            let usable = step.0 != "load-warehouse" || data_dir.path().join("parquet/temperatures").exists();
             if random.below(3) > 0 && usable {
                 let start = Instant::now();
-                house.run(step.0, step.1).expect(0);
+                data_dir.run(step.0, step.1).expect(0);
                 *limit = start.elapsed();
             }
         }
     }
     // The last dead writer's segments.
-    Server::start(&house, &["telemetry"], "").stop();
+    Server::start(&data_dir, &["telemetry"], "").stop();
     for (program, arguments) in STEPS {
-        house.run(program, arguments).expect(0);
+        data_dir.run(program, arguments).expect(0);
     }
-    assert_eq!(warehouse(&house), expected);
-    assert!(house.files_like("raw/", "json").is_empty(), "all is compacted");
-    assert!(house.files_like("quarantine/", "").is_empty(), "nothing was damaged");
+    assert_eq!(warehouse(&data_dir), expected);
+    assert!(data_dir.files_like("raw/", "json").is_empty(), "all is compacted");
+    assert!(data_dir.files_like("quarantine/", "").is_empty(), "nothing was damaged");
     for (program, arguments) in STEPS {
-        house.run(program, arguments).expect(0);
+        data_dir.run(program, arguments).expect(0);
     }
-    assert_eq!(warehouse(&house), expected, "running again changes nothing");
+    assert_eq!(warehouse(&data_dir), expected, "running again changes nothing");
 }

@@ -21,7 +21,7 @@ use harness::{program, reading, tempfile};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 
-/// What must be there for the test, or why it is left out.
+/// What must be there for the test, or why it is skipped.
 fn missing() -> Option<String> {
     let uid = Command::new("id").arg("-u").output().unwrap().stdout;
     if uid != b"0\n" {
@@ -192,7 +192,7 @@ fn run_before_boot(folder: &Path, name: &str, arguments: &[&str], input: &str) {
 fn the_example_fills_the_warehouse_from_boot_on() {
     if let Some(reason) = missing() {
         assert!(std::env::var_os("PIPELINE_REQUIRE_SERVERS").is_none(), "{reason}");
-        eprintln!("left out: {reason}");
+        eprintln!("skipped: {reason}");
         return;
     }
     let home = tempfile::tempdir().unwrap();

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::process::Stdio;
 use std::thread;
 
-use harness::{House, reading};
+use harness::{DataDir, reading};
 
 const DATA: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/data");
 
@@ -18,21 +18,22 @@ fn series(city: &str, lines: usize) -> String {
 }
 
 /// Pipes messages into a tcp-ingest of their own.
-fn ingest(house: &House, messages: &str) {
-    let mut program = house.program("tcp-ingest").args(["--stdin", "telemetry"]).stdin(Stdio::piped()).spawn().unwrap();
+fn ingest(data_dir: &DataDir, messages: &str) {
+    let mut program =
+        data_dir.program("tcp-ingest").args(["--stdin", "telemetry"]).stdin(Stdio::piped()).spawn().unwrap();
     program.stdin.take().unwrap().write_all(messages.as_bytes()).unwrap();
     assert!(program.wait().unwrap().success());
 }
 
-fn run_the_rest(house: &House) {
-    house.run("compact", "").expect(0);
-    house.run("aggregate", &format!("temperatures --table sensors={DATA}/sensors.csv")).expect(0);
-    house.run("load-warehouse", "temperatures").expect(0);
+fn run_the_rest(data_dir: &DataDir) {
+    data_dir.run("compact", "").expect(0);
+    data_dir.run("aggregate", &format!("temperatures --table sensors={DATA}/sensors.csv")).expect(0);
+    data_dir.run("load-warehouse", "temperatures").expect(0);
 }
 
 /// How many rows are in the warehouse and not in the query over `sent`, or the other way round; and how many there are.
-fn difference(house: &House, sent: &[String]) -> (i64, i64) {
-    let file = house.path().join("sent.ndjson");
+fn difference(data_dir: &DataDir, sent: &[String]) -> (i64, i64) {
+    let file = data_dir.path().join("sent.ndjson");
     std::fs::write(&file, sent.concat()).unwrap();
     let session = duckdb::Connection::open_in_memory().unwrap();
     session
@@ -53,7 +54,7 @@ fn difference(house: &House, sent: &[String]) -> (i64, i64) {
              FROM sent LEFT JOIN read_csv('{DATA}/sensors.csv') AS sensors USING (sensor_id) GROUP BY ALL;
              CREATE TABLE actual AS SELECT start_time, end_time, sensor_id, sensor_name, sensor_location,
                  round(avg_temp, 9) AS avg_temp, min_temp, max_temp, samples, text_samples FROM warehouse.temperatures;",
-            warehouse = house.path().join("warehouse.duckdb").display(),
+            warehouse = data_dir.path().join("warehouse.duckdb").display(),
             sent = file.display(),
         ))
         .unwrap();
@@ -64,53 +65,53 @@ fn difference(house: &House, sent: &[String]) -> (i64, i64) {
 
 #[test]
 fn the_warehouse_holds_what_a_query_over_the_series_gives() {
-    let house = House::new();
+    let data_dir = DataDir::new();
     let mut sent = vec![series("seattle", 600), series("san_francisco", 500)];
     // Both at once, as two devices would.
     thread::scope(|scope| {
         for messages in &sent {
-            scope.spawn(|| ingest(&house, messages));
+            scope.spawn(|| ingest(&data_dir, messages));
         }
     });
-    run_the_rest(&house);
-    assert_eq!(difference(&house, &sent), (0, 1100));
+    run_the_rest(&data_dir);
+    assert_eq!(difference(&data_dir, &sent), (0, 1100));
 
     // Late messages for hours that are done: more values for sensors 1 and 2, text, and a sensor that no table names.
     let hour = harness::epoch("2010-01-05T07");
     let text = reading(hour + 61, 2, 1.5).replace("1.5", r#""n/a""#);
     let late = [reading(hour + 59, 1, -3.25), reading(hour + 60, 1, 12.75), text, reading(hour + 3600, 3, 7.0)];
     sent.push(late.join("\n") + "\n");
-    ingest(&house, &sent[2]);
-    run_the_rest(&house);
-    assert_eq!(difference(&house, &sent), (0, 1101));
+    ingest(&data_dir, &sent[2]);
+    run_the_rest(&data_dir);
+    assert_eq!(difference(&data_dir, &sent), (0, 1101));
 
     // And again, with nothing new.
-    run_the_rest(&house);
-    assert_eq!(difference(&house, &sent), (0, 1101));
+    run_the_rest(&data_dir);
+    assert_eq!(difference(&data_dir, &sent), (0, 1101));
 }
 
 #[test]
 fn the_script_for_cron_runs_queries_of_ones_own_with_their_tables() {
-    let house = House::new();
-    ingest(&house, &series("seattle", 48));
-    let queries = house.path().join("queries");
+    let data_dir = DataDir::new();
+    ingest(&data_dir, &series("seattle", 48));
+    let queries = data_dir.path().join("queries");
     std::fs::create_dir(&queries).unwrap();
     let sql = "-- @window: day\nSELECT hall, max(max_temp) AS warmest FROM temperatures JOIN halls USING (sensor_id) GROUP BY hall";
     std::fs::write(queries.join("warm_days.sql"), sql).unwrap();
-    let halls = house.path().join("halls.csv");
+    let halls = data_dir.path().join("halls.csv");
     std::fs::write(&halls, "sensor_id,hall\n1,north\n2,south\n").unwrap();
     let pipeline = || {
         let mut script = std::process::Command::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../scripts/pipeline.sh"));
-        let programs = std::path::PathBuf::from(house.program("compact").get_program());
-        script.env("DATA_DIR", house.path()).env("BIN", programs.parent().unwrap()).env("QUERIES", &queries);
+        let programs = std::path::PathBuf::from(data_dir.program("compact").get_program());
+        script.env("DATA_DIR", data_dir.path()).env("BIN", programs.parent().unwrap()).env("QUERIES", &queries);
         script.env("TABLES", format!("halls={}", halls.display())).env("LOAD", "temperatures warm_days");
         harness::Run::of(&mut script).expect(0)
     };
     pipeline();
     let days = |run: harness::Run| run.stdout.lines().count();
-    let loaded = house.run("load-warehouse", "warm_days --head 9 --format ndjson").expect(0);
+    let loaded = data_dir.run("load-warehouse", "warm_days --head 9 --format ndjson").expect(0);
     assert!(loaded.stdout.contains("\"warmest\""), "{}", loaded.stdout);
-    assert_eq!(days(loaded), house.files_like("parquet/warm_days/", ".parquet").len());
-    house.run("load-warehouse", "--verify temperatures warm_days").expect(0);
+    assert_eq!(days(loaded), data_dir.files_like("parquet/warm_days/", ".parquet").len());
+    data_dir.run("load-warehouse", "--verify temperatures warm_days").expect(0);
     assert_eq!(pipeline().stdout, "");
 }

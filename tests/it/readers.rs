@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{House, epoch, reading};
+use harness::{DataDir, epoch, reading};
 use layout::{Commit, DatasetLock, Name, Tree};
 use serde_json::Value;
 
@@ -39,10 +39,10 @@ struct Reader {
 }
 
 impl Reader {
-    fn start(packages: &Path, house: &House, name: &'static str, stop: &Path) -> Self {
+    fn start(packages: &Path, data_dir: &DataDir, name: &'static str, stop: &Path) -> Self {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/readers/readers.py");
         let mut command = python(packages);
-        command.arg(script).arg(name).arg(house.path()).arg(COPIES.to_string()).arg(stop);
+        command.arg(script).arg(name).arg(data_dir.path()).arg(COPIES.to_string()).arg(stop);
         // Local time must make no difference.
         let mut child = command.env("TZ", "Asia/Kolkata").stdout(Stdio::piped()).spawn().unwrap();
         let said = BufReader::new(child.stdout.take().unwrap());
@@ -65,7 +65,7 @@ impl Reader {
 
 /// The tree as its writer sees it.
 struct Writer {
-    house: House,
+    data_dir: DataDir,
     /// The first hour that is there, and the batches of each from there on.
     first: i64,
     batches: Vec<i64>,
@@ -73,7 +73,7 @@ struct Writer {
 
 impl Writer {
     fn new() -> Self {
-        Self { house: House::new(), first: 0, batches: Vec::new() }
+        Self { data_dir: DataDir::new(), first: 0, batches: Vec::new() }
     }
 
     /// One more batch for each hour, late for all that there are.
@@ -85,15 +85,15 @@ impl Writer {
                 let line = reading(epoch(&hour) + n, *batch, 20.5);
                 if n == 0 { line.replace("20.5", "\"off\"") } else { line }
             });
-            self.house.seal("telemetry", &hour, &lines.collect::<Vec<_>>());
+            self.data_dir.seal("telemetry", &hour, &lines.collect::<Vec<_>>());
             *batch += 1;
         }
-        self.house.run("compact", "").expect(0);
+        self.data_dir.run("compact", "").expect(0);
     }
 
     /// Removes the oldest hour, as retention does. The next round has a new one.
     fn expire(&mut self) {
-        let tree = Tree::new(self.house.path());
+        let tree = Tree::new(self.data_dir.path());
         let stream: Name = "telemetry".parse().unwrap();
         let lock = DatasetLock::try_acquire(&tree, &stream).unwrap().unwrap();
         let hour = format!("2025-09-02T{:02}", self.first).parse().unwrap();
@@ -107,14 +107,14 @@ impl Writer {
 #[test]
 fn other_programs_read_committed_versions_while_compact_replaces_them() {
     let Some(packages) = packages() else {
-        harness::left_out("there is no Python with duckdb, pandas, polars and pyarrow (scripts/test.sh fetches them)");
+        harness::skipped("there is no Python with duckdb, pandas, polars and pyarrow (scripts/test.sh fetches them)");
         return;
     };
     let mut writer = Writer::new();
     writer.round();
-    let stop = writer.house.path().join("stop");
+    let stop = writer.data_dir.path().join("stop");
     let names = ["duckdb", "pyarrow", "polars"];
-    let mut readers = names.map(|name| Reader::start(&packages, &writer.house, name, &stop));
+    let mut readers = names.map(|name| Reader::start(&packages, &writer.data_dir, name, &stop));
     for reader in &mut readers {
         assert_eq!(reader.line(), "reading\n", "{}", reader.name);
     }

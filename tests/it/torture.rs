@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use harness::{House, Random, Server, SmallDisk, until};
+use harness::{DataDir, Random, Server, SmallDisk, until};
 
 const SOURCES: u64 = 8;
 
@@ -46,7 +46,7 @@ fn send(mut connection: TcpStream, source: u64, stop: &AtomicBool) -> Sent {
 }
 
 /// Counts what is in the tree: per message, and what is no message.
-fn count(house: &House) -> (HashMap<u64, u32>, Vec<String>) {
+fn count(data_dir: &DataDir) -> (HashMap<u64, u32>, Vec<String>) {
     let (mut found, mut torn) = (HashMap::new(), Vec::new());
     let mut add = |line: &str| {
         let key = line.split("\"sensor_id\":").nth(1).and_then(|rest| rest.split(',').next()?.parse::<u64>().ok());
@@ -55,10 +55,10 @@ fn count(house: &House) -> (HashMap<u64, u32>, Vec<String>) {
             None => torn.push(line.to_owned()),
         }
     };
-    for path in house.files_like("raw/", ".json") {
+    for path in data_dir.files_like("raw/", ".json") {
         std::fs::read_to_string(path).unwrap().lines().for_each(&mut add);
     }
-    for path in house.files_like("quarantine/", ".json") {
+    for path in data_dir.files_like("quarantine/", ".json") {
         for record in std::fs::read_to_string(path).unwrap().lines() {
             add(serde_json::from_str::<serde_json::Value>(record).unwrap()["line"].as_str().unwrap());
         }
@@ -76,8 +76,8 @@ fn nothing_is_lost_or_doubled_whatever_happens_to_the_worker() {
     let [kills, upgrades, full_disks] = left;
     let Some(disk) = SmallDisk::mount("size=3g") else { return };
     let mut random = Random::seeded();
-    let house = House::at(&disk.path().join("data"));
-    let server = Server::start(&house, &["telemetry"], "--seal-size 4MiB --seal-after 2s");
+    let data_dir = DataDir::at(&disk.path().join("data"));
+    let server = Server::start(&data_dir, &["telemetry"], "--seal-size 4MiB --seal-after 2s");
     let (stop, start) = (AtomicBool::new(false), Instant::now());
     let sent: Vec<Sent> = std::thread::scope(|scope| {
         let sources: Vec<_> = (0..SOURCES)
@@ -117,7 +117,7 @@ fn nothing_is_lost_or_doubled_whatever_happens_to_the_worker() {
     });
     let log = server.stop();
     let seconds = start.elapsed().as_secs();
-    let (found, torn) = count(&house);
+    let (found, torn) = count(&data_dir);
     let mut lost = 0;
     for (source, sent) in (0..SOURCES).zip(&sent) {
         lost += (0..sent.messages).filter(|number| !found.contains_key(&(source << 40 | number))).count();
@@ -134,7 +134,7 @@ fn nothing_is_lost_or_doubled_whatever_happens_to_the_worker() {
     );
     assert_eq!((lost, doubled, torn.len(), cut), (0, 0, 0, 0), "{torn:?}\n{log}");
     assert!(total > 1000, "the sources were held all the time");
-    assert!(house.files_like("", ".open").is_empty(), "all is sealed");
+    assert!(data_dir.files_like("", ".open").is_empty(), "all is sealed");
 }
 
 /// Has a new worker take over; waits until it has.

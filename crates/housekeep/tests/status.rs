@@ -6,7 +6,7 @@ mod common;
 
 use std::time::Duration;
 
-use common::{House, ago, name, objects, records};
+use common::{DataDir, ago, name, objects, records};
 use layout::{Area, DatasetLock, Fingerprint};
 use serde_json::{Value, json};
 
@@ -18,19 +18,19 @@ fn find<'a>(objects: &'a [Value], kind: &str, name: &str) -> &'a Value {
 
 #[test]
 fn a_folder_that_may_be_the_mount_point_of_a_missing_disk_is_named() {
-    let house = House::new();
-    let run = house.run("status").expect(0);
+    let data_dir = DataDir::new();
+    let run = data_dir.run("status").expect(0);
     assert!(run.stderr.contains("there is nothing of a data directory in it"), "{}", run.stderr);
 }
 
 #[test]
 fn an_empty_house_has_a_disk_and_nothing_else() {
-    let house = House::new();
-    std::fs::create_dir(house.data.path().join("raw")).unwrap();
-    let run = house.run("status").expect(0);
+    let data_dir = DataDir::new();
+    std::fs::create_dir(data_dir.data.path().join("raw")).unwrap();
+    let run = data_dir.run("status").expect(0);
     assert!(run.stdout.starts_with("Disk\nraw  quarantine  parquet"), "{}", run.stdout);
     assert_eq!(run.stderr, "");
-    let objects = objects(&house.run("status --format ndjson").expect(0));
+    let objects = objects(&data_dir.run("status --format ndjson").expect(0));
     assert_eq!(objects.len(), 1);
     assert_eq!(
         (&objects[0]["kind"], &objects[0]["raw_bytes"], &objects[0]["full_at"]),
@@ -41,15 +41,15 @@ fn an_empty_house_has_a_disk_and_nothing_else() {
 
 #[test]
 fn streams_show_what_waits() {
-    let house = House::new();
-    let open = house.open(Area::Raw, "telemetry", ago(1), b"{\"a\": 1}\n");
-    house.seal("telemetry", ago(3));
-    house.seal("telemetry", ago(5));
+    let data_dir = DataDir::new();
+    let open = data_dir.open(Area::Raw, "telemetry", ago(1), b"{\"a\": 1}\n");
+    data_dir.seal("telemetry", ago(3));
+    data_dir.seal("telemetry", ago(5));
     // compact died before it deleted this one, which is in its hour's file.
-    let listed = house.seal("telemetry", ago(9));
+    let listed = data_dir.seal("telemetry", ago(9));
     let made_of = layout::SegmentCount { name: listed.name.clone(), lines: 1, damaged: 0 };
-    house.publish("telemetry", ago(9), 1, layout::Lineage::Segments(vec![made_of]));
-    let objects = objects(&house.run("status --format ndjson").expect(0));
+    data_dir.publish("telemetry", ago(9), 1, layout::Lineage::Segments(vec![made_of]));
+    let objects = objects(&data_dir.run("status --format ndjson").expect(0));
     assert_eq!(
         find(&objects, "stream", "telemetry"),
         &json!({"kind": "stream", "name": "telemetry", "open_segments": 1, "open_bytes": 9, "sealed_segments": 2,
@@ -62,13 +62,13 @@ fn streams_show_what_waits() {
 
 #[test]
 fn data_sets_show_what_is_missing_out_of_date_and_not_loaded() {
-    let house = House::new();
-    let inputs: Vec<_> = [9, 8, 7, 6].map(|hours| (ago(hours), house.stream("telemetry", ago(hours), 10))).into();
+    let data_dir = DataDir::new();
+    let inputs: Vec<_> = [9, 8, 7, 6].map(|hours| (ago(hours), data_dir.stream("telemetry", ago(hours), 10))).into();
     let older = Fingerprint::of(b"older");
-    let first = house.aggregate("temperatures", inputs[0].0, &[("telemetry", &inputs[0].1)]);
-    let second = house.aggregate("temperatures", inputs[1].0, &[("telemetry", &older)]);
-    house.load("temperatures", inputs[0].0, &first);
-    let before = objects(&house.run("status --format ndjson").expect(0));
+    let first = data_dir.aggregate("temperatures", inputs[0].0, &[("telemetry", &inputs[0].1)]);
+    let second = data_dir.aggregate("temperatures", inputs[1].0, &[("telemetry", &older)]);
+    data_dir.load("temperatures", inputs[0].0, &first);
+    let before = objects(&data_dir.run("status --format ndjson").expect(0));
     let temperatures = find(&before, "dataset", "temperatures");
     assert_eq!(temperatures["inputs"], json!(["telemetry"]));
     assert_eq!((&temperatures["missing"], &temperatures["out_of_date"]), (&json!(2), &json!(1)));
@@ -79,25 +79,25 @@ fn data_sets_show_what_is_missing_out_of_date_and_not_loaded() {
     assert_eq!((&telemetry["first"], &telemetry["last"]), (&json!(ago(9).to_string()), &json!(ago(6).to_string())));
     assert_eq!((&telemetry["not_loaded"], &telemetry["inputs"]), (&Value::Null, &Value::Null));
 
-    house.load("temperatures", inputs[1].0, &older);
-    house.run("clean --keep-parquet telemetry=9h").expect(0);
-    let after = objects(&house.run("status --format ndjson").expect(0));
+    data_dir.load("temperatures", inputs[1].0, &older);
+    data_dir.run("clean --keep-parquet telemetry=9h").expect(0);
+    let after = objects(&data_dir.run("status --format ndjson").expect(0));
     let temperatures = find(&after, "dataset", "temperatures");
     assert_eq!((&temperatures["not_loaded"], &temperatures["loaded_stale"]), (&json!(0), &json!(1)));
     assert_eq!(find(&after, "dataset", "telemetry")["expired"], 1);
-    house.load("temperatures", inputs[1].0, &second);
-    let after = objects(&house.run("status --format ndjson").expect(0));
+    data_dir.load("temperatures", inputs[1].0, &second);
+    let after = objects(&data_dir.run("status --format ndjson").expect(0));
     assert_eq!(find(&after, "dataset", "temperatures")["loaded_stale"], 0);
 }
 
 #[test]
 fn the_quarantine_is_counted_by_reason_while_it_is_written() {
-    let house = House::new();
-    house.quarantine("telemetry", ago(5), &["not_json", "wrong_type", "not_json"]);
+    let data_dir = DataDir::new();
+    data_dir.quarantine("telemetry", ago(5), &["not_json", "wrong_type", "not_json"]);
     let mut open = records(&["torn"]);
     open.extend_from_slice(b"what is this\n{\"reason\": \"half");
-    let _open = house.open(Area::Quarantine, "telemetry", ago(1), &open);
-    let objects = objects(&house.run("status --format ndjson").expect(0));
+    let _open = data_dir.open(Area::Quarantine, "telemetry", ago(1), &open);
+    let objects = objects(&data_dir.run("status --format ndjson").expect(0));
     let found = find(&objects, "quarantine", "telemetry");
     assert_eq!(found["reasons"], json!({"not_json": 2, "torn": 1, "unreadable": 1, "wrong_type": 1}));
     assert_eq!(
@@ -108,16 +108,16 @@ fn the_quarantine_is_counted_by_reason_while_it_is_written() {
 
 #[test]
 fn a_damaged_file_is_shown_and_the_rest_as_well() {
-    let house = House::new();
-    house.stream("telemetry", ago(5), 7);
-    let damaged = house.tree.parquet(&name("telemetry"), ago(30));
+    let data_dir = DataDir::new();
+    data_dir.stream("telemetry", ago(5), 7);
+    let damaged = data_dir.tree.parquet(&name("telemetry"), ago(30));
     std::fs::create_dir_all(damaged.parent().unwrap()).unwrap();
     std::fs::write(&damaged, "").unwrap();
-    let foreign = house.tree.parquet(&name("telemetry"), ago(31));
+    let foreign = data_dir.tree.parquet(&name("telemetry"), ago(31));
     std::fs::create_dir_all(foreign.parent().unwrap()).unwrap();
     let sql = format!("COPY (SELECT 1 AS n) TO '{}' (FORMAT parquet)", foreign.display());
     duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
-    let run = house.run("status --format ndjson").expect(3);
+    let run = data_dir.run("status --format ndjson").expect(3);
     assert!(
         run.stderr.contains(damaged.to_str().unwrap()) && run.stderr.contains("no commit record"),
         "{}",
@@ -128,24 +128,24 @@ fn a_damaged_file_is_shown_and_the_rest_as_well() {
     assert_eq!(objects.iter().filter(|object| object["kind"] == "damaged").count(), 2);
     let telemetry = find(&objects, "dataset", "telemetry");
     assert_eq!((&telemetry["hours"], &telemetry["rows"]), (&json!(3), &json!(7)));
-    assert!(house.run("status").expect(3).stdout.contains("\nDamaged files\n"));
+    assert!(data_dir.run("status").expect(3).stdout.contains("\nDamaged files\n"));
 }
 
 #[test]
 fn people_get_small_tables() {
-    let house = House::new();
-    let input = house.stream("telemetry", ago(5), 7);
-    house.aggregate("temperatures", ago(5), &[("telemetry", &input)]);
-    house.quarantine("telemetry", ago(5), &["not_json", "torn"]);
-    house.orphan(Area::Parquet, "telemetry", ago(5), Duration::ZERO);
-    let lock = DatasetLock::try_acquire(&house.tree, &name("telemetry")).unwrap();
-    let table = house.run("status").expect(0).stdout;
+    let data_dir = DataDir::new();
+    let input = data_dir.stream("telemetry", ago(5), 7);
+    data_dir.aggregate("temperatures", ago(5), &[("telemetry", &input)]);
+    data_dir.quarantine("telemetry", ago(5), &["not_json", "torn"]);
+    data_dir.orphan(Area::Parquet, "telemetry", ago(5), Duration::ZERO);
+    let lock = DatasetLock::try_acquire(&data_dir.tree, &name("telemetry")).unwrap();
+    let table = data_dir.run("status").expect(0).stdout;
     drop(lock);
     let lines: Vec<Vec<_>> =
         table.lines().map(|line| line.split("  ").map(str::trim).filter(|cell| !cell.is_empty()).collect()).collect();
     let hour = ago(5).to_string();
     let size = |dataset: &str| {
-        let bytes = house.tree.parquet(&name(dataset), ago(5)).metadata().unwrap().len();
+        let bytes = data_dir.tree.parquet(&name(dataset), ago(5)).metadata().unwrap().len();
         format!("{bytes} B")
     };
     let expected: [&[&str]; 8] = [
@@ -182,10 +182,10 @@ fn people_get_small_tables() {
 
 #[test]
 fn csv_has_a_line_for_each_property() {
-    let house = House::new();
-    house.stream("telemetry", ago(5), 7);
-    house.quarantine("telemetry", ago(5), &["not_json", "torn"]);
-    let csv = house.run("status --format csv").expect(0).stdout;
+    let data_dir = DataDir::new();
+    data_dir.stream("telemetry", ago(5), 7);
+    data_dir.quarantine("telemetry", ago(5), &["not_json", "torn"]);
+    let csv = data_dir.run("status --format csv").expect(0).stdout;
     assert!(csv.starts_with("kind,name,property,value\n"), "{csv}");
     assert!(csv.contains("\ndataset,telemetry,rows,7\n"), "{csv}");
     assert!(csv.contains("\nquarantine,telemetry,reasons,\"not_json 1, torn 1\"\n"), "{csv}");
@@ -194,19 +194,19 @@ fn csv_has_a_line_for_each_property() {
 
 #[test]
 fn the_disk_fills_at_the_rate_of_what_arrived_whatever_hour_it_belongs_to() {
-    let house = House::new();
+    let data_dir = DataDir::new();
     let old: layout::Hour = "2010-01-01T00".parse().unwrap();
-    let input = house.stream("telemetry", old, 7);
-    house.aggregate("temperatures", old, &[("telemetry", &input)]);
-    let mut open = house.open(Area::Raw, "telemetry", old, b"{}\n");
+    let input = data_dir.stream("telemetry", old, 7);
+    data_dir.aggregate("temperatures", old, &[("telemetry", &input)]);
+    let mut open = data_dir.open(Area::Raw, "telemetry", old, b"{}\n");
     open.append(&mut [std::io::IoSlice::new(&vec![b'\n'; 100_000])]).unwrap();
     // Long ago.
     let segment: layout::SegmentName = "01AAAAAAAAAAAAAAAAAAAAAAAA".parse().unwrap();
     let made_of = layout::SegmentCount { name: segment, lines: 10_000, damaged: 0 };
-    house.publish("telemetry", old.plus(1), 10_000, layout::Lineage::Segments(vec![made_of]));
-    let objects = objects(&house.run("status --format ndjson").expect(0));
+    data_dir.publish("telemetry", old.plus(1), 10_000, layout::Lineage::Segments(vec![made_of]));
+    let objects = objects(&data_dir.run("status --format ndjson").expect(0));
     let disk = find(&objects, "disk", "");
-    let parquet = |dataset, hour| house.tree.parquet(&name(dataset), hour).metadata().unwrap().len();
+    let parquet = |dataset, hour| data_dir.tree.parquet(&name(dataset), hour).metadata().unwrap().len();
     let (new, other) = (parquet("telemetry", old), parquet("telemetry", old.plus(1)));
     let derived = parquet("temperatures", old) * new / (new + other);
     assert_eq!(disk["growth_bytes"], 100_003 + new + derived);
@@ -215,15 +215,15 @@ fn the_disk_fills_at_the_rate_of_what_arrived_whatever_hour_it_belongs_to() {
 
 #[test]
 fn a_warehouse_that_is_in_use_is_left_out() {
-    let house = House::new();
-    let fingerprint = house.stream("telemetry", ago(5), 7);
-    house.load("telemetry", ago(5), &fingerprint);
-    let open = duckdb::Connection::open(house.tree.warehouse()).unwrap();
-    let run = house.run("status --format ndjson").expect(0);
+    let data_dir = DataDir::new();
+    let fingerprint = data_dir.stream("telemetry", ago(5), 7);
+    data_dir.load("telemetry", ago(5), &fingerprint);
+    let open = duckdb::Connection::open(data_dir.tree.warehouse()).unwrap();
+    let run = data_dir.run("status --format ndjson").expect(0);
     assert!(run.stderr.contains("what is loaded is not shown"), "{}", run.stderr);
     assert_eq!(find(&objects(&run), "dataset", "telemetry")["not_loaded"], Value::Null);
     drop(open);
-    let run = house.run("status --format ndjson").expect(0);
+    let run = data_dir.run("status --format ndjson").expect(0);
     assert_eq!(find(&objects(&run), "dataset", "telemetry")["not_loaded"], 0);
     assert!(find(&objects(&run), "disk", "")["warehouse_bytes"].as_u64().unwrap() > 0);
 }
@@ -231,39 +231,40 @@ fn a_warehouse_that_is_in_use_is_left_out() {
 #[test]
 fn a_sqlite_warehouse_is_asked_as_well() {
     if let Some(why) = harness::extension_is_missing("sqlite_scanner") {
-        return harness::left_out(&format!("a SQLite warehouse, because {why}"));
+        return harness::skipped(&format!("a SQLite warehouse, because {why}"));
     }
-    let house = House::new();
-    let fingerprints = [900, 9].map(|hours| house.stream("telemetry", ago(hours), 7));
-    let asked = |command: &str| house.run(&format!("{command} --target sqlite --format ndjson")).expect(0);
+    let data_dir = DataDir::new();
+    let fingerprints = [900, 9].map(|hours| data_dir.stream("telemetry", ago(hours), 7));
+    let asked = |command: &str| data_dir.run(&format!("{command} --target sqlite --format ndjson")).expect(0);
     assert_eq!(find(&objects(&asked("status")), "dataset", "telemetry")["not_loaded"], Value::Null);
-    house.load_into(warehouse::WarehouseKind::Sqlite, "telemetry", ago(9), &fingerprints[1]);
+    data_dir.load_into(warehouse::WarehouseKind::Sqlite, "telemetry", ago(9), &fingerprints[1]);
     let status = objects(&asked("status"));
     assert_eq!(find(&status, "dataset", "telemetry")["not_loaded"], 1);
     assert!(find(&status, "disk", "")["warehouse_bytes"].as_u64().unwrap() > 0);
     asked("clean --keep-parquet 30d");
-    assert!(house.has("telemetry", ago(900)), "the warehouse does not hold it yet");
-    house.load_into(warehouse::WarehouseKind::Sqlite, "telemetry", ago(900), &fingerprints[0]);
+    assert!(data_dir.has("telemetry", ago(900)), "the warehouse does not hold it yet");
+    data_dir.load_into(warehouse::WarehouseKind::Sqlite, "telemetry", ago(900), &fingerprints[0]);
     asked("clean --keep-parquet 30d");
-    assert!(!house.has("telemetry", ago(900)) && house.has("telemetry", ago(9)));
+    assert!(!data_dir.has("telemetry", ago(900)) && data_dir.has("telemetry", ago(9)));
 }
 
 #[test]
 fn what_another_data_directory_has_loaded_is_not_loaded() {
-    let (house, other) = (House::new(), House::new());
-    let fingerprint = house.stream("telemetry", ago(900), 7);
+    let (data_dir, other) = (DataDir::new(), DataDir::new());
+    let fingerprint = data_dir.stream("telemetry", ago(900), 7);
     other.load("telemetry", ago(900), &fingerprint);
     let warehouse = other.data.path().join("warehouse.duckdb");
-    let run = |command: &str| house.run(&format!("{command} --file {} --format ndjson", warehouse.display())).expect(0);
+    let run =
+        |command: &str| data_dir.run(&format!("{command} --file {} --format ndjson", warehouse.display())).expect(0);
     assert_eq!(find(&objects(&run("status")), "dataset", "telemetry")["not_loaded"], 1);
     run("clean --keep-parquet 30d");
-    assert!(house.has("telemetry", ago(900)), "the warehouse does not hold it");
+    assert!(data_dir.has("telemetry", ago(900)), "the warehouse does not hold it");
 }
 
 #[test]
 fn status_can_be_taken_while_everything_changes() {
-    let house = House::new();
-    let seen = harness::House::at(house.data.path());
+    let data_dir = DataDir::new();
+    let seen = harness::DataDir::at(data_dir.data.path());
     let looking = std::thread::spawn(move || {
         for _ in 0..20 {
             let run = seen.run("housekeep", "status");
@@ -273,10 +274,10 @@ fn status_can_be_taken_while_everything_changes() {
     let mut hours = (0..200).cycle().map(ago);
     while !looking.is_finished() {
         let hour = hours.next().unwrap();
-        let sealed = house.seal("telemetry", hour);
-        let quarantined = house.quarantine("telemetry", hour, &["torn"]);
+        let sealed = data_dir.seal("telemetry", hour);
+        let quarantined = data_dir.quarantine("telemetry", hour, &["torn"]);
         layout::remove_segments(&[sealed]).unwrap();
-        house.tree.remove_quarantined(&quarantined).unwrap();
+        data_dir.tree.remove_quarantined(&quarantined).unwrap();
     }
     looking.join().unwrap();
 }

@@ -4,53 +4,53 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use harness::{House, Random, rounds};
+use harness::{DataDir, Random, rounds};
 use layout::{Commit, Lineage};
 
 use crate::tree::{file, lineage, many_hours, planned, published, rows, run, telemetry};
 
 const HOURS: i64 = 40;
 
-/// All that a house holds of the aggregate: rows and records.
-fn content(house: &House) -> (Vec<String>, Vec<Lineage>) {
-    let files = published(house, "temperatures");
+/// All that a data_dir holds of the aggregate: rows and records.
+fn content(data_dir: &DataDir) -> (Vec<String>, Vec<Lineage>) {
+    let files = published(data_dir, "temperatures");
     let lineages = files.iter().map(|file| Commit::read(file).unwrap().lineage).collect();
     (rows(&files, "FROM {} ORDER BY start_time, sensor_id"), lineages)
 }
 
 fn undisturbed() -> (Vec<String>, Vec<Lineage>) {
-    let house = House::new();
-    many_hours(&house, "2025-09-02T00", HOURS);
-    run(&house, "temperatures").expect(0);
-    content(&house)
+    let data_dir = DataDir::new();
+    many_hours(&data_dir, "2025-09-02T00", HOURS);
+    run(&data_dir, "temperatures").expect(0);
+    content(&data_dir)
 }
 
 /// Removes the aggregate, so that the next run makes all of it.
-fn clear(house: &House) {
-    std::fs::remove_dir_all(house.path().join("parquet/temperatures")).unwrap();
+fn clear(data_dir: &DataDir) {
+    std::fs::remove_dir_all(data_dir.path().join("parquet/temperatures")).unwrap();
 }
 
 #[test]
 fn killed_at_random_moments_and_run_again_nothing_is_lost_or_doubled() {
     let expected = undisturbed();
-    let house = House::new();
-    many_hours(&house, "2025-09-02T00", HOURS);
+    let data_dir = DataDir::new();
+    many_hours(&data_dir, "2025-09-02T00", HOURS);
     let started = Instant::now();
-    run(&house, "temperatures").expect(0);
+    run(&data_dir, "temperatures").expect(0);
     let whole = u64::try_from(started.elapsed().as_micros()).unwrap();
-    clear(&house);
+    clear(&data_dir);
     let mut random = Random::seeded();
     for round in 0..rounds(50) {
-        let mut child = house.program("aggregate").arg("temperatures").stderr(Stdio::null()).spawn().unwrap();
+        let mut child = data_dir.program("aggregate").arg("temperatures").stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_micros(random.below(whole)));
         let _ = child.kill();
         child.wait().unwrap();
         // Every second time it is killed once more on the way.
         if round % 2 == 1 {
-            run(&house, "temperatures").expect(0);
-            assert_eq!(content(&house), expected, "round {round}");
-            assert_eq!(planned(&house, "temperatures"), [""; 0]);
-            clear(&house);
+            run(&data_dir, "temperatures").expect(0);
+            assert_eq!(content(&data_dir), expected, "round {round}");
+            assert_eq!(planned(&data_dir, "temperatures"), [""; 0]);
+            clear(&data_dir);
         }
     }
 }
@@ -66,30 +66,30 @@ fn a_run_that_dies_at_any_step_of_publishing_is_finished_by_the_next() {
         "publish.renamed:39",
         "publish.done",
     ] {
-        let house = House::new();
-        many_hours(&house, "2025-09-02T00", HOURS);
-        let dead = house.program("aggregate").arg("temperatures").env("FAULT", fault).output().unwrap();
+        let data_dir = DataDir::new();
+        many_hours(&data_dir, "2025-09-02T00", HOURS);
+        let dead = data_dir.program("aggregate").arg("temperatures").env("FAULT", fault).output().unwrap();
         assert_eq!(dead.status.code(), None, "{fault} is reached");
-        for path in published(&house, "temperatures") {
+        for path in published(&data_dir, "temperatures") {
             Commit::read(&path).unwrap();
         }
-        run(&house, "temperatures").expect(0);
-        assert_eq!(content(&house), expected, "{fault}");
-        assert_eq!(planned(&house, "temperatures"), [""; 0]);
+        run(&data_dir, "temperatures").expect(0);
+        assert_eq!(content(&data_dir), expected, "{fault}");
+        assert_eq!(planned(&data_dir, "temperatures"), [""; 0]);
     }
 }
 
 #[test]
 fn an_hour_names_the_input_that_was_read_although_inputs_are_replaced_meanwhile() {
-    let house = House::new();
+    let data_dir = DataDir::new();
     let hours: Vec<String> = (0..12).map(|hour| format!("2025-09-02T{hour:02}")).collect();
     let publish = |version: i32| {
         for hour in &hours {
-            telemetry(&house, hour, &[(1, Some(f64::from(version)), None, "Celsius")], &version.to_string());
+            telemetry(&data_dir, hour, &[(1, Some(f64::from(version)), None, "Celsius")], &version.to_string());
         }
     };
     publish(0);
-    let sql = file(&house, "version.sql", "SELECT max(measurement_value)::INTEGER AS version FROM telemetry");
+    let sql = file(&data_dir, "version.sql", "SELECT max(measurement_value)::INTEGER AS version FROM telemetry");
     let versions: std::collections::BTreeMap<_, _> =
         (0..2000).map(|version: i32| (lineage(&version.to_string()).fingerprint(), version.to_string())).collect();
     let check = |files: &[PathBuf]| {
@@ -102,7 +102,7 @@ fn an_hour_names_the_input_that_was_read_although_inputs_are_replaced_meanwhile(
     };
     let mut version = 0;
     for _ in 0..15 {
-        let mut child = house.program("aggregate").args(["--sql", &sql]).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = data_dir.program("aggregate").args(["--sql", &sql]).stderr(Stdio::piped()).spawn().unwrap();
         while child.try_wait().unwrap().is_none() {
             version += 1;
             publish(version);
@@ -110,31 +110,31 @@ fn an_hour_names_the_input_that_was_read_although_inputs_are_replaced_meanwhile(
         let output = child.wait_with_output().unwrap();
         let message = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success() || message.contains("changes again and again"), "{message}");
-        check(&published(&house, "version"));
+        check(&published(&data_dir, "version"));
     }
-    run(&house, &format!("--sql {sql}")).expect(0);
-    let files = published(&house, "version");
+    run(&data_dir, &format!("--sql {sql}")).expect(0);
+    let files = published(&data_dir, "version");
     check(&files);
     assert_eq!(rows(&files, "SELECT DISTINCT version FROM {}"), [version.to_string()]);
 }
 
 /// Hours, days of hours and months of days.
-fn chained() -> (House, String) {
-    let house = House::new();
-    many_hours(&house, "2025-08-30T12", 60);
+fn chained() -> (DataDir, String) {
+    let data_dir = DataDir::new();
+    many_hours(&data_dir, "2025-08-30T12", 60);
     let days = "-- @window: day\nSELECT sensor_id, sum(samples) AS samples FROM temperatures GROUP BY 1 ORDER BY 1";
-    file(&house, "sql/days.sql", days);
-    file(&house, "sql/months.sql", "-- @window: month\nSELECT sum(samples) AS samples FROM days");
-    let arguments = format!("temperatures --sql {}/sql", house.path().display());
-    (house, arguments)
+    file(&data_dir, "sql/days.sql", days);
+    file(&data_dir, "sql/months.sql", "-- @window: month\nSELECT sum(samples) AS samples FROM days");
+    let arguments = format!("temperatures --sql {}/sql", data_dir.path().display());
+    (data_dir, arguments)
 }
 
-/// All that a house holds of the three: files with their rows and records.
-fn all_content(house: &House) -> Vec<(String, Vec<String>, Commit)> {
-    let files = ["temperatures", "days", "months"].into_iter().flat_map(|dataset| published(house, dataset));
+/// All that a data_dir holds of the three: files with their rows and records.
+fn all_content(data_dir: &DataDir) -> Vec<(String, Vec<String>, Commit)> {
+    let files = ["temperatures", "days", "months"].into_iter().flat_map(|dataset| published(data_dir, dataset));
     files
         .map(|path| {
-            let name = path.strip_prefix(house.path()).unwrap().display().to_string();
+            let name = path.strip_prefix(data_dir.path()).unwrap().display().to_string();
             (name, rows(std::slice::from_ref(&path), "FROM {}"), Commit::read(&path).unwrap())
         })
         .collect()
@@ -142,39 +142,39 @@ fn all_content(house: &House) -> Vec<(String, Vec<String>, Commit)> {
 
 #[test]
 fn killed_among_hours_days_and_months_and_run_again_each_is_made_of_the_ones_that_are_there() {
-    let (house, arguments) = chained();
+    let (data_dir, arguments) = chained();
     let started = Instant::now();
-    run(&house, &arguments).expect(0);
+    run(&data_dir, &arguments).expect(0);
     let whole = u64::try_from(started.elapsed().as_micros()).unwrap();
-    let expected = all_content(&house);
-    assert_eq!(rows(&published(&house, "months"), "SELECT sum(samples) AS n FROM {}"), ["120"]);
+    let expected = all_content(&data_dir);
+    assert_eq!(rows(&published(&data_dir, "months"), "SELECT sum(samples) AS n FROM {}"), ["120"]);
     let mut random = Random::seeded();
     for round in 0..rounds(16) {
         for dataset in ["temperatures", "days", "months"].iter().take(usize::try_from(round % 4).unwrap()) {
-            std::fs::remove_dir_all(house.path().join("parquet").join(dataset)).unwrap();
+            std::fs::remove_dir_all(data_dir.path().join("parquet").join(dataset)).unwrap();
         }
-        let mut child = house.program("aggregate").args(arguments.split(' ')).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = data_dir.program("aggregate").args(arguments.split(' ')).stderr(Stdio::null()).spawn().unwrap();
         std::thread::sleep(Duration::from_micros(random.below(whole)));
         let _ = child.kill();
         child.wait().unwrap();
-        run(&house, &arguments).expect(0);
-        assert_eq!(all_content(&house), expected, "round {round}");
-        assert_eq!(planned(&house, &arguments), [""; 0]);
+        run(&data_dir, &arguments).expect(0);
+        assert_eq!(all_content(&data_dir), expected, "round {round}");
+        assert_eq!(planned(&data_dir, &arguments), [""; 0]);
     }
 }
 
 #[test]
 fn two_at_once_and_hours_that_are_replaced_meanwhile_end_as_one_run_would() {
-    let (house, arguments) = chained();
+    let (data_dir, arguments) = chained();
     let value = |version: i32| [(1, Some(f64::from(version)), None, "Celsius"); 2];
-    let start = || house.program("aggregate").args(arguments.split(' ')).stderr(Stdio::piped()).spawn().unwrap();
+    let start = || data_dir.program("aggregate").args(arguments.split(' ')).stderr(Stdio::piped()).spawn().unwrap();
     for round in 0..4 {
         let mut children = [start(), start()];
         let mut version = 0;
         while children.iter_mut().any(|child| child.try_wait().unwrap().is_none()) {
             version += 1;
             telemetry(
-                &house,
+                &data_dir,
                 &format!("2025-08-31T{:02}", version % 24),
                 &value(version),
                 &format!("{round} {version}"),
@@ -188,9 +188,9 @@ fn two_at_once_and_hours_that_are_replaced_meanwhile_end_as_one_run_would() {
             assert!(message.lines().all(|line| known.iter().any(|known| line.contains(known))), "{message}");
         }
     }
-    run(&house, &arguments).expect(0);
-    assert_eq!(planned(&house, &arguments), [""; 0]);
-    let content = all_content(&house);
-    run(&house, &format!("{arguments} --rebuild")).expect(0);
-    assert_eq!(all_content(&house), content);
+    run(&data_dir, &arguments).expect(0);
+    assert_eq!(planned(&data_dir, &arguments), [""; 0]);
+    let content = all_content(&data_dir);
+    run(&data_dir, &format!("{arguments} --rebuild")).expect(0);
+    assert_eq!(all_content(&data_dir), content);
 }

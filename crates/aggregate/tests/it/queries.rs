@@ -1,6 +1,6 @@
 //! The user's own queries.
 
-use harness::House;
+use harness::DataDir;
 
 use crate::tree::{columns, file, many_hours, published, put, rows, run, telemetry};
 
@@ -18,14 +18,20 @@ FROM telemetry; -- the end
 
 #[test]
 fn a_query_joins_data_sets_and_one_that_lacks_an_hour_is_empty_in_it() {
-    let house = House::new();
-    let sql = file(&house, "open_doors.sql", JOIN);
-    telemetry(&house, "2025-09-02T10", &[(1, Some(1.0), None, "Celsius"), (4, Some(2.0), None, "Celsius")], "1");
-    telemetry(&house, "2025-09-02T11", &[(2, Some(1.0), None, "Celsius")], "1");
-    put(&house, "doors", "2025-09-02T10", "SELECT 'a' AS door, true AS open", "1");
-    put(&house, "doors", "2025-09-02T12", "FROM (VALUES ('a', true), ('b', false), ('c', true)) AS d(door, open)", "1");
-    run(&house, &format!("--sql {sql}")).expect(0);
-    let files = published(&house, "open_doors");
+    let data_dir = DataDir::new();
+    let sql = file(&data_dir, "open_doors.sql", JOIN);
+    telemetry(&data_dir, "2025-09-02T10", &[(1, Some(1.0), None, "Celsius"), (4, Some(2.0), None, "Celsius")], "1");
+    telemetry(&data_dir, "2025-09-02T11", &[(2, Some(1.0), None, "Celsius")], "1");
+    put(&data_dir, "doors", "2025-09-02T10", "SELECT 'a' AS door, true AS open", "1");
+    put(
+        &data_dir,
+        "doors",
+        "2025-09-02T12",
+        "FROM (VALUES ('a', true), ('b', false), ('c', true)) AS d(door, open)",
+        "1",
+    );
+    run(&data_dir, &format!("--sql {sql}")).expect(0);
+    let files = published(&data_dir, "open_doors");
     assert_eq!(
         rows(&files, "FROM {} ORDER BY hour"),
         ["2025-09-02T10:00:00,true,1,2,5", "2025-09-02T11:00:00,true,0,1,2", "2025-09-02T12:00:00,true,2,0,",]
@@ -39,56 +45,56 @@ fn a_query_joins_data_sets_and_one_that_lacks_an_hour_is_empty_in_it() {
 
 #[test]
 fn aggregates_are_built_on_aggregates_and_reference_tables_and_no_rows_are_a_file_too() {
-    let house = House::new();
-    many_hours(&house, "2025-09-02T00", 3);
-    let limits = file(&house, "limits.ndjson", "{\"sensor\": 1, \"most\": 1.5}\n");
+    let data_dir = DataDir::new();
+    many_hours(&data_dir, "2025-09-02T00", 3);
+    let limits = file(&data_dir, "limits.ndjson", "{\"sensor\": 1, \"most\": 1.5}\n");
     let sql = file(
-        &house,
+        &data_dir,
         "alarms.sql",
         "SELECT start_time, sensor_id FROM Temperatures JOIN limits ON sensor_id = sensor WHERE max_temp > most",
     );
-    run(&house, &format!("temperatures --sql {sql} --table limits={limits}")).expect(0);
-    let files = published(&house, "alarms");
+    run(&data_dir, &format!("temperatures --sql {sql} --table limits={limits}")).expect(0);
+    let files = published(&data_dir, "alarms");
     assert_eq!(files.len(), 3);
     assert_eq!(rows(&files, "FROM {}"), ["2025-09-02T02:00:00,1"]);
     assert_eq!(columns(&files[0]), ["start_time TIMESTAMP", "sensor_id BIGINT"]);
-    run(&house, &format!("temperatures --sql {sql} --table limits={limits} --dry-run")).expect(0);
+    run(&data_dir, &format!("temperatures --sql {sql} --table limits={limits} --dry-run")).expect(0);
 }
 
 #[test]
 fn a_pattern_stands_for_all_its_files_and_a_name_may_be_given_to_one() {
-    let house = House::new();
-    many_hours(&house, "2025-09-02T00", 1);
-    file(&house, "sql/one.sql", "SELECT 1 AS x FROM telemetry");
-    file(&house, "sql/two.sql", "SELECT 2 AS x FROM telemetry");
-    file(&house, "sql/.hidden.sql", "not a query");
-    let pattern = house.path().join("sql/*.sql");
-    run(&house, &format!("--sql {}", pattern.display())).expect(0);
-    assert_eq!((published(&house, "one").len(), published(&house, "two").len()), (1, 1));
-    let one = house.path().join("sql/one.sql");
-    run(&house, &format!("--sql {} --name three", one.display())).expect(0);
-    assert_eq!(published(&house, "three").len(), 1);
-    let failed = run(&house, &format!("--sql {} --name three", pattern.display())).expect(2);
+    let data_dir = DataDir::new();
+    many_hours(&data_dir, "2025-09-02T00", 1);
+    file(&data_dir, "sql/one.sql", "SELECT 1 AS x FROM telemetry");
+    file(&data_dir, "sql/two.sql", "SELECT 2 AS x FROM telemetry");
+    file(&data_dir, "sql/.hidden.sql", "not a query");
+    let pattern = data_dir.path().join("sql/*.sql");
+    run(&data_dir, &format!("--sql {}", pattern.display())).expect(0);
+    assert_eq!((published(&data_dir, "one").len(), published(&data_dir, "two").len()), (1, 1));
+    let one = data_dir.path().join("sql/one.sql");
+    run(&data_dir, &format!("--sql {} --name three", one.display())).expect(0);
+    assert_eq!(published(&data_dir, "three").len(), 1);
+    let failed = run(&data_dir, &format!("--sql {} --name three", pattern.display())).expect(2);
     assert!(failed.stderr.contains("--name names the data set of one file, and there are 2"), "{}", failed.stderr);
 }
 
 #[test]
 fn of_many_queries_those_that_are_wrong_are_named_and_the_others_are_done() {
-    let house = House::new();
-    many_hours(&house, "2025-09-02T00", 1);
-    file(&house, "sql/bad.sql", "SELECT nothing FROM telemetry");
-    file(&house, "sql/good.sql", "SELECT 2 AS x FROM telemetry");
-    let run = run(&house, &format!("--sql {}", house.path().join("sql/*.sql").display())).expect(3);
+    let data_dir = DataDir::new();
+    many_hours(&data_dir, "2025-09-02T00", 1);
+    file(&data_dir, "sql/bad.sql", "SELECT nothing FROM telemetry");
+    file(&data_dir, "sql/good.sql", "SELECT 2 AS x FROM telemetry");
+    let run = run(&data_dir, &format!("--sql {}", data_dir.path().join("sql/*.sql").display())).expect(3);
     assert!(run.stderr.contains("bad.sql:1:8: Binder Error"), "{}", run.stderr);
-    assert_eq!(published(&house, "good").len(), 1);
+    assert_eq!(published(&data_dir, "good").len(), 1);
 }
 
 #[test]
 fn rows_go_to_stdout_in_order_of_hours_in_three_formats_and_nothing_is_published() {
-    let house = House::new();
-    many_hours(&house, "2025-09-02T00", 3);
-    let before = house.files();
-    let print = |format: &str| run(&house, &format!("temperatures --output - {format}")).expect(0).stdout;
+    let data_dir = DataDir::new();
+    many_hours(&data_dir, "2025-09-02T00", 3);
+    let before = data_dir.files();
+    let print = |format: &str| run(&data_dir, &format!("temperatures --output - {format}")).expect(0).stdout;
     assert_eq!(
         print("--format csv --from 2025-09-02T01"),
         "start_time,end_time,sensor_id,sensor_name,sensor_location,avg_temp,min_temp,max_temp,samples,text_samples
@@ -102,51 +108,57 @@ fn rows_go_to_stdout_in_order_of_hours_in_three_formats_and_nothing_is_published
         print("--format ndjson --to 2025-09-02T01").lines().next().unwrap(),
         r#"{"start_time":"2025-09-02T00:00:00","end_time":"2025-09-02T01:00:00","sensor_id":1,"sensor_name":null,"sensor_location":null,"avg_temp":0.0,"min_temp":0.0,"max_temp":0.0,"samples":1,"text_samples":0}"#
     );
-    let sql = file(&house, "n.sql", "SELECT getvariable('window_start') AS hour, sum(1) AS readings FROM telemetry");
-    let before_sql = house.files();
+    let sql = file(&data_dir, "n.sql", "SELECT getvariable('window_start') AS hour, sum(1) AS readings FROM telemetry");
+    let before_sql = data_dir.files();
     assert_eq!(
-        run(&house, &format!("--sql {sql} --output -")).expect(0).stdout,
+        run(&data_dir, &format!("--sql {sql} --output -")).expect(0).stdout,
         "hour                 readings\n2025-09-02T00:00:00         2\n2025-09-02T01:00:00         2\n2025-09-02T02:00:00         2\n"
     );
-    assert_eq!(house.files(), before_sql);
+    assert_eq!(data_dir.files(), before_sql);
     assert_eq!(before.len() + 1, before_sql.len());
-    run(&house, "temperatures").expect(0);
+    run(&data_dir, "temperatures").expect(0);
     assert_eq!(print("--format csv").lines().count(), 7, "printed although it is up to date");
 }
 
 #[test]
 fn the_order_of_a_query_is_the_order_of_the_file() {
-    let house = House::new();
-    put(&house, "numbers", "2025-09-02T00", "SELECT (i * 7919) % 300007 AS i FROM range(300000) AS r(i)", "1");
-    let sql = file(&house, "ordered.sql", "SELECT i FROM numbers ORDER BY i DESC");
-    run(&house, &format!("--sql {sql} --threads 2")).expect(0);
+    let data_dir = DataDir::new();
+    put(&data_dir, "numbers", "2025-09-02T00", "SELECT (i * 7919) % 300007 AS i FROM range(300000) AS r(i)", "1");
+    let sql = file(&data_dir, "ordered.sql", "SELECT i FROM numbers ORDER BY i DESC");
+    run(&data_dir, &format!("--sql {sql} --threads 2")).expect(0);
     let disorder = "SELECT count(*) AS n FROM (SELECT i, lag(i) OVER (ORDER BY file_row_number) AS before
                     FROM (SELECT * FROM read_parquet('FILE', file_row_number = true))) WHERE before < i";
-    let files = published(&house, "ordered");
+    let files = published(&data_dir, "ordered");
     assert_eq!(rows(&files, &disorder.replace("FILE", files[0].to_str().unwrap())), ["0"]);
 }
 
 #[test]
 fn a_query_that_needs_more_memory_than_it_may_have_spills_to_the_given_folder() {
-    let house = House::new();
+    let data_dir = DataDir::new();
     let spill = tempfile_folder();
-    put(&house, "numbers", "2025-09-02T00", "SELECT hash(i) AS h, hash(i + 1) AS g FROM range(3000000) AS r(i)", "1");
-    let sql = file(&house, "sorted.sql", "SELECT h, g FROM numbers ORDER BY h");
+    put(
+        &data_dir,
+        "numbers",
+        "2025-09-02T00",
+        "SELECT hash(i) AS h, hash(i + 1) AS g FROM range(3000000) AS r(i)",
+        "1",
+    );
+    let sql = file(&data_dir, "sorted.sql", "SELECT h, g FROM numbers ORDER BY h");
     let spill_to = spill.path().display();
-    run(&house, &format!("--sql {sql} --memory-limit 60MiB --threads 1 --temp-dir {spill_to}")).expect(0);
-    assert_eq!(rows(&published(&house, "sorted"), "SELECT count(*) AS n FROM {}"), ["3000000"]);
+    run(&data_dir, &format!("--sql {sql} --memory-limit 60MiB --threads 1 --temp-dir {spill_to}")).expect(0);
+    assert_eq!(rows(&published(&data_dir, "sorted"), "SELECT count(*) AS n FROM {}"), ["3000000"]);
 }
 
 #[test]
 fn a_data_directory_may_have_any_name_and_a_data_set_may_be_kept_elsewhere_by_a_link() {
-    let house = House::new();
-    many_hours(&house, "2025-09-02T00", 2);
+    let data_dir = DataDir::new();
+    many_hours(&data_dir, "2025-09-02T00", 2);
     let elsewhere = tempfile_folder();
-    let odd = house.path().join("it's a \"name\"");
+    let odd = data_dir.path().join("it's a \"name\"");
     std::fs::create_dir_all(odd.join("parquet")).unwrap();
     let telemetry = elsewhere.path().join("telemetry");
     let mut copy = std::process::Command::new("cp");
-    assert!(copy.arg("-r").arg(house.path().join("parquet/telemetry")).arg(&telemetry).status().unwrap().success());
+    assert!(copy.arg("-r").arg(data_dir.path().join("parquet/telemetry")).arg(&telemetry).status().unwrap().success());
     std::os::unix::fs::symlink(&telemetry, odd.join("parquet/telemetry")).unwrap();
     let mut command = harness::program("aggregate");
     harness::Run::of(command.arg("--data-dir").arg(&odd).arg("temperatures")).expect(0);
@@ -159,15 +171,15 @@ fn tempfile_folder() -> harness::tempfile::TempDir {
 
 #[test]
 fn a_folder_whose_name_looks_like_a_pattern_is_that_folder_alone() {
-    let above = House::new();
+    let above = DataDir::new();
     for (name, value) in [("da*ta[1]", 1.5), ("data1", 9.5)] {
-        let house = House::at(&above.path().join(name));
-        telemetry(&house, "2025-09-02T10", &[(1, Some(value), None, "Celsius")], "1");
-        file(&house, "sensors.csv", &format!("sensor_id,name,location\n1,{name},\n"));
+        let data_dir = DataDir::at(&above.path().join(name));
+        telemetry(&data_dir, "2025-09-02T10", &[(1, Some(value), None, "Celsius")], "1");
+        file(&data_dir, "sensors.csv", &format!("sensor_id,name,location\n1,{name},\n"));
     }
-    let house = House::at(&above.path().join("da*ta[1]"));
-    let sensors = house.path().join("sensors.csv").display().to_string();
-    run(&house, &format!("temperatures --table sensors={sensors}")).expect(0);
-    let rows = rows(&published(&house, "temperatures"), "SELECT sensor_name, avg_temp FROM {}");
+    let data_dir = DataDir::at(&above.path().join("da*ta[1]"));
+    let sensors = data_dir.path().join("sensors.csv").display().to_string();
+    run(&data_dir, &format!("temperatures --table sensors={sensors}")).expect(0);
+    let rows = rows(&published(&data_dir, "temperatures"), "SELECT sensor_name, avg_temp FROM {}");
     assert_eq!(rows, ["da*ta[1],1.5"]);
 }

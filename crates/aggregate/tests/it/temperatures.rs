@@ -1,14 +1,14 @@
 //! The built-in aggregate.
 
-use harness::House;
+use harness::DataDir;
 
 use crate::tree::{columns, file, published, rows, run, telemetry};
 
 const SENSORS: &str = "sensor_id,name,location\n1,Seattle,Washington USA\n2,San Francisco,California USA\n";
 
-fn mixed(house: &House) {
+fn mixed(data_dir: &DataDir) {
     telemetry(
-        house,
+        data_dir,
         "2025-09-02T10",
         &[
             (1, Some(10.0), None, "Celcius"),
@@ -26,14 +26,14 @@ fn mixed(house: &House) {
 
 #[test]
 fn units_are_normalised_text_is_counted_apart_and_names_come_from_the_reference_table() {
-    let house = House::new();
-    mixed(&house);
-    let sensors = file(&house, "sensors.csv", SENSORS);
-    let done = run(&house, &format!("temperatures --table sensors={sensors}")).expect(0);
+    let data_dir = DataDir::new();
+    mixed(&data_dir);
+    let sensors = file(&data_dir, "sensors.csv", SENSORS);
+    let done = run(&data_dir, &format!("temperatures --table sensors={sensors}")).expect(0);
     assert_eq!((done.stdout.as_str(), done.stderr.as_str()), ("", ""));
 
-    let files = published(&house, "temperatures");
-    assert_eq!(files, [house.path().join("parquet/temperatures/2025/09/02/10.parquet")]);
+    let files = published(&data_dir, "temperatures");
+    assert_eq!(files, [data_dir.path().join("parquet/temperatures/2025/09/02/10.parquet")]);
     assert_eq!(
         columns(&files[0]),
         [
@@ -61,10 +61,10 @@ fn units_are_normalised_text_is_counted_apart_and_names_come_from_the_reference_
 
 #[test]
 fn without_a_reference_table_names_and_locations_are_unknown() {
-    let house = House::new();
-    mixed(&house);
-    run(&house, "temperatures").expect(0);
-    let files = published(&house, "temperatures");
+    let data_dir = DataDir::new();
+    mixed(&data_dir);
+    run(&data_dir, "temperatures").expect(0);
+    let files = published(&data_dir, "temperatures");
     let named = "SELECT count(*) AS n, count(sensor_name) AS names, count(sensor_location) AS locations FROM {}";
     assert_eq!(rows(&files, named), ["3,0,0"]);
     assert!(columns(&files[0]).contains(&"sensor_name VARCHAR".to_owned()));
@@ -72,9 +72,9 @@ fn without_a_reference_table_names_and_locations_are_unknown() {
 
 #[test]
 fn an_hour_with_rows_of_other_sensors_only_is_a_file_with_them() {
-    let house = House::new();
-    telemetry(&house, "2025-09-02T10", &[(7, None, Some("x"), "Celsius")], "1");
-    run(&house, "temperatures").expect(0);
-    let files = published(&house, "temperatures");
+    let data_dir = DataDir::new();
+    telemetry(&data_dir, "2025-09-02T10", &[(7, None, Some("x"), "Celsius")], "1");
+    run(&data_dir, "temperatures").expect(0);
+    let files = published(&data_dir, "temperatures");
     assert_eq!(rows(&files, "SELECT samples, text_samples FROM {}"), ["0,1"]);
 }

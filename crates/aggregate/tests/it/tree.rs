@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{LazyLock, Mutex};
 
 use duckdb::Connection;
-use harness::{House, Run};
+use harness::{DataDir, Run};
 use layout::{Commit, DatasetLock, Fingerprint, Hour, Lineage, Name, Tree};
 
 /// A reading: sensor, number or none, text or none, unit.
@@ -20,10 +20,10 @@ pub(crate) fn connection() -> Connection {
 }
 
 /// Publishes an hour of `dataset` with the rows of the query `select`; `version` stands for its lineage.
-pub(crate) fn put(house: &House, dataset: &str, hour: &str, select: &str, version: &str) -> PathBuf {
-    let tree = Tree::new(house.path());
+pub(crate) fn put(data_dir: &DataDir, dataset: &str, hour: &str, select: &str, version: &str) -> PathBuf {
+    let tree = Tree::new(data_dir.path());
     let (dataset, hour): (Name, Hour) = (dataset.parse().unwrap(), hour.parse().unwrap());
-    let lock = lock(house, dataset.as_str());
+    let lock = lock(data_dir, dataset.as_str());
     let draft = tree.draft_parquet(&lock, &dataset, hour).unwrap();
     let commit = Commit::new(lineage(version));
     engine::copy_to_draft(&connection(), select, &draft, &commit).unwrap();
@@ -38,9 +38,9 @@ pub(crate) fn lineage(version: &str) -> Lineage {
 }
 
 /// Takes the lock of a data set. A child that another test starts holds a copy of it until it has begun its program.
-pub(crate) fn lock(house: &House, dataset: &str) -> DatasetLock {
+pub(crate) fn lock(data_dir: &DataDir, dataset: &str) -> DatasetLock {
     loop {
-        if let Some(lock) = DatasetLock::try_acquire(&Tree::new(house.path()), &dataset.parse().unwrap()).unwrap() {
+        if let Some(lock) = DatasetLock::try_acquire(&Tree::new(data_dir.path()), &dataset.parse().unwrap()).unwrap() {
             return lock;
         }
         std::thread::yield_now();
@@ -48,15 +48,15 @@ pub(crate) fn lock(house: &House, dataset: &str) -> DatasetLock {
 }
 
 /// Removes an hour of a data set as retention does.
-pub(crate) fn expire(house: &House, dataset: &str, hour: &str) {
+pub(crate) fn expire(data_dir: &DataDir, dataset: &str, hour: &str) {
     let (tree, name, hour): (_, Name, Hour) =
-        (Tree::new(house.path()), dataset.parse().unwrap(), hour.parse().unwrap());
+        (Tree::new(data_dir.path()), dataset.parse().unwrap(), hour.parse().unwrap());
     let commit = Commit::read(&tree.parquet(&name, hour)).unwrap();
-    tree.expire_parquet(&lock(house, dataset), &name, &[(hour, commit)]).unwrap();
+    tree.expire_parquet(&lock(data_dir, dataset), &name, &[(hour, commit)]).unwrap();
 }
 
 /// Publishes an hour of telemetry.
-pub(crate) fn telemetry(house: &House, hour: &str, readings: &[Reading<'_>], version: &str) -> PathBuf {
+pub(crate) fn telemetry(data_dir: &DataDir, hour: &str, readings: &[Reading<'_>], version: &str) -> PathBuf {
     let start = harness::epoch(hour);
     let rows: Vec<_> = readings
         .iter()
@@ -71,16 +71,16 @@ pub(crate) fn telemetry(house: &House, hour: &str, readings: &[Reading<'_>], ver
         })
         .collect();
     let columns = "timestamp, sensor_id, measurement_kind, measurement_value, measurement_text, measurement_unit";
-    put(house, "telemetry", hour, &format!("SELECT * FROM (VALUES {}) AS rows({columns})", rows.join(", ")), version)
+    put(data_dir, "telemetry", hour, &format!("SELECT * FROM (VALUES {}) AS rows({columns})", rows.join(", ")), version)
 }
 
 /// Publishes `hours` hours of telemetry from `first` on, two sensors each.
-pub(crate) fn many_hours(house: &House, first: &str, hours: i64) {
+pub(crate) fn many_hours(data_dir: &DataDir, first: &str, hours: i64) {
     let first: Hour = first.parse().unwrap();
     for i in 0..hours {
         let hour = first.plus(i).to_string();
         let value = f64::from(i32::try_from(i).unwrap());
-        telemetry(house, &hour, &[(1, Some(value), None, "Celcius"), (2, Some(-value), None, "Fahrenheit")], "1");
+        telemetry(data_dir, &hour, &[(1, Some(value), None, "Celcius"), (2, Some(-value), None, "Fahrenheit")], "1");
     }
 }
 
@@ -99,8 +99,8 @@ pub(crate) fn columns(file: &Path) -> Vec<String> {
 }
 
 /// The published hours of a data set.
-pub(crate) fn published(house: &House, dataset: &str) -> Vec<PathBuf> {
-    house.files_like(&format!("parquet/{dataset}/"), ".parquet")
+pub(crate) fn published(data_dir: &DataDir, dataset: &str) -> Vec<PathBuf> {
+    data_dir.files_like(&format!("parquet/{dataset}/"), ".parquet")
 }
 
 /// What tells whether a file was touched: its inode, time of change and bytes.
@@ -114,19 +114,19 @@ pub(crate) fn identity(files: &[PathBuf]) -> Vec<(u64, std::time::SystemTime, Ve
 }
 
 /// The hours that `--dry-run` lists, with the reasons.
-pub(crate) fn planned(house: &House, arguments: &str) -> Vec<String> {
-    let run = house.run("aggregate", &format!("{arguments} --dry-run --format csv")).expect(0);
+pub(crate) fn planned(data_dir: &DataDir, arguments: &str) -> Vec<String> {
+    let run = data_dir.run("aggregate", &format!("{arguments} --dry-run --format csv")).expect(0);
     run.stdout.lines().skip(1).map(str::to_owned).collect()
 }
 
 /// Writes a file beside the tree and returns its path.
-pub(crate) fn file(house: &House, name: &str, text: &str) -> String {
-    let path = house.path().join(name);
+pub(crate) fn file(data_dir: &DataDir, name: &str, text: &str) -> String {
+    let path = data_dir.path().join(name);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     std::fs::write(&path, text).unwrap();
     path.to_str().unwrap().to_owned()
 }
 
-pub(crate) fn run(house: &House, arguments: &str) -> Run {
-    house.run("aggregate", arguments)
+pub(crate) fn run(data_dir: &DataDir, arguments: &str) -> Run {
+    data_dir.run("aggregate", arguments)
 }

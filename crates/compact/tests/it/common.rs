@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use duckdb::Connection;
-use harness::House;
+use harness::DataDir;
 use layout::{Commit, Lineage, SegmentCount};
 use serde_json::Value;
 
@@ -50,8 +50,8 @@ pub(crate) const FAILURES: [&str; 10] = [
 ];
 
 /// The Parquet file of an hour that is written as `2025-09-02T10`.
-pub(crate) fn parquet(house: &House, stream: &str, hour: &str) -> PathBuf {
-    let tree = layout::Tree::new(house.path());
+pub(crate) fn parquet(data_dir: &DataDir, stream: &str, hour: &str) -> PathBuf {
+    let tree = layout::Tree::new(data_dir.path());
     tree.parquet(&stream.parse().unwrap(), hour.parse().unwrap())
 }
 
@@ -64,8 +64,8 @@ pub(crate) fn rows(path: &Path) -> Vec<String> {
 }
 
 /// The values of `sensor_id` in every Parquet file of the stream, in order.
-pub(crate) fn sensors(house: &House) -> Vec<i64> {
-    let files = house.files_like("parquet/telemetry/", ".parquet");
+pub(crate) fn sensors(data_dir: &DataDir) -> Vec<i64> {
+    let files = data_dir.files_like("parquet/telemetry/", ".parquet");
     if files.is_empty() {
         return Vec::new();
     }
@@ -94,8 +94,8 @@ pub(crate) fn lineage(path: &Path) -> (Vec<SegmentCount>, u64) {
 }
 
 /// The records of the quarantine, file by file.
-pub(crate) fn quarantine(house: &House) -> Vec<Value> {
-    let files = house.files_like("quarantine/", ".json");
+pub(crate) fn quarantine(data_dir: &DataDir) -> Vec<Value> {
+    let files = data_dir.files_like("quarantine/", ".json");
     files
         .iter()
         .flat_map(|file| {
@@ -106,8 +106,8 @@ pub(crate) fn quarantine(house: &House) -> Vec<Value> {
 }
 
 /// A file's path relative to the data directory.
-pub(crate) fn relative(house: &House, path: &Path) -> String {
-    path.strip_prefix(house.path()).unwrap().to_str().unwrap().to_owned()
+pub(crate) fn relative(data_dir: &DataDir, path: &Path) -> String {
+    path.strip_prefix(data_dir.path()).unwrap().to_str().unwrap().to_owned()
 }
 
 /// What tells whether a file was replaced or written to.

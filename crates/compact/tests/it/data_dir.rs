@@ -5,7 +5,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 
-use harness::{House, Run, epoch, reading};
+use harness::{DataDir, Run, epoch, reading};
 
 use crate::common::HOUR;
 
@@ -14,39 +14,39 @@ fn readings(sensor: i64) -> Vec<String> {
 }
 
 /// Makes a data directory of this name and calls `check` with it.
-fn in_data_dir(name: &OsStr, check: impl FnOnce(&House)) {
+fn in_data_dir(name: &OsStr, check: impl FnOnce(&DataDir)) {
     let folder = harness::tempfile::tempdir().unwrap();
     let path = folder.path().join(name);
     std::fs::create_dir_all(path.join("raw")).unwrap();
-    check(&House::at(&path));
+    check(&DataDir::at(&path));
 }
 
 #[test]
 fn a_data_directory_whose_path_looks_like_a_pattern_is_one_as_any_other() {
     for name in ["da?ta", "da*ta[1]", "da{a,b}", "da\\ta", "da'ta", "da\"ta", "da ta", "da\nta", "hour=10", "$HOME;#%"]
     {
-        in_data_dir(OsStr::new(name), |house| {
-            house.seal("telemetry", HOUR, &readings(1));
-            house.run("compact", "").expect(0);
-            house.seal("telemetry", HOUR, &readings(2));
-            house.run("compact", "--dedup").expect(0);
-            let verified = house.run("compact", "--verify --format ndjson").expect(0).stdout;
+        in_data_dir(OsStr::new(name), |data_dir| {
+            data_dir.seal("telemetry", HOUR, &readings(1));
+            data_dir.run("compact", "").expect(0);
+            data_dir.seal("telemetry", HOUR, &readings(2));
+            data_dir.run("compact", "--dedup").expect(0);
+            let verified = data_dir.run("compact", "--verify --format ndjson").expect(0).stdout;
             assert!(verified.contains(r#""rows":2,"state":"ok""#), "{name}: {verified}");
-            house.run("aggregate", "temperatures").expect(0);
-            let printed = house.run("aggregate", "temperatures --output - --format csv").expect(0).stdout;
+            data_dir.run("aggregate", "temperatures").expect(0);
+            let printed = data_dir.run("aggregate", "temperatures --output - --format csv").expect(0).stdout;
             assert_eq!(printed.lines().count(), 3, "{name}: {printed}");
-            let load = house.run("load-warehouse", "temperatures");
+            let load = data_dir.run("load-warehouse", "temperatures");
             if name.contains('?') {
                 assert!(load.status == Some(1) && load.stderr.contains("name another file (--file)"), "{load:?}");
-                let file = house.path().with_file_name("warehouse.duckdb");
-                house.run("load-warehouse", &format!("temperatures --file {}", file.display())).expect(0);
+                let file = data_dir.path().with_file_name("warehouse.duckdb");
+                data_dir.run("load-warehouse", &format!("temperatures --file {}", file.display())).expect(0);
             } else {
                 load.expect(0);
-                house.run("load-warehouse", "temperatures --verify").expect(0);
+                data_dir.run("load-warehouse", "temperatures --verify").expect(0);
             }
-            assert!(house.run("housekeep", "status").expect(0).stdout.contains("temperatures"), "{name}");
-            house.run("housekeep", "clean --keep-parquet 1d --even-if-needed").expect(0);
-            assert_eq!(house.files_like("parquet/", ".expired.json").len(), 2, "{name}");
+            assert!(data_dir.run("housekeep", "status").expect(0).stdout.contains("temperatures"), "{name}");
+            data_dir.run("housekeep", "clean --keep-parquet 1d --even-if-needed").expect(0);
+            assert_eq!(data_dir.files_like("parquet/", ".expired.json").len(), 2, "{name}");
         });
     }
 }
@@ -54,7 +54,7 @@ fn a_data_directory_whose_path_looks_like_a_pattern_is_one_as_any_other() {
 #[test]
 fn a_data_directory_that_duckdb_cannot_find_is_refused_before_anything_is_done() {
     for name in [&b"da\xffta"[..], b"da\\?ta", b"d[a\\ta"] {
-        in_data_dir(OsStr::from_bytes(name), |house| {
+        in_data_dir(OsStr::from_bytes(name), |data_dir| {
             let name = String::from_utf8_lossy(name);
             for (program, arguments) in [
                 ("tcp-ingest", "--stdin telemetry"),
@@ -63,24 +63,24 @@ fn a_data_directory_that_duckdb_cannot_find_is_refused_before_anything_is_done()
                 ("load-warehouse", "--all"),
                 ("housekeep", "status"),
             ] {
-                let run = house.run(program, arguments);
+                let run = data_dir.run(program, arguments);
                 assert!(run.status == Some(2) && run.stderr.contains("rename the folder"), "{name}: {run:?}");
                 let mut by_environment = harness::program(program);
-                by_environment.args(arguments.split_whitespace()).env("DATA_DIR", house.path());
+                by_environment.args(arguments.split_whitespace()).env("DATA_DIR", data_dir.path());
                 assert_eq!(Run::of(&mut by_environment).status, Some(2), "{program}: {name}");
             }
-            assert!(house.files().is_empty(), "{name}: {:?}", house.files());
+            assert!(data_dir.files().is_empty(), "{name}: {:?}", data_dir.files());
         });
     }
 }
 
 /// Runs a program as a user who owns nothing of the tree.
-fn as_nobody(house: &House, program: &str, arguments: &str) -> Option<Run> {
+fn as_nobody(data_dir: &DataDir, program: &str, arguments: &str) -> Option<Run> {
     if !rustix_is_root() {
-        harness::left_out("a tree of another user, because only root can be somebody else");
+        harness::skipped("a tree of another user, because only root can be somebody else");
         return None;
     }
-    let program = house.program(program);
+    let program = data_dir.program(program);
     let mut command = std::process::Command::new("setpriv");
     command.args(["--reuid=65534", "--regid=65534", "--clear-groups"]).arg(program.get_program());
     Some(Run::of(command.args(program.get_args()).args(arguments.split_whitespace()).env("HOME", "/tmp")))
@@ -98,23 +98,23 @@ fn allow(path: &Path, mode: u32) {
 
 #[test]
 fn a_tree_of_another_user_is_one_message_in_every_program() {
-    let house = House::new();
-    allow(house.path(), 0o755);
+    let data_dir = DataDir::new();
+    allow(data_dir.path(), 0o755);
     for hour in 0..31 {
         let hour = HOUR.parse::<layout::Hour>().unwrap().plus(hour).to_string();
-        house.seal("telemetry", &hour, &[reading(epoch(&hour), 1, 20.5)]);
+        data_dir.seal("telemetry", &hour, &[reading(epoch(&hour), 1, 20.5)]);
     }
-    house.run("compact", "").expect(0);
+    data_dir.run("compact", "").expect(0);
     for hour in 0..31 {
         let hour = HOUR.parse::<layout::Hour>().unwrap().plus(hour).to_string();
-        house.seal("telemetry", &hour, &[reading(epoch(&hour), 2, 20.5)]);
+        data_dir.seal("telemetry", &hour, &[reading(epoch(&hour), 2, 20.5)]);
     }
     // Its folders and the locks can be looked at, its files cannot be read.
-    for file in house.files_like("parquet/", ".parquet") {
+    for file in data_dir.files_like("parquet/", ".parquet") {
         allow(&file, 0o600);
     }
     for folder in ["parquet", "parquet/telemetry"] {
-        allow(&house.path().join(folder), 0o777);
+        allow(&data_dir.path().join(folder), 0o777);
     }
     for (program, arguments) in [
         ("compact", ""),
@@ -123,7 +123,7 @@ fn a_tree_of_another_user_is_one_message_in_every_program() {
         ("housekeep", "status"),
         ("housekeep", "clean --keep-parquet 1d"),
     ] {
-        let Some(run) = as_nobody(&house, program, arguments) else { return };
+        let Some(run) = as_nobody(&data_dir, program, arguments) else { return };
         let run = run.expect(3);
         let errors: Vec<_> = run.stderr.lines().filter(|line| line.contains("error: ")).collect();
         assert_eq!(errors.len(), 1, "{program}: {}", run.stderr);

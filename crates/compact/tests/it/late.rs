@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::Command;
 
-use harness::{House, Run, epoch, left_out, reading};
+use harness::{DataDir, Run, epoch, reading, skipped};
 use layout::{Commit, DatasetLock, Name, Tree};
 
 use crate::common::{HOUR, parquet, quarantine, relative, sensors};
@@ -12,40 +12,40 @@ fn readings(sensors: impl IntoIterator<Item = i64>) -> Vec<String> {
     sensors.into_iter().map(|sensor| reading(epoch(HOUR) + sensor, sensor, 20.5)).collect()
 }
 
-/// A house whose only hour retention has removed.
-fn expired() -> House {
-    let house = House::new();
-    house.seal("telemetry", HOUR, &readings([1]));
-    house.run("compact", "").expect(0);
-    let (tree, stream): (_, Name) = (Tree::new(house.path()), "telemetry".parse().unwrap());
+/// A data_dir whose only hour retention has removed.
+fn expired() -> DataDir {
+    let data_dir = DataDir::new();
+    data_dir.seal("telemetry", HOUR, &readings([1]));
+    data_dir.run("compact", "").expect(0);
+    let (tree, stream): (_, Name) = (Tree::new(data_dir.path()), "telemetry".parse().unwrap());
     let lock = DatasetLock::try_acquire(&tree, &stream).unwrap().unwrap();
-    let commit = Commit::read(&parquet(&house, "telemetry", HOUR)).unwrap();
+    let commit = Commit::read(&parquet(&data_dir, "telemetry", HOUR)).unwrap();
     tree.expire_parquet(&lock, &stream, &[(HOUR.parse().unwrap(), commit)]).unwrap();
-    house
+    data_dir
 }
 
-fn record(house: &House) -> PathBuf {
-    parquet(house, "telemetry", HOUR).with_extension("expired.json")
+fn record(data_dir: &DataDir) -> PathBuf {
+    parquet(data_dir, "telemetry", HOUR).with_extension("expired.json")
 }
 
 #[test]
 fn late_lines_of_an_expired_hour_go_to_quarantine_once_and_the_next_run_has_nothing_to_do() {
-    let house = expired();
-    let late = house.seal("telemetry", HOUR, &readings([2, 3]));
-    let damaged = house.seal_bytes("telemetry", HOUR, b"what is this\n\xff");
-    let plan = house.run("compact", "--dry-run --format csv").expect(0).stdout;
+    let data_dir = expired();
+    let late = data_dir.seal("telemetry", HOUR, &readings([2, 3]));
+    let damaged = data_dir.seal_bytes("telemetry", HOUR, b"what is this\n\xff");
+    let plan = data_dir.run("compact", "--dry-run --format csv").expect(0).stdout;
     assert!(plan.contains(&format!("telemetry,{HOUR},2,")) && plan.contains(",quarantine\n"), "{plan}");
 
-    let run = house.run("compact", "--print").expect(3);
+    let run = data_dir.run("compact", "--print").expect(3);
     assert_eq!(run.stdout, "", "no Parquet file is published");
     assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
     for words in ["4 late lines to quarantine", "retention has removed this hour", "--earliest"] {
         assert!(run.stderr.contains(words), "{}", run.stderr);
     }
-    assert!(!late.exists() && !damaged.exists() && !parquet(&house, "telemetry", HOUR).exists());
-    let records = quarantine(&house);
+    assert!(!late.exists() && !damaged.exists() && !parquet(&data_dir, "telemetry", HOUR).exists());
+    let records = quarantine(&data_dir);
     let of = |segment: &PathBuf| {
-        let file = relative(&house, segment);
+        let file = relative(&data_dir, segment);
         let of = records.iter().filter(|record| record["source"].as_str().unwrap().starts_with(&format!("{file}:")));
         of.map(|record| record["line"].as_str().or(record["line_base64"].as_str()).unwrap()).collect::<Vec<_>>()
     };
@@ -53,9 +53,9 @@ fn late_lines_of_an_expired_hour_go_to_quarantine_once_and_the_next_run_has_noth
     assert_eq!(of(&damaged), ["what is this", "/w=="]);
     assert!(records.iter().all(|record| record["reason"] == "expired"), "{records:?}");
 
-    let before = house.files();
-    let run = house.run("compact", "").expect(0);
-    assert_eq!((run.stderr.as_str(), house.files()), ("", before));
+    let before = data_dir.files();
+    let run = data_dir.run("compact", "").expect(0);
+    assert_eq!((run.stderr.as_str(), data_dir.files()), ("", before));
 }
 
 #[test]
@@ -71,18 +71,18 @@ fn compact_that_dies_while_it_closes_an_hour_loses_no_late_line() {
         "segment.removed",
     ];
     for death in deaths {
-        let house = expired();
-        house.seal("telemetry", HOUR, &readings([2, 3]));
-        house.seal("telemetry", HOUR, &readings([4]));
-        let killed = Run::of(house.program("compact").env("FAULT", death));
+        let data_dir = expired();
+        data_dir.seal("telemetry", HOUR, &readings([2, 3]));
+        data_dir.seal("telemetry", HOUR, &readings([4]));
+        let killed = Run::of(data_dir.program("compact").env("FAULT", death));
         assert_eq!(killed.status, None, "{death} was not reached: {killed:?}");
-        let run = house.run("compact", "");
+        let run = data_dir.run("compact", "");
         assert!(matches!(run.status, Some(0 | 3)), "{death}: {run:?}");
-        let records = quarantine(&house);
+        let records = quarantine(&data_dir);
         let mut lines: Vec<_> = records.iter().map(|record| record["line"].as_str().unwrap()).collect();
         lines.sort_unstable();
         assert_eq!(lines, readings([2, 3, 4]), "{death}");
-        assert_eq!(house.files_like("raw/", ".json").len(), 0, "{death}");
+        assert_eq!(data_dir.files_like("raw/", ".json").len(), 0, "{death}");
     }
 }
 
@@ -99,23 +99,23 @@ done
 #[test]
 fn an_hour_that_is_opened_again_is_made_of_what_came_late() {
     if Command::new("jq").arg("--version").output().is_err() {
-        return left_out("putting late lines back, because there is no jq");
+        return skipped("putting late lines back, because there is no jq");
     }
-    let house = expired();
-    house.seal("telemetry", HOUR, &readings([2, 3]));
-    house.seal("telemetry", HOUR, &readings([4]));
-    house.run("compact", "").expect(3);
-    assert!(record(&house).exists());
+    let data_dir = expired();
+    data_dir.seal("telemetry", HOUR, &readings([2, 3]));
+    data_dir.seal("telemetry", HOUR, &readings([4]));
+    data_dir.run("compact", "").expect(3);
+    assert!(record(&data_dir).exists());
     let folder = harness::tempfile::tempdir().unwrap();
-    std::os::unix::fs::symlink(house.path(), folder.path().join("data")).unwrap();
+    std::os::unix::fs::symlink(data_dir.path(), folder.path().join("data")).unwrap();
     let put_back = || {
         let run = Run::of(Command::new("bash").args(["-c", PUT_BACK]).current_dir(folder.path()));
         assert!(run.status.is_some(), "{run:?}");
-        house.run("compact", "").expect(0);
+        data_dir.run("compact", "").expect(0);
     };
     put_back();
-    assert_eq!(sensors(&house), [2, 3, 4]);
+    assert_eq!(sensors(&data_dir), [2, 3, 4]);
     // Twice is once: the segments have their old names.
     put_back();
-    assert_eq!(sensors(&house), [2, 3, 4]);
+    assert_eq!(sensors(&data_dir), [2, 3, 4]);
 }

@@ -15,13 +15,13 @@ use std::time::Instant;
 use self::steps::{Step, generate};
 use self::world::{Counts, World};
 use crate::common::truth::{Contents, Reader, Truth};
-use harness::{House, SmallDisk, rounds, seed};
+use harness::{DataDir, SmallDisk, rounds, seed};
 
 /// Lives through a history. An error comes with the number of steps that it takes.
 fn live(steps: &[Step], disk: Option<&SmallDisk>, reader: &mut Reader) -> Result<Counts, (usize, String)> {
-    let house = disk.map_or_else(House::new, |disk| House::within(disk.path()));
+    let data_dir = disk.map_or_else(DataDir::new, |disk| DataDir::within(disk.path()));
     let (truth, contents, counts) = (Truth::default(), Contents::default(), Counts::default());
-    let mut world = World { house, disk, reader, truth, contents, versions: Vec::new(), counts };
+    let mut world = World { data_dir, disk, reader, truth, contents, versions: Vec::new(), counts };
     for (number, step) in (1..).zip(steps) {
         world.step(step).map_err(|error| (number, format!("after step {number}: {error}")))?;
     }

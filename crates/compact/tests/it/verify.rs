@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
 use crate::common::{HOUR, identity, parquet};
-use harness::{House, epoch, reading};
+use harness::{DataDir, epoch, reading};
 use layout::{Commit, Fingerprint, Lineage, SegmentCount};
 use serde_json::Value;
 
@@ -15,18 +15,18 @@ fn readings(hour: &str, sensors: impl IntoIterator<Item = i64>) -> Vec<String> {
 }
 
 /// Four compacted hours of telemetry.
-fn compacted() -> House {
-    let house = House::new();
+fn compacted() -> DataDir {
+    let data_dir = DataDir::new();
     for hour in HOURS {
-        house.seal("telemetry", hour, &readings(hour, 0..100));
+        data_dir.seal("telemetry", hour, &readings(hour, 0..100));
     }
-    house.run("compact", "").expect(0);
-    house
+    data_dir.run("compact", "").expect(0);
+    data_dir
 }
 
 /// What `--verify` says of the hours, by hour: state, problem and remedy.
-fn verdicts(house: &House, flags: &str, status: i32) -> Vec<[String; 4]> {
-    let run = house.run("compact", &format!("--verify --format ndjson {flags}")).expect(status);
+fn verdicts(data_dir: &DataDir, flags: &str, status: i32) -> Vec<[String; 4]> {
+    let run = data_dir.run("compact", &format!("--verify --format ndjson {flags}")).expect(status);
     let rows = run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     rows.map(|row| ["hour", "state", "problem", "remedy"].map(|key| row[key].as_str().unwrap_or_default().to_owned()))
         .collect()
@@ -44,14 +44,14 @@ fn forge(path: &Path, commit: &Commit, select: &str) {
 /// The one problem that is found when the 10 o'clock file is spoilt so.
 #[track_caller]
 fn problem(spoil: impl FnOnce(&Path, Commit)) -> String {
-    let house = compacted();
-    let path = parquet(&house, "telemetry", HOUR);
+    let data_dir = compacted();
+    let path = parquet(&data_dir, "telemetry", HOUR);
     spoil(&path, Commit::read(&path).unwrap());
-    let before = (house.files(), identity(&path));
-    let run = house.run("compact", "--verify").expect(3);
+    let before = (data_dir.files(), identity(&path));
+    let run = data_dir.run("compact", "--verify").expect(3);
     assert!(run.stderr.contains("1 of 4 hours is not as it should be"), "{}", run.stderr);
     assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);
-    let all = verdicts(&house, "", 3);
+    let all = verdicts(&data_dir, "", 3);
     assert_eq!(all.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), HOURS);
     let states: Vec<_> = all.iter().map(|row| row[1].as_str()).collect();
     assert_eq!(states, ["ok", "ok", "wrong", "ok"], "{all:?}");
@@ -59,21 +59,21 @@ fn problem(spoil: impl FnOnce(&Path, Commit)) -> String {
     for words in [path.to_str().unwrap(), problem, remedy] {
         assert!(run.stdout.contains(words) && !words.is_empty(), "{words:?} is not in {}", run.stdout);
     }
-    assert_eq!((house.files(), identity(&path)), before);
+    assert_eq!((data_dir.files(), identity(&path)), before);
     problem.clone()
 }
 
 #[test]
 fn a_sound_tree_is_silent() {
-    let house = compacted();
-    let run = house.run("compact", "--verify").expect(0);
+    let data_dir = compacted();
+    let run = data_dir.run("compact", "--verify").expect(0);
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
-    let all = verdicts(&house, "telemetry --from 2025-09-02T09 --to 2025-09-02T11 --threads 1", 0);
+    let all = verdicts(&data_dir, "telemetry --from 2025-09-02T09 --to 2025-09-02T11 --threads 1", 0);
     assert_eq!(all.iter().map(|row| (&*row[0], &*row[1])).collect::<Vec<_>>(), [(HOURS[1], "ok"), (HOURS[2], "ok")]);
-    let run = house.run("compact", "--verify -v").expect(0);
+    let run = data_dir.run("compact", "--verify -v").expect(0);
     assert!(run.stderr.contains("4 hours, 400 rows") && run.stderr.lines().count() == 1, "{}", run.stderr);
-    house.run("compact", "--verify telemtry").expect(2);
-    House::new().run("compact", "--verify").expect(0);
+    data_dir.run("compact", "--verify telemtry").expect(2);
+    DataDir::new().run("compact", "--verify").expect(0);
 }
 
 #[test]
@@ -136,61 +136,61 @@ fn every_way_in_which_a_file_can_be_wrong_is_found() {
 
 #[test]
 fn a_link_to_nothing_is_wrong_and_what_nobody_published_is_no_hour() {
-    let house = compacted();
-    let path = parquet(&house, "telemetry", HOUR);
-    std::fs::rename(&path, house.path().join("away")).unwrap();
-    std::os::unix::fs::symlink(house.path().join("not mounted"), &path).unwrap();
+    let data_dir = compacted();
+    let path = parquet(&data_dir, "telemetry", HOUR);
+    std::fs::rename(&path, data_dir.path().join("away")).unwrap();
+    std::os::unix::fs::symlink(data_dir.path().join("not mounted"), &path).unwrap();
     std::fs::write(path.with_file_name(".12.parquet.01K4Z0000000000000000000A0.tmp"), "half").unwrap();
-    let all = verdicts(&house, "", 3);
+    let all = verdicts(&data_dir, "", 3);
     assert_eq!(all.iter().map(|row| &*row[1]).collect::<Vec<_>>(), ["ok", "ok", "wrong", "ok"]);
 }
 
 #[test]
 fn segments_that_only_wait_to_be_removed_are_reported_and_no_failure() {
-    let house = House::new();
-    let segment = house.seal("telemetry", HOUR, &readings(HOUR, 0..5));
+    let data_dir = DataDir::new();
+    let segment = data_dir.seal("telemetry", HOUR, &readings(HOUR, 0..5));
     let bytes = std::fs::read(&segment).unwrap();
-    house.run("compact", "").expect(0);
-    house.seal("telemetry", HOUR, &readings(HOUR, 5..6));
-    assert_eq!(house.run("compact", "--verify").expect(0).stdout, "", "a fresh segment is compact's next work");
+    data_dir.run("compact", "").expect(0);
+    data_dir.seal("telemetry", HOUR, &readings(HOUR, 5..6));
+    assert_eq!(data_dir.run("compact", "--verify").expect(0).stdout, "", "a fresh segment is compact's next work");
     std::fs::write(&segment, &bytes).unwrap();
-    let run = house.run("compact", "--verify").expect(0);
+    let run = data_dir.run("compact", "--verify").expect(0);
     assert!(run.stdout.contains("left to remove") && run.stdout.contains("1 segment"), "{}", run.stdout);
-    assert_eq!(verdicts(&house, "", 0)[0][1], "left to remove");
+    assert_eq!(verdicts(&data_dir, "", 0)[0][1], "left to remove");
     assert!(segment.exists());
-    house.run("compact", "").expect(0);
-    assert_eq!(house.run("compact", "--verify").expect(0).stdout, "");
+    data_dir.run("compact", "").expect(0);
+    assert_eq!(data_dir.run("compact", "--verify").expect(0).stdout, "");
 }
 
 #[test]
 fn aggregates_are_read_too_and_duplicates_are_accounted_for() {
-    let house = House::new();
-    house.seal("telemetry", HOUR, &[readings(HOUR, [1, 2]), readings(HOUR, [2, 3])].concat());
-    house.run("compact", "--dedup").expect(0);
-    house.run("aggregate", "temperatures").expect(0);
-    assert_eq!(verdicts(&house, "", 0).len(), 2);
-    assert_eq!(verdicts(&house, "temperatures", 0).len(), 1);
-    let path = parquet(&house, "temperatures", HOUR);
+    let data_dir = DataDir::new();
+    data_dir.seal("telemetry", HOUR, &[readings(HOUR, [1, 2]), readings(HOUR, [2, 3])].concat());
+    data_dir.run("compact", "--dedup").expect(0);
+    data_dir.run("aggregate", "temperatures").expect(0);
+    assert_eq!(verdicts(&data_dir, "", 0).len(), 2);
+    assert_eq!(verdicts(&data_dir, "temperatures", 0).len(), 1);
+    let path = parquet(&data_dir, "temperatures", HOUR);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[4..60].fill(0xff);
     std::fs::write(&path, &bytes).unwrap();
-    let all = verdicts(&house, "", 3);
+    let all = verdicts(&data_dir, "", 3);
     let wrong = all.iter().find(|row| row[1] == "wrong").unwrap();
     assert!(wrong[3].contains("aggregate makes it again"), "{wrong:?}");
 }
 
 #[test]
 fn files_that_are_replaced_or_removed_meanwhile_are_not_wrong() {
-    let house = House::new();
-    house.seal("telemetry", HOUR, &readings(HOUR, 0..100_000));
-    house.run("compact", "").expect(0);
-    let path: PathBuf = parquet(&house, "telemetry", HOUR);
+    let data_dir = DataDir::new();
+    data_dir.seal("telemetry", HOUR, &readings(HOUR, 0..100_000));
+    data_dir.run("compact", "").expect(0);
+    let path: PathBuf = parquet(&data_dir, "telemetry", HOUR);
     let mut looked = 0;
     for round in 0..6 {
-        house.seal("telemetry", HOUR, &readings(HOUR, 100_000 + round..100_001 + round));
-        let mut compact = house.program("compact").stderr(Stdio::null()).spawn().unwrap();
+        data_dir.seal("telemetry", HOUR, &readings(HOUR, 100_000 + round..100_001 + round));
+        let mut compact = data_dir.program("compact").stderr(Stdio::null()).spawn().unwrap();
         while compact.try_wait().unwrap().is_none() {
-            let run = house.run("compact", "--verify --threads 1").expect(0);
+            let run = data_dir.run("compact", "--verify --threads 1").expect(0);
             assert!(!run.stdout.contains("wrong"), "{}", run.stdout);
             looked += 1;
         }

@@ -1,4 +1,4 @@
-//! What the tests of housekeep share: houses with hours, records and load logs that no other program had to make.
+//! What the tests of housekeep share: data directories with hours, records and load logs that no other program had to make.
 
 #![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
 
@@ -21,9 +21,9 @@ use warehouse::{LogEntry, Warehouse, WarehouseArgs, WarehouseKind};
 
 pub use harness::Run;
 
-/// A house, and what it takes to furnish it.
-pub struct House {
-    pub data: harness::House,
+/// A data directory, and what it takes to furnish it.
+pub struct DataDir {
+    pub data: harness::DataDir,
     pub tree: Tree,
     connection: Connection,
 }
@@ -42,9 +42,9 @@ fn session() -> SessionArgs {
     SessionArgs { threads: None, memory_limit: None, temp_dir: None }
 }
 
-impl House {
+impl DataDir {
     pub fn new() -> Self {
-        let data = harness::House::new();
+        let data = harness::DataDir::new();
         let tree = Tree::new(data.path());
         Self { data, tree, connection: engine::open(&session()).unwrap() }
     }
@@ -165,7 +165,7 @@ impl House {
         picture
     }
 
-    /// A house with the same files.
+    /// A data_dir with the same files.
     pub fn copy(&self) -> Self {
         let copy = Self::new();
         for (path, content) in self.picture() {

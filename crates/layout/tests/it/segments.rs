@@ -187,7 +187,7 @@ impl Drop for SmallDisk<'_> {
 fn a_full_disk_takes_all_of_an_append_or_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(folder.path(), 256) else {
-        eprintln!("LEFT OUT: appending on a full disk, because mounting a small disk takes root");
+        eprintln!("SKIPPED: appending on a full disk, because mounting a small disk takes root");
         return;
     };
     let tree = Tree::new(disk.0.join("data"));

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use engine::{SessionArgs, literal, read_parquet};
-use harness::House;
+use harness::DataDir;
 
 use crate::target::Target;
 
@@ -108,8 +108,8 @@ impl Cells {
     }
 
     /// The rows of the table `samples` with their ids, by the start of their hour.
-    pub(crate) fn of_table(target: &Target, house: &House) -> BTreeMap<String, Vec<(i64, Row)>> {
-        let names = columns(target, house);
+    pub(crate) fn of_table(target: &Target, data_dir: &DataDir) -> BTreeMap<String, Vec<(i64, Row)>> {
+        let names = columns(target, data_dir);
         let cells: Vec<_> = COLUMNS
             .iter()
             .map(|(name, kind)| match kind {
@@ -120,7 +120,7 @@ impl Cells {
             .collect();
         let mut hours: BTreeMap<_, Vec<_>> = BTreeMap::new();
         for row in
-            target.query(house, &format!("SELECT window_start, id, {} FROM samples ORDER BY id", cells.join(", ")))
+            target.query(data_dir, &format!("SELECT window_start, id, {} FROM samples ORDER BY id", cells.join(", ")))
         {
             let [start, id, cells @ ..] = row.as_slice() else { panic!("{row:?}") };
             let row = (id.parse().unwrap(), canonical(cells.iter().cloned()));
@@ -131,17 +131,17 @@ impl Cells {
 }
 
 /// The columns that the table has.
-fn columns(target: &Target, house: &House) -> Vec<String> {
+fn columns(target: &Target, data_dir: &DataDir) -> Vec<String> {
     let schema = match target {
         Target::File => "'main'",
         Target::MariaDb { .. } => "DATABASE()",
         Target::Postgres { .. } => "'public'",
-        Target::Sqlite => return target.query(house, "SELECT name FROM pragma_table_info('samples')").concat(),
+        Target::Sqlite => return target.query(data_dir, "SELECT name FROM pragma_table_info('samples')").concat(),
     };
     let sql = format!(
         "SELECT column_name FROM information_schema.columns WHERE table_schema = {schema} AND table_name = 'samples'"
     );
-    target.query(house, &sql).concat()
+    target.query(data_dir, &sql).concat()
 }
 
 /// A text as hexadecimal bytes.

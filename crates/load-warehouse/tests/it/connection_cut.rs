@@ -2,7 +2,7 @@
 
 use std::process::{Child, Stdio};
 
-use harness::{House, MariaDb, Network, Postgres, Run, within};
+use harness::{DataDir, MariaDb, Network, Postgres, Run, within};
 use layout::Tree;
 
 use crate::cells::{Cells, samples};
@@ -43,16 +43,16 @@ fn a_load_into_postgresql_that_is_cut_off_ends_and_its_lock_is_given_free() {
 
 /// Cuts a load off, whose client's port is known once it is in the middle of its work.
 fn cut_off(network: &Network, target: &Target, port: impl Fn() -> Option<u16>) {
-    let (house, cells) = (House::new(), Cells::new());
+    let (data_dir, cells) = (DataDir::new(), Cells::new());
     let load = || {
-        let mut load = target.program(&house);
+        let mut load = target.program(&data_dir);
         load.arg("samples").env("DB_HOST", Network::SERVER);
         within(&network.client(), &load)
     };
-    let holds = || Cells::of_table(target, &house).remove("2025-09-02 10:00:00").unwrap();
+    let holds = || Cells::of_table(target, &data_dir).remove("2025-09-02 10:00:00").unwrap();
     let published = |version: usize, rows: u64| {
-        publish(&house, "samples", HOUR, &version.to_string(), &samples(HOUR, version, rows, 0));
-        cells.of_parquet(&Tree::new(house.path()).parquet(&"samples".parse().unwrap(), HOUR.parse().unwrap()))
+        publish(&data_dir, "samples", HOUR, &version.to_string(), &samples(HOUR, version, rows, 0));
+        cells.of_parquet(&Tree::new(data_dir.path()).parquet(&"samples".parse().unwrap(), HOUR.parse().unwrap()))
     };
     published(0, 10);
     Run::of(&mut load()).expect(0);

@@ -1,6 +1,6 @@
 //! Values at the edges of their types arrive in each kind of warehouse as they are, or as the rule says.
 
-use harness::House;
+use harness::DataDir;
 
 use crate::cells::{hex, hex_of};
 use crate::hours::publish;
@@ -35,7 +35,7 @@ fn plain(number: &str) -> String {
 
 #[test]
 fn every_decimal_arrives_as_it_is_or_is_refused_before_anything_is_made() {
-    on_each("decimals", |house, target| {
+    on_each("decimals", |data_dir, target| {
         // As many columns as a table of MariaDB takes.
         for precisions in [1..=12, 13..=18, 19..=24, 25..=30, 31..=34, 35..=38] {
             let dataset = format!("decimals_{}", precisions.start());
@@ -51,21 +51,21 @@ fn every_decimal_arrives_as_it_is_or_is_refused_before_anything_is_made() {
                 format!("SELECT {}", cells.collect::<Vec<_>>().join(", "))
             };
             let select: Vec<_> = (0..rows[0].len()).map(row).collect();
-            publish(house, &dataset, HOUR, "a", &select.join(" UNION ALL "));
-            target.run(house, &dataset).expect(0);
+            publish(data_dir, &dataset, HOUR, "a", &select.join(" UNION ALL "));
+            target.run(data_dir, &dataset).expect(0);
             let names: Vec<_> = types.iter().map(|(p, s)| format!("d{p}_{s}")).collect();
-            let found = target.query(house, &format!("SELECT {} FROM {dataset} ORDER BY id", names.join(", ")));
+            let found = target.query(data_dir, &format!("SELECT {} FROM {dataset} ORDER BY id", names.join(", ")));
             assert_eq!(found.len(), rows[0].len());
             for (number, found) in found.iter().enumerate() {
                 for ((found, texts), (p, s)) in found.iter().zip(&rows).zip(&types) {
                     assert_eq!(plain(found), plain(&texts[number]), "DECIMAL({p},{s})");
                 }
             }
-            target.run(house, &format!("{dataset} --verify")).expect(0);
+            target.run(data_dir, &format!("{dataset} --verify")).expect(0);
             for (p, s) in refused {
                 let dataset = format!("refused_{p}_{s}");
-                publish(house, &dataset, HOUR, "a", &format!("SELECT 0.1::DECIMAL({p},{s}) AS d"));
-                let run = target.run(house, &dataset).expect(3);
+                publish(data_dir, &dataset, HOUR, "a", &format!("SELECT 0.1::DECIMAL({p},{s}) AS d"));
+                let run = target.run(data_dir, &dataset).expect(3);
                 assert!(
                     run.stderr.contains(&format!("the column d is DECIMAL({p},{s}), which DuckDB's")),
                     "{}",
@@ -81,18 +81,18 @@ fn every_decimal_arrives_as_it_is_or_is_refused_before_anything_is_made() {
 #[test]
 fn a_decimal_that_was_made_too_narrow_for_the_extension_is_refused_with_how_to_widen_it() {
     let Some(server) = harness::Postgres::shared("a narrow decimal") else { return };
-    let (house, database) = (House::new(), server.database());
+    let (data_dir, database) = (DataDir::new(), server.database());
     let target = Target::Postgres { server, database };
-    publish(&house, "d", HOUR, "a", "SELECT 0.5::DECIMAL(9,9) AS d");
-    target.run(&house, "d").expect(0);
-    target.change(&house, "ALTER TABLE d ALTER COLUMN d TYPE numeric(9,9)");
-    publish(&house, "d", HOUR, "b", "SELECT 0.25::DECIMAL(9,9) AS d");
-    let run = target.run(&house, "d").expect(3);
+    publish(&data_dir, "d", HOUR, "a", "SELECT 0.5::DECIMAL(9,9) AS d");
+    target.run(&data_dir, "d").expect(0);
+    target.change(&data_dir, "ALTER TABLE d ALTER COLUMN d TYPE numeric(9,9)");
+    publish(&data_dir, "d", HOUR, "b", "SELECT 0.25::DECIMAL(9,9) AS d");
+    let run = target.run(&data_dir, "d").expect(3);
     assert!(run.stderr.contains("the table's is numeric(9,9)"), "{}", run.stderr);
     let (_, statement) = run.stderr.split_once("or change the table: ").unwrap();
-    target.change(&house, statement.lines().next().unwrap());
-    target.run(&house, "d").expect(0);
-    assert_eq!(target.query(&house, "SELECT d FROM d"), [["0.25"]]);
+    target.change(&data_dir, statement.lines().next().unwrap());
+    target.run(&data_dir, "d").expect(0);
+    assert_eq!(target.query(&data_dir, "SELECT d FROM d"), [["0.25"]]);
 }
 
 /// Texts that quoting, escaping, encoding and trimming trip over.
@@ -145,17 +145,17 @@ fn texts() -> Vec<String> {
 
 #[test]
 fn every_text_arrives_as_it_is() {
-    on_each("texts", |house, target| {
+    on_each("texts", |data_dir, target| {
         let texts = texts();
         let list: Vec<_> = texts.iter().map(|text| engine::literal(text)).collect();
-        publish(house, "texts", HOUR, "a", &format!("SELECT unnest([{}]) AS text", list.join(", ")));
-        target.run(house, "texts").expect(0);
-        let found = target.query(house, &format!("SELECT {} FROM texts ORDER BY id", hex(target, "text")));
+        publish(data_dir, "texts", HOUR, "a", &format!("SELECT unnest([{}]) AS text", list.join(", ")));
+        target.run(data_dir, "texts").expect(0);
+        let found = target.query(data_dir, &format!("SELECT {} FROM texts ORDER BY id", hex(target, "text")));
         assert_eq!(found.len(), texts.len());
         for (found, text) in found.iter().zip(&texts) {
             assert_eq!(found[0], hex_of(text), "{text:?}");
         }
-        target.run(house, "texts --verify").expect(0);
+        target.run(data_dir, "texts --verify").expect(0);
     });
 }
 
@@ -165,7 +165,7 @@ fn bits(number: &str) -> u64 {
 
 #[test]
 fn every_number_time_and_truth_arrives_as_it_is() {
-    on_each("edges", |house, target| {
+    on_each("edges", |data_dir, target| {
         let columns = [
             ("TINYINT", &["-128", "127"][..]),
             ("SMALLINT", &["-32768", "32767"]),
@@ -194,9 +194,9 @@ fn every_number_time_and_truth_arrives_as_it_is() {
         for (sql_type, values) in columns {
             let dataset = format!("of_{}", sql_type.to_lowercase());
             let list: Vec<_> = values.iter().map(|value| format!("'{value}'::{sql_type}")).collect();
-            publish(house, &dataset, HOUR, "a", &format!("SELECT unnest([{}, NULL]) AS v", list.join(", ")));
-            target.run(house, &dataset).expect(0);
-            let found = target.query(house, &format!("SELECT v FROM {dataset} ORDER BY id")).concat();
+            publish(data_dir, &dataset, HOUR, "a", &format!("SELECT unnest([{}, NULL]) AS v", list.join(", ")));
+            target.run(data_dir, &dataset).expect(0);
+            let found = target.query(data_dir, &format!("SELECT v FROM {dataset} ORDER BY id")).concat();
             assert_eq!(found.last().unwrap(), "NULL");
             for (found, value) in found.iter().zip(values) {
                 match sql_type {
@@ -207,14 +207,14 @@ fn every_number_time_and_truth_arrives_as_it_is() {
                 }
             }
             assert_eq!(found.len(), values.len() + 1);
-            target.run(house, &format!("{dataset} --verify")).expect(0);
+            target.run(data_dir, &format!("{dataset} --verify")).expect(0);
         }
     });
 }
 
 #[test]
 fn what_a_warehouse_cannot_hold_is_replaced_counted_and_named_once() {
-    on_each("values that it cannot hold", |house, target| {
+    on_each("values that it cannot hold", |data_dir, target| {
         let is = |kinds: &[&str]| {
             kinds.contains(&match target {
                 Target::File => "file",
@@ -244,17 +244,17 @@ fn what_a_warehouse_cannot_hold_is_replaced_counted_and_named_once() {
         for (number, (sql_type, value, is_replaced)) in cases.iter().enumerate() {
             let dataset = format!("case_{number}");
             let cast = format!("'{value}'::{sql_type}");
-            publish(house, &dataset, HOUR, "a", &format!("SELECT unnest([NULL, {cast}, {cast}]) AS v"));
-            let run = target.run(house, &dataset);
+            publish(data_dir, &dataset, HOUR, "a", &format!("SELECT unnest([NULL, {cast}, {cast}]) AS v"));
+            let run = target.run(data_dir, &dataset);
             let status = if *is_replaced { 3 } else { 0 };
             assert_eq!(run.status, Some(status), "{sql_type} {value}: {}", run.stderr);
             let says = format!("{dataset}: {HOUR}: the column v has 2 values that the warehouse cannot hold: ");
             assert_eq!(run.stderr.contains(&says), *is_replaced, "{sql_type} {value}: {}", run.stderr);
             assert_eq!(run.stderr.lines().count(), usize::from(*is_replaced), "{}", run.stderr);
-            let held = target.query(house, &format!("SELECT count(v) FROM {dataset}"));
+            let held = target.query(data_dir, &format!("SELECT count(v) FROM {dataset}"));
             assert_eq!(held, [[if *is_replaced { "0" } else { "2" }]], "{sql_type} {value}");
             for arguments in ["", " --verify"] {
-                let run = target.run(house, &format!("{dataset}{arguments}")).expect(0);
+                let run = target.run(data_dir, &format!("{dataset}{arguments}")).expect(0);
                 assert_eq!(run.stderr, "", "{sql_type} {value}{arguments}");
             }
         }
@@ -263,41 +263,41 @@ fn what_a_warehouse_cannot_hold_is_replaced_counted_and_named_once() {
 
 #[test]
 fn a_text_that_a_warehouse_cannot_hold_is_stored_as_one_near_it() {
-    on_each("texts that it cannot hold", |house, target| {
+    on_each("texts that it cannot hold", |data_dir, target| {
         let is_postgres = matches!(target, Target::Postgres { .. });
-        publish(house, "texts", HOUR, "a", "SELECT unnest(['a' || chr(0) || 'b', 'c', chr(0)]) AS text");
-        let run = target.run(house, "texts").expect(if is_postgres { 3 } else { 0 });
+        publish(data_dir, "texts", HOUR, "a", "SELECT unnest(['a' || chr(0) || 'b', 'c', chr(0)]) AS text");
+        let run = target.run(data_dir, "texts").expect(if is_postgres { 3 } else { 0 });
         let says = "texts: 2025-09-02T10: the column text has 2 values that the warehouse cannot hold: \
                     U+0000 is stored as U+FFFD";
         assert_eq!(run.stderr.contains(says), is_postgres, "{}", run.stderr);
         let zero = if is_postgres { "EFBFBD" } else { "00" };
-        let found = target.query(house, &format!("SELECT {} FROM texts ORDER BY id", hex(target, "text")));
+        let found = target.query(data_dir, &format!("SELECT {} FROM texts ORDER BY id", hex(target, "text")));
         assert_eq!(found.concat(), [format!("61{zero}62"), "63".to_owned(), zero.to_owned()]);
         for arguments in ["texts", "texts --verify"] {
-            assert_eq!(target.run(house, arguments).expect(0).stderr, "");
+            assert_eq!(target.run(data_dir, arguments).expect(0).stderr, "");
         }
         // The rows that stay as they are keep their ids, the replaced ones too.
-        publish(house, "texts", HOUR, "b", "SELECT unnest(['a' || chr(0) || 'b', 'd', chr(0)]) AS text");
-        target.run(house, "texts").expect(if is_postgres { 3 } else { 0 });
-        assert_eq!(target.query(house, "SELECT id FROM texts ORDER BY id").concat(), ["1", "3", "4"]);
+        publish(data_dir, "texts", HOUR, "b", "SELECT unnest(['a' || chr(0) || 'b', 'd', chr(0)]) AS text");
+        target.run(data_dir, "texts").expect(if is_postgres { 3 } else { 0 });
+        assert_eq!(target.query(data_dir, "SELECT id FROM texts ORDER BY id").concat(), ["1", "3", "4"]);
     });
 }
 
 #[test]
 fn a_text_that_is_too_long_for_its_column_is_cut_visibly() {
-    on_each("texts that are too long", |house, target| {
+    on_each("texts that are too long", |data_dir, target| {
         let is_server = matches!(target, Target::Postgres { .. } | Target::MariaDb { .. });
         let select = "SELECT repeat('é', 3000) || n AS name, n FROM (VALUES (1), (2)) v(n) UNION ALL SELECT 'short', 3";
-        publish(house, "keyed", HOUR, "a", select);
-        let run = target.run(house, "keyed --key name,window_start").expect(if is_server { 3 } else { 0 });
+        publish(data_dir, "keyed", HOUR, "a", select);
+        let run = target.run(data_dir, "keyed --key name,window_start").expect(if is_server { 3 } else { 0 });
         assert_eq!(run.stderr.contains("the column name has 2 values"), is_server, "{}", run.stderr);
         let longest = if is_server { "190" } else { "3001" };
         let length = if matches!(target, Target::MariaDb { .. }) { "char_length" } else { "length" };
-        let found = target.query(house, &format!("SELECT {length}(name), n FROM keyed ORDER BY n"));
+        let found = target.query(data_dir, &format!("SELECT {length}(name), n FROM keyed ORDER BY n"));
         assert_eq!(found, [[longest, "1"], [longest, "2"], ["5", "3"]]);
-        assert_eq!(target.query(house, "SELECT count(DISTINCT name) FROM keyed"), [["3"]]);
+        assert_eq!(target.query(data_dir, "SELECT count(DISTINCT name) FROM keyed"), [["3"]]);
         for arguments in ["keyed", "keyed --verify"] {
-            assert_eq!(target.run(house, arguments).expect(0).stderr, "");
+            assert_eq!(target.run(data_dir, arguments).expect(0).stderr, "");
         }
     });
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use harness::{House, Run};
+use harness::{DataDir, Run};
 use layout::Tree;
 
 use crate::hours::publish_readings;
@@ -12,7 +12,7 @@ fn kinds() -> Vec<&'static str> {
     match harness::extension_is_missing("sqlite_scanner") {
         None => vec!["duckdb", "sqlite"],
         Some(why) => {
-            harness::left_out(&format!("the path of a SQLite file, because {why}"));
+            harness::skipped(&format!("the path of a SQLite file, because {why}"));
             vec!["duckdb"]
         }
     }
@@ -27,8 +27,8 @@ fn entries(folder: &Path) -> String {
 #[test]
 fn what_cannot_be_a_warehouse_is_refused_before_anything_is_made() {
     for kind in kinds() {
-        let (house, elsewhere) = (House::new(), House::new());
-        publish_readings(&house, "2025-09-02T10", "a", 2);
+        let (data_dir, elsewhere) = (DataDir::new(), DataDir::new());
+        publish_readings(&data_dir, "2025-09-02T10", "a", 2);
         let folder = elsewhere.path();
         std::fs::write(folder.join("text"), "not a database, but long enough to be one").unwrap();
         duckdb::Connection::open(folder.join("x.duckdb")).unwrap().execute_batch("CREATE TABLE t (n INTEGER)").unwrap();
@@ -52,17 +52,17 @@ fn what_cannot_be_a_warehouse_is_refused_before_anything_is_made() {
             other,
         ] {
             for extra in [&[][..], &["--dry-run"], &["--verify"]] {
-                let mut program = house.program("load-warehouse");
+                let mut program = data_dir.program("load-warehouse");
                 program.current_dir(folder).args(["readings", "--target", kind, "--file", file]).args(extra);
                 let run = Run::of(&mut program).expect(status);
                 assert!(run.stderr.contains(says), "{kind} {file} {extra:?}: {}", run.stderr);
                 assert_eq!(entries(folder), before, "{kind} {file}");
             }
         }
-        let mut program = house.program("load-warehouse");
+        let mut program = data_dir.program("load-warehouse");
         program.current_dir(folder).args(["readings", "--target", kind, "--file", "./md:foo?mode=ro#x"]);
         Run::of(&mut program).expect(0);
         assert!(folder.join("md:foo?mode=ro#x").is_file(), "{}", entries(folder));
-        assert!(!Tree::new(house.path()).warehouse().exists());
+        assert!(!Tree::new(data_dir.path()).warehouse().exists());
     }
 }

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use engine::SessionArgs;
-use harness::House;
+use harness::DataDir;
 use layout::{Commit, DatasetLock, Fingerprint, Lineage, Tree};
 
 /// Publishes the rows of `select` as an hour of a data set, in a version of its own.
-pub(crate) fn publish(house: &House, dataset: &str, hour: &str, version: &str, select: &str) {
+pub(crate) fn publish(data_dir: &DataDir, dataset: &str, hour: &str, version: &str, select: &str) {
     let session = SessionArgs { threads: Some(1), memory_limit: None, temp_dir: None };
     let connection = engine::open(&session).unwrap();
-    let tree = Tree::new(house.path());
+    let tree = Tree::new(data_dir.path());
     let dataset = dataset.parse().unwrap();
     let query = Fingerprint::of(version.as_bytes());
     let commit = Commit::new(Lineage::Query { query, inputs: BTreeMap::new(), tables: BTreeMap::new() });
@@ -21,8 +21,8 @@ pub(crate) fn publish(house: &House, dataset: &str, hour: &str, version: &str, s
 }
 
 /// Removes an hour of a data set, as retention would.
-pub(crate) fn expire(house: &House, dataset: &str, hour: &str) {
-    let tree = Tree::new(house.path());
+pub(crate) fn expire(data_dir: &DataDir, dataset: &str, hour: &str) {
+    let tree = Tree::new(data_dir.path());
     let (dataset, hour) = (dataset.parse().unwrap(), hour.parse().unwrap());
     let lock = DatasetLock::try_acquire(&tree, &dataset).unwrap().unwrap();
     let commit = Commit::read(&tree.parquet(&dataset, hour)).unwrap();
@@ -39,8 +39,8 @@ pub(crate) fn readings(hour: &str, version: &str, rows: u64) -> String {
 }
 
 /// Publishes readings.
-pub(crate) fn publish_readings(house: &House, hour: &str, version: &str, rows: u64) {
-    publish(house, "readings", hour, version, &readings(hour, version, rows));
+pub(crate) fn publish_readings(data_dir: &DataDir, hour: &str, version: &str, rows: u64) {
+    publish(data_dir, "readings", hour, version, &readings(hour, version, rows));
 }
 
 /// What the warehouse is to hold: for each hour its version and how many rows.

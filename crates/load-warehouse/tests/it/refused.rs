@@ -1,6 +1,6 @@
 //! What is refused: it is named with what to do, and the rest is loaded.
 
-use harness::House;
+use harness::DataDir;
 
 use crate::hours::{Expected, Seen, check, publish, publish_readings, readings};
 use crate::target::{Target, on_each};
@@ -11,14 +11,14 @@ fn one_hour(hour: &str) -> Expected {
 
 #[test]
 fn a_type_that_would_lose_data_is_refused_and_the_rest_is_loaded() {
-    on_each("a changed type", |house, target| {
-        publish_readings(house, "2025-09-02T10", "a", 2);
-        target.run(house, "readings").expect(0);
+    on_each("a changed type", |data_dir, target| {
+        publish_readings(data_dir, "2025-09-02T10", "a", 2);
+        target.run(data_dir, "readings").expect(0);
         let select = format!("SELECT * REPLACE (value::VARCHAR AS value) FROM ({})", readings("2025-09-02T11", "b", 2));
-        publish(house, "readings", "2025-09-02T11", "b", &select);
-        publish_readings(house, "2025-09-02T12", "a", 2);
+        publish(data_dir, "readings", "2025-09-02T11", "b", &select);
+        publish_readings(data_dir, "2025-09-02T12", "a", 2);
         for _ in 0..2 {
-            let run = target.run(house, "readings").expect(3);
+            let run = target.run(data_dir, "readings").expect(3);
             assert!(
                 run.stderr.contains("11.parquet: the column value is VARCHAR, but the table's is"),
                 "{}",
@@ -29,30 +29,30 @@ fn a_type_that_would_lose_data_is_refused_and_the_rest_is_loaded() {
         }
         let mut expected = one_hour("2025-09-02T10");
         expected.extend(one_hour("2025-09-02T12"));
-        check(&target.readings(house), &expected, &mut Seen::new());
-        let said = target.run(house, "readings").expect(3).stderr;
+        check(&target.readings(data_dir), &expected, &mut Seen::new());
+        let said = target.run(data_dir, "readings").expect(3).stderr;
         let (_, statement) = said.split_once("or change the table: ").unwrap();
-        target.change(house, statement.lines().next().unwrap());
-        target.run(house, "readings").expect(0);
-        assert_eq!(target.query(house, "SELECT count(*) FROM readings"), [["6"]]);
+        target.change(data_dir, statement.lines().next().unwrap());
+        target.run(data_dir, "readings").expect(0);
+        assert_eq!(target.query(data_dir, "SELECT count(*) FROM readings"), [["6"]]);
     });
 }
 
 #[test]
 fn a_type_that_loses_nothing_is_taken() {
-    on_each("a narrower type", |house, target| {
-        publish(house, "n", "2025-09-02T10", "a", "SELECT 5000000000 AS n");
-        publish(house, "n", "2025-09-02T11", "a", "SELECT 7::INTEGER AS n");
-        target.run(house, "n --to 2025-09-02T11").expect(0);
-        target.run(house, "n").expect(0);
-        assert_eq!(target.query(house, "SELECT n FROM n ORDER BY id"), [["5000000000"], ["7"]]);
+    on_each("a narrower type", |data_dir, target| {
+        publish(data_dir, "n", "2025-09-02T10", "a", "SELECT 5000000000 AS n");
+        publish(data_dir, "n", "2025-09-02T11", "a", "SELECT 7::INTEGER AS n");
+        target.run(data_dir, "n --to 2025-09-02T11").expect(0);
+        target.run(data_dir, "n").expect(0);
+        assert_eq!(target.query(data_dir, "SELECT n FROM n ORDER BY id"), [["5000000000"], ["7"]]);
     });
 }
 
 #[test]
 fn columns_that_no_table_takes_are_refused_with_what_to_do() {
-    on_each("refused columns", |house, target| {
-        publish_readings(house, "2025-09-02T10", "a", 2);
+    on_each("refused columns", |data_dir, target| {
+        publish_readings(data_dir, "2025-09-02T10", "a", 2);
         let refused = [
             (
                 "SELECT 1 AS \"ID\"",
@@ -68,49 +68,49 @@ fn columns_that_no_table_takes_are_refused_with_what_to_do() {
             ("SELECT 'x'::BLOB AS n", "of type BLOB"),
         ];
         for (hour, (select, message)) in refused.iter().enumerate() {
-            publish(house, "readings", &format!("2025-09-03T{hour:02}"), "b", select);
-            let run = target.run(house, &format!("readings --from 2025-09-03T{hour:02}")).expect(3);
+            publish(data_dir, "readings", &format!("2025-09-03T{hour:02}"), "b", select);
+            let run = target.run(data_dir, &format!("readings --from 2025-09-03T{hour:02}")).expect(3);
             assert!(run.stderr.contains(&format!("2025/09/03/{hour:02}.parquet: ")), "{}", run.stderr);
             assert!(run.stderr.contains(message), "{message}: {}", run.stderr);
         }
-        target.run(house, "readings").expect(3);
-        check(&target.readings(house), &one_hour("2025-09-02T10"), &mut Seen::new());
+        target.run(data_dir, "readings").expect(3);
+        check(&target.readings(data_dir), &one_hour("2025-09-02T10"), &mut Seen::new());
     });
 }
 
 #[test]
 fn a_foreign_parquet_file_is_named_and_the_rest_is_loaded() {
-    on_each("a foreign file", |house, target| {
-        publish_readings(house, "2025-09-02T10", "a", 2);
-        let foreign = house.path().join("parquet/readings/2025/09/02/11.parquet");
+    on_each("a foreign file", |data_dir, target| {
+        publish_readings(data_dir, "2025-09-02T10", "a", 2);
+        let foreign = data_dir.path().join("parquet/readings/2025/09/02/11.parquet");
         let connection = duckdb::Connection::open_in_memory().unwrap();
         let copy = format!("COPY ({}) TO '{}'", readings("2025-09-02T11", "x", 2), foreign.display());
         connection.execute(&copy, []).unwrap();
         std::fs::write(foreign.with_file_name("12.parquet"), "PAR1 but no more").unwrap();
         for _ in 0..2 {
-            let run = target.run(house, "readings").expect(3);
+            let run = target.run(data_dir, "readings").expect(3);
             assert!(run.stderr.contains("11.parquet: has no commit record"), "{}", run.stderr);
             assert!(run.stderr.contains("12.parquet: "), "{}", run.stderr);
             assert!(run.stderr.contains("move it out of the tree, and aggregate makes it again"), "{}", run.stderr);
-            check(&target.readings(house), &one_hour("2025-09-02T10"), &mut Seen::new());
+            check(&target.readings(data_dir), &one_hour("2025-09-02T10"), &mut Seen::new());
         }
     });
 }
 
 #[test]
 fn a_file_damaged_behind_its_footer_keeps_no_other_hour_out() {
-    on_each("a damaged file", |house, target| {
+    on_each("a damaged file", |data_dir, target| {
         let mut expected = Expected::new();
         for hour in 0..7 {
             let hour = format!("2025-09-02T{hour:02}");
-            publish_readings(house, &hour, "a", 2);
+            publish_readings(data_dir, &hour, "a", 2);
             expected.extend(one_hour(&hour));
         }
-        let damaged = house.path().join("parquet/readings/2025/09/02/03.parquet");
+        let damaged = data_dir.path().join("parquet/readings/2025/09/02/03.parquet");
         let mut bytes = std::fs::read(&damaged).unwrap();
         bytes[4..200].fill(0xff);
         std::fs::write(&damaged, bytes).unwrap();
-        let run = target.run(house, "readings").expect(3);
+        let run = target.run(data_dir, "readings").expect(3);
         assert!(
             run.stderr.contains("03.parquet: cannot be read to its end; if it is damaged, move it"),
             "{}",
@@ -118,15 +118,15 @@ fn a_file_damaged_behind_its_footer_keeps_no_other_hour_out() {
         );
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
         expected.remove("2025-09-02T03");
-        check(&target.readings(house), &expected, &mut Seen::new());
+        check(&target.readings(data_dir), &expected, &mut Seen::new());
     });
 }
 
 #[test]
 fn a_table_of_somebody_else_is_left_alone() {
-    on_each("a foreign table", |house, target| {
-        publish(house, "load_log", "2025-09-02T10", "a", "SELECT 1 AS n");
-        let run = target.run(house, "load_log").expect(3);
+    on_each("a foreign table", |data_dir, target| {
+        publish(data_dir, "load_log", "2025-09-02T10", "a", "SELECT 1 AS n");
+        let run = target.run(data_dir, "load_log").expect(3);
         assert!(
             run.stderr.contains("the warehouse has a table load_log for itself: give the data set another name"),
             "{}",
@@ -137,28 +137,28 @@ fn a_table_of_somebody_else_is_left_alone() {
 
 #[test]
 fn a_misspelt_data_set_is_wrong_usage_once_there_is_any() {
-    on_each("no data set", |house, target| {
-        std::fs::create_dir(house.path().join("raw")).unwrap();
-        assert_eq!(target.run(house, "readinsg").expect(0).stderr, "");
-        publish_readings(house, "2025-09-02T10", "a", 2);
+    on_each("no data set", |data_dir, target| {
+        std::fs::create_dir(data_dir.path().join("raw")).unwrap();
+        assert_eq!(target.run(data_dir, "readinsg").expect(0).stderr, "");
+        publish_readings(data_dir, "2025-09-02T10", "a", 2);
         for arguments in ["readinsg", "readings readinsg", "readinsg --dry-run"] {
-            let run = target.run(house, arguments).expect(2);
+            let run = target.run(data_dir, arguments).expect(2);
             let message = "readinsg: there is no such data set: the tree has readings\n";
             assert!(run.stderr.contains(message), "{}", run.stderr);
         }
-        assert_eq!(target.run(house, "telemetry").expect(0).stderr, "");
-        target.run(house, "../readings").expect(2);
-        target.run(house, "").expect(2);
-        assert!(!house.files().contains(&"warehouse.duckdb".to_owned()));
+        assert_eq!(target.run(data_dir, "telemetry").expect(0).stderr, "");
+        target.run(data_dir, "../readings").expect(2);
+        target.run(data_dir, "").expect(2);
+        assert!(!data_dir.files().contains(&"warehouse.duckdb".to_owned()));
     });
 }
 
 #[test]
 fn a_time_that_no_server_takes_is_wrong_usage() {
-    let house = House::new();
-    publish_readings(&house, "2025-09-02T10", "a", 2);
+    let data_dir = DataDir::new();
+    publish_readings(&data_dir, "2025-09-02T10", "a", 2);
     for time in ["--timeout 0s", "--timeout 30d", "--wait 30d", "--timeout 9999999999999s", "--wait 500000000000y"] {
-        let run = Target::File.run(&house, &format!("readings {time}")).expect(2);
+        let run = Target::File.run(&data_dir, &format!("readings {time}")).expect(2);
         assert!(run.stderr.contains("24d"), "{}", run.stderr);
     }
 }
@@ -175,16 +175,16 @@ fn what_the_environment_names_is_not_asked_for() {
 
 #[test]
 fn a_table_that_somebody_has_dropped_is_made_anew() {
-    on_each("a dropped table", |house, target| {
-        publish_readings(house, "2025-09-02T10", "a", 2);
-        target.run(house, "readings").expect(0);
-        target.change(house, "DROP TABLE readings");
-        let due = target.run(house, "readings -n --format csv").expect(0);
+    on_each("a dropped table", |data_dir, target| {
+        publish_readings(data_dir, "2025-09-02T10", "a", 2);
+        target.run(data_dir, "readings").expect(0);
+        target.change(data_dir, "DROP TABLE readings");
+        let due = target.run(data_dir, "readings -n --format csv").expect(0);
         assert_eq!(due.stdout, "dataset,hour,version,rows\nreadings,2025-09-02T10,new,2\n");
-        let run = target.run(house, "readings").expect(0);
+        let run = target.run(data_dir, "readings").expect(0);
         assert!(run.stderr.contains("readings: its table is gone"), "{}", run.stderr);
-        check(&target.readings(house), &one_hour("2025-09-02T10"), &mut Seen::new());
-        assert_eq!(target.run(house, "readings --verify").expect(0).stderr, "");
-        assert_eq!(target.run(house, "readings").expect(0).stderr, "");
+        check(&target.readings(data_dir), &one_hour("2025-09-02T10"), &mut Seen::new());
+        assert_eq!(target.run(data_dir, "readings --verify").expect(0).stderr, "");
+        assert_eq!(target.run(data_dir, "readings").expect(0).stderr, "");
     });
 }

@@ -1,6 +1,6 @@
 //! Settings of servers, databases, roles and of the environment, none of which changes what arrives.
 
-use harness::{House, MariaDb, PASSWORD, Postgres, Run, USER};
+use harness::{DataDir, MariaDb, PASSWORD, Postgres, Run, USER};
 
 use crate::cells::{hex, hex_of};
 use crate::hours::publish;
@@ -11,13 +11,13 @@ const TEXTS: &str = "SELECT unnest(['München 21 °C', 'it''s \\ \"', '\\N', 'a'
                      DATE '2025-03-04' AS day, 1.5::DECIMAL(5,2) AS exact";
 
 /// Publishes [`TEXTS`] and something more.
-fn publish_texts(house: &House, version: &str, more: &str) {
-    publish(house, "texts", "2025-09-02T10", version, &format!("{TEXTS}{more}"));
+fn publish_texts(data_dir: &DataDir, version: &str, more: &str) {
+    publish(data_dir, "texts", "2025-09-02T10", version, &format!("{TEXTS}{more}"));
 }
 
 /// The texts as the server has them.
-fn held(target: &Target, house: &House) -> Vec<String> {
-    target.query(house, &format!("SELECT {} FROM texts ORDER BY id", hex(target, "text"))).concat()
+fn held(target: &Target, data_dir: &DataDir) -> Vec<String> {
+    target.query(data_dir, &format!("SELECT {} FROM texts ORDER BY id", hex(target, "text"))).concat()
 }
 
 fn expected() -> Vec<String> {
@@ -26,22 +26,22 @@ fn expected() -> Vec<String> {
 }
 
 /// Loads, compares, replaces and compares again with a program that `settings` have changed.
-fn loads(house: &House, target: &Target, settings: impl Fn(&mut std::process::Command)) {
+fn loads(data_dir: &DataDir, target: &Target, settings: impl Fn(&mut std::process::Command)) {
     let run = |arguments: &[&str]| {
-        let mut program = target.program(house);
+        let mut program = target.program(data_dir);
         settings(program.args(arguments));
         assert_eq!(Run::of(&mut program).expect(0).stderr, "");
     };
-    publish_texts(house, "a", "");
+    publish_texts(data_dir, "a", "");
     run(&["texts"]);
-    assert_eq!(held(target, house), expected());
+    assert_eq!(held(target, data_dir), expected());
     run(&["texts", "--verify"]);
-    publish_texts(house, "b", " UNION ALL SELECT 'ü', NULL, NULL, NULL, NULL");
+    publish_texts(data_dir, "b", " UNION ALL SELECT 'ü', NULL, NULL, NULL, NULL");
     run(&["texts"]);
-    assert_eq!(held(target, house), [expected(), vec!["C3BC".to_owned()]].concat());
+    assert_eq!(held(target, data_dir), [expected(), vec!["C3BC".to_owned()]].concat());
     run(&["texts", "--verify"]);
-    target.run(house, "texts --verify").expect(0);
-    let found = target.query(house, "SELECT taken, day, exact FROM texts ORDER BY id");
+    target.run(data_dir, "texts --verify").expect(0);
+    let found = target.query(data_dir, "SELECT taken, day, exact FROM texts ORDER BY id");
     assert_eq!(found[0], ["2025-03-30 02:30:00.123456", "2025-03-04", "1.5"]);
 }
 
@@ -58,15 +58,15 @@ fn encoded(server: &'static Postgres, encoding: &str) -> Target {
 #[test]
 fn a_database_in_another_encoding_gets_the_characters_that_it_has_and_refuses_others() {
     let Some(server) = Postgres::shared("a database in LATIN1") else { return };
-    let (house, target) = (House::new(), encoded(server, "LATIN1"));
-    loads(&house, &target, |_| {});
-    publish(&house, "texts", "2025-09-02T11", "a", "SELECT 'a ☺' AS text");
-    publish(&house, "texts", "2025-09-02T12", "a", "SELECT 'é' AS text");
+    let (data_dir, target) = (DataDir::new(), encoded(server, "LATIN1"));
+    loads(&data_dir, &target, |_| {});
+    publish(&data_dir, "texts", "2025-09-02T11", "a", "SELECT 'a ☺' AS text");
+    publish(&data_dir, "texts", "2025-09-02T12", "a", "SELECT 'é' AS text");
     for _ in 0..2 {
-        let run = target.run(&house, "texts").expect(3);
+        let run = target.run(&data_dir, "texts").expect(3);
         assert!(run.stderr.contains("11.parquet: ") && run.stderr.contains("WITH ENCODING 'UTF8'"), "{}", run.stderr);
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
-        let after = target.query(&house, &format!("SELECT {} FROM texts WHERE id > 5", hex(&target, "text")));
+        let after = target.query(&data_dir, &format!("SELECT {} FROM texts WHERE id > 5", hex(&target, "text")));
         assert_eq!(after, [["C3A9"]]);
     }
 }
@@ -74,19 +74,19 @@ fn a_database_in_another_encoding_gets_the_characters_that_it_has_and_refuses_ot
 #[test]
 fn a_database_that_converts_nothing_is_refused() {
     let Some(server) = Postgres::shared("a database in SQL_ASCII") else { return };
-    let (house, target) = (House::new(), encoded(server, "SQL_ASCII"));
-    publish_texts(&house, "a", "");
-    let run = target.run(&house, "texts").expect(1);
+    let (data_dir, target) = (DataDir::new(), encoded(server, "SQL_ASCII"));
+    publish_texts(&data_dir, "a", "");
+    let run = target.run(&data_dir, "texts").expect(1);
     assert!(run.stderr.contains("SQL_ASCII") && run.stderr.contains("WITH ENCODING 'UTF8'"), "{}", run.stderr);
-    assert_eq!(target.query(&house, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), [["0"]]);
+    assert_eq!(target.query(&data_dir, "SELECT count(*) FROM pg_tables WHERE schemaname = 'public'"), [["0"]]);
 }
 
 #[test]
 fn the_client_librarys_variables_say_nothing() {
     let Some(server) = Postgres::shared("variables of the environment") else { return };
     for encoding in ["UTF8", "LATIN1"] {
-        let (house, target) = (House::new(), encoded(server, encoding));
-        loads(&house, &target, |program| {
+        let (data_dir, target) = (DataDir::new(), encoded(server, encoding));
+        loads(&data_dir, &target, |program| {
             for (name, value) in [
                 ("PGCLIENTENCODING", "LATIN1"),
                 ("PGOPTIONS", "-c default_transaction_read_only=on -c search_path=nowhere"),
@@ -114,7 +114,7 @@ fn the_client_librarys_variables_say_nothing() {
 fn settings_of_a_postgresql_database_and_role_change_nothing() {
     let Some(server) = Postgres::shared("settings of a database") else { return };
     for of_whom in ["DATABASE", "ROLE"] {
-        let (house, target) = (House::new(), encoded(server, "UTF8"));
+        let (data_dir, target) = (DataDir::new(), encoded(server, "UTF8"));
         let Target::Postgres { database, .. } = &target else { panic!() };
         let role = format!("{database}_loader");
         server.sql(
@@ -154,31 +154,31 @@ fn settings_of_a_postgresql_database_and_role_change_nothing() {
         let program = move |program: &mut std::process::Command| {
             program.env("DB_USER", &user).env("DB_PASSWORD", "p");
         };
-        publish_texts(&house, "a", "");
+        publish_texts(&data_dir, "a", "");
         for arguments in ["texts", "texts --verify"] {
-            let mut command = target.program(&house);
+            let mut command = target.program(&data_dir);
             program(command.args(arguments.split(' ')));
             assert_eq!(Run::of(&mut command).expect(0).stderr, "", "{of_whom}");
         }
-        assert_eq!(held(&target, &house), expected());
+        assert_eq!(held(&target, &data_dir), expected());
     }
 }
 
 #[test]
 fn rows_that_a_policy_would_hide_are_an_error() {
     let Some(server) = Postgres::shared("row-level security") else { return };
-    let (house, target) = (House::new(), encoded(server, "UTF8"));
-    publish_texts(&house, "a", "");
-    target.run(&house, "texts").expect(0);
+    let (data_dir, target) = (DataDir::new(), encoded(server, "UTF8"));
+    publish_texts(&data_dir, "a", "");
+    target.run(&data_dir, "texts").expect(0);
     target.change(
-        &house,
+        &data_dir,
         "ALTER TABLE texts ENABLE ROW LEVEL SECURITY; ALTER TABLE texts FORCE ROW LEVEL SECURITY; \
          CREATE POLICY visible ON texts USING (id < 3) WITH CHECK (true)",
     );
-    publish_texts(&house, "b", " UNION ALL SELECT 'ü', NULL, NULL, NULL, NULL");
-    let run = target.run(&house, "texts").expect(3);
+    publish_texts(&data_dir, "b", " UNION ALL SELECT 'ü', NULL, NULL, NULL, NULL");
+    let run = target.run(&data_dir, "texts").expect(3);
     assert!(run.stderr.contains("BYPASSRLS"), "{}", run.stderr);
-    assert_eq!(target.query(&house, "SELECT count(*) FROM texts"), [["4"]]);
+    assert_eq!(target.query(&data_dir, "SELECT count(*) FROM texts"), [["4"]]);
 }
 
 #[test]
@@ -199,17 +199,17 @@ fn settings_of_a_mariadb_server_change_nothing() {
     // Who may do anything is not met by what the server does to those who connect.
     server.sql(&format!("CREATE USER 'plain'@'%' IDENTIFIED BY '{password}'"));
     for local_infile in ["ON", "OFF"] {
-        let (house, target) = (House::new(), Target::MariaDb { server, database: server.database() });
+        let (data_dir, target) = (DataDir::new(), Target::MariaDb { server, database: server.database() });
         let Target::MariaDb { database, .. } = &target else { panic!() };
         server.sql(&format!("GRANT ALL ON {database}.* TO 'plain'@'%'; SET GLOBAL local_infile = {local_infile}"));
-        let home = House::new();
+        let home = DataDir::new();
         let file = home.path().join(".my.cnf");
         std::fs::write(
             &file,
             "[client]\nuser=nobody\npassword=no\nhost=203.0.113.1\nport=1\nsocket=/nonexistent\nssl-ca=/nonexistent\n",
         )
         .unwrap();
-        loads(&house, &target, |program| {
+        loads(&data_dir, &target, |program| {
             program.env("DB_USER", "plain").env("HOME", home.path());
             program.env_remove("DB_HOST");
             for (name, value) in [("MYSQL_HOST", "203.0.113.1"), ("MYSQL_TCP_PORT", "1"), ("MYSQL_PWD", "no")] {
@@ -224,17 +224,17 @@ fn settings_of_a_mariadb_server_change_nothing() {
 fn a_column_in_another_encoding_is_refused_with_how_to_change_it() {
     let Some(server) = MariaDb::shared("a column in latin1") else { return };
     for encoding in ["latin1", "utf8mb3"] {
-        let (house, target) = (House::new(), Target::MariaDb { server, database: server.database() });
-        publish_texts(&house, "a", "");
-        target.run(&house, "texts").expect(0);
-        target.change(&house, &format!("ALTER TABLE texts MODIFY COLUMN text TEXT CHARACTER SET {encoding}"));
-        publish_texts(&house, "b", " UNION ALL SELECT '😀', NULL, NULL, NULL, NULL");
-        let run = target.run(&house, "texts").expect(3);
+        let (data_dir, target) = (DataDir::new(), Target::MariaDb { server, database: server.database() });
+        publish_texts(&data_dir, "a", "");
+        target.run(&data_dir, "texts").expect(0);
+        target.change(&data_dir, &format!("ALTER TABLE texts MODIFY COLUMN text TEXT CHARACTER SET {encoding}"));
+        publish_texts(&data_dir, "b", " UNION ALL SELECT '😀', NULL, NULL, NULL, NULL");
+        let run = target.run(&data_dir, "texts").expect(3);
         assert!(run.stderr.contains(&format!("the table's is text character set {encoding}")), "{}", run.stderr);
         let (_, statement) = run.stderr.split_once("or change the table: ").unwrap();
-        target.change(&house, statement.lines().next().unwrap());
-        target.run(&house, "texts").expect(0);
-        assert_eq!(held(&target, &house), [expected(), vec!["F09F9880".to_owned()]].concat());
-        target.run(&house, "texts --verify").expect(0);
+        target.change(&data_dir, statement.lines().next().unwrap());
+        target.run(&data_dir, "texts").expect(0);
+        assert_eq!(held(&target, &data_dir), [expected(), vec!["F09F9880".to_owned()]].concat());
+        target.run(&data_dir, "texts --verify").expect(0);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use harness::{House, MariaDb, PASSWORD, Postgres, Run, USER};
+use harness::{DataDir, MariaDb, PASSWORD, Postgres, Run, USER};
 
 use crate::hours::Row;
 
@@ -15,24 +15,24 @@ pub(crate) enum Target {
 }
 
 /// Plays `history` on each kind of warehouse, each with a data directory of its own.
-pub(crate) fn on_each(test: &str, history: impl Fn(&House, &Target)) {
-    history(&House::new(), &Target::File);
+pub(crate) fn on_each(test: &str, history: impl Fn(&DataDir, &Target)) {
+    history(&DataDir::new(), &Target::File);
     match harness::extension_is_missing("sqlite_scanner") {
-        None => history(&House::new(), &Target::Sqlite),
-        Some(why) => harness::left_out(&format!("{test} on SQLite, because {why}")),
+        None => history(&DataDir::new(), &Target::Sqlite),
+        Some(why) => harness::skipped(&format!("{test} on SQLite, because {why}")),
     }
     if let Some(server) = Postgres::shared(test) {
-        history(&House::new(), &Target::Postgres { server, database: server.database() });
+        history(&DataDir::new(), &Target::Postgres { server, database: server.database() });
     }
     if let Some(server) = MariaDb::shared(test) {
-        history(&House::new(), &Target::MariaDb { server, database: server.database() });
+        history(&DataDir::new(), &Target::MariaDb { server, database: server.database() });
     }
 }
 
 impl Target {
-    /// The program over `house` and this warehouse.
-    pub(crate) fn program(&self, house: &House) -> Command {
-        let mut command = house.program("load-warehouse");
+    /// The program over `data_dir` and this warehouse.
+    pub(crate) fn program(&self, data_dir: &DataDir) -> Command {
+        let mut command = data_dir.program("load-warehouse");
         match self {
             Self::File => {}
             Self::Sqlite => {
@@ -44,9 +44,9 @@ impl Target {
         command
     }
 
-    /// The program over the data directory `other`, with the warehouse of `house`.
-    pub(crate) fn program_over(&self, other: &House, house: &House) -> Command {
-        let (mut command, tree) = (self.program(other), layout::Tree::new(house.path()));
+    /// The program over the data directory `other`, with the warehouse of `data_dir`.
+    pub(crate) fn program_over(&self, other: &DataDir, data_dir: &DataDir) -> Command {
+        let (mut command, tree) = (self.program(other), layout::Tree::new(data_dir.path()));
         match self {
             Self::File => drop(command.env("DB_FILE", tree.warehouse())),
             Self::Sqlite => drop(command.env("DB_FILE", tree.sqlite_warehouse())),
@@ -56,16 +56,16 @@ impl Target {
     }
 
     /// Runs the program to its end.
-    pub(crate) fn run(&self, house: &House, arguments: &str) -> Run {
-        Run::of(self.program(house).args(arguments.split_whitespace()))
+    pub(crate) fn run(&self, data_dir: &DataDir, arguments: &str) -> Run {
+        Run::of(self.program(data_dir).args(arguments.split_whitespace()))
     }
 
     /// The cells of a query's rows as text. Numbers and times are without zeros at their end.
     #[track_caller]
-    pub(crate) fn query(&self, house: &House, sql: &str) -> Vec<Vec<String>> {
+    pub(crate) fn query(&self, data_dir: &DataDir, sql: &str) -> Vec<Vec<String>> {
         let rows = match self {
-            Self::File => query_file(house, sql),
-            Self::Sqlite => query_sqlite(house, sql),
+            Self::File => query_file(data_dir, sql),
+            Self::Sqlite => query_sqlite(data_dir, sql),
             Self::MariaDb { server, database } => server.sql(&format!("USE {database}; {sql}")),
             Self::Postgres { server, database } => server.sql(database, sql),
         };
@@ -74,8 +74,8 @@ impl Target {
 
     /// Changes the warehouse behind the program's back.
     #[track_caller]
-    pub(crate) fn change(&self, house: &House, sql: &str) {
-        let tree = layout::Tree::new(house.path());
+    pub(crate) fn change(&self, data_dir: &DataDir, sql: &str) {
+        let tree = layout::Tree::new(data_dir.path());
         match self {
             Self::File => duckdb::Connection::open(tree.warehouse()).unwrap().execute_batch(sql).unwrap(),
             Self::Sqlite => rusqlite::Connection::open(tree.sqlite_warehouse()).unwrap().execute_batch(sql).unwrap(),
@@ -86,16 +86,16 @@ impl Target {
 
     /// The rows of the table `readings`, checked against what their own text says of them.
     #[track_caller]
-    pub(crate) fn readings(&self, house: &House) -> Vec<Row> {
+    pub(crate) fn readings(&self, data_dir: &DataDir) -> Vec<Row> {
         let rows =
-            self.query(house, "SELECT id, window_start, taken, sensor_id, value, note FROM readings ORDER BY id");
+            self.query(data_dir, "SELECT id, window_start, taken, sensor_id, value, note FROM readings ORDER BY id");
         rows.iter().map(|row| reading(row)).collect()
     }
 
     /// All of the warehouse: its rows, its log, its columns.
-    pub(crate) fn picture(&self, house: &House, tables: &[&str]) -> Vec<Vec<Vec<String>>> {
-        let tables = tables.iter().map(|table| self.query(house, &format!("SELECT * FROM {table} ORDER BY id")));
-        let log = self.query(house, "SELECT * FROM load_log ORDER BY dataset, window_start");
+    pub(crate) fn picture(&self, data_dir: &DataDir, tables: &[&str]) -> Vec<Vec<Vec<String>>> {
+        let tables = tables.iter().map(|table| self.query(data_dir, &format!("SELECT * FROM {table} ORDER BY id")));
+        let log = self.query(data_dir, "SELECT * FROM load_log ORDER BY dataset, window_start");
         tables.chain([log]).collect()
     }
 }
@@ -107,9 +107,9 @@ pub(crate) fn use_server(command: &mut Command, kind: &str, port: u16, database:
     command.env("DB_USER", USER).env("DB_PASSWORD", PASSWORD).env("DB_NAME", database);
 }
 
-fn query_sqlite(house: &House, sql: &str) -> Vec<Vec<String>> {
+fn query_sqlite(data_dir: &DataDir, sql: &str) -> Vec<Vec<String>> {
     use rusqlite::types::ValueRef;
-    let connection = rusqlite::Connection::open(layout::Tree::new(house.path()).sqlite_warehouse()).unwrap();
+    let connection = rusqlite::Connection::open(layout::Tree::new(data_dir.path()).sqlite_warehouse()).unwrap();
     connection.busy_timeout(std::time::Duration::from_secs(30)).unwrap();
     let mut statement = connection.prepare(sql).unwrap();
     let count = statement.column_count();
@@ -128,9 +128,9 @@ fn query_sqlite(house: &House, sql: &str) -> Vec<Vec<String>> {
     cells
 }
 
-fn query_file(house: &House, sql: &str) -> Vec<Vec<String>> {
+fn query_file(data_dir: &DataDir, sql: &str) -> Vec<Vec<String>> {
     let config = duckdb::Config::default().access_mode(duckdb::AccessMode::ReadOnly).unwrap();
-    let path = layout::Tree::new(house.path()).warehouse();
+    let path = layout::Tree::new(data_dir.path()).warehouse();
     let connection = duckdb::Connection::open_with_flags(path, config).unwrap();
     let mut statement = connection.prepare(&format!("SELECT COLUMNS(*)::VARCHAR FROM ({sql})")).unwrap();
     let mut rows = statement.query([]).unwrap();

@@ -1,6 +1,6 @@
 //! What the warehouse itself does to the rows that are written to it is found before they are committed.
 
-use harness::{House, Postgres};
+use harness::{DataDir, Postgres};
 
 use crate::hours::{Expected, Seen, check, publish_readings};
 use crate::target::{Target, on_each};
@@ -10,14 +10,14 @@ fn held(hours: &[&str]) -> Expected {
 }
 
 /// Loads two hours, of one of which the table changes the rows by `trigger`.
-fn meets(house: &House, target: &Target, trigger: &str, drop: &str, says: &str) {
-    publish_readings(house, "2025-09-02T10", "a", 3);
-    target.run(house, "readings").expect(0);
-    target.change(house, trigger);
-    publish_readings(house, "2025-09-02T11", "a", 3);
-    publish_readings(house, "2025-09-02T12", "a", 3);
+fn meets(data_dir: &DataDir, target: &Target, trigger: &str, drop: &str, says: &str) {
+    publish_readings(data_dir, "2025-09-02T10", "a", 3);
+    target.run(data_dir, "readings").expect(0);
+    target.change(data_dir, trigger);
+    publish_readings(data_dir, "2025-09-02T11", "a", 3);
+    publish_readings(data_dir, "2025-09-02T12", "a", 3);
     for _ in 0..2 {
-        let run = target.run(house, "readings").expect(3);
+        let run = target.run(data_dir, "readings").expect(3);
         assert!(run.stderr.contains("readings: not loaded: "), "{}", run.stderr);
         assert!(
             run.stderr.contains("11.parquet: nothing was committed, because the warehouse holds"),
@@ -26,19 +26,19 @@ fn meets(house: &House, target: &Target, trigger: &str, drop: &str, says: &str) 
         );
         assert!(run.stderr.contains(says), "{}", run.stderr);
         assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
-        check(&target.readings(house), &held(&["2025-09-02T10", "2025-09-02T12"]), &mut Seen::new());
-        target.run(house, "readings --verify").expect(0);
+        check(&target.readings(data_dir), &held(&["2025-09-02T10", "2025-09-02T12"]), &mut Seen::new());
+        target.run(data_dir, "readings --verify").expect(0);
     }
-    target.change(house, drop);
-    target.run(house, "readings").expect(0);
-    check(&target.readings(house), &held(&["2025-09-02T10", "2025-09-02T11", "2025-09-02T12"]), &mut Seen::new());
+    target.change(data_dir, drop);
+    target.run(data_dir, "readings").expect(0);
+    check(&target.readings(data_dir), &held(&["2025-09-02T10", "2025-09-02T11", "2025-09-02T12"]), &mut Seen::new());
 }
 
 #[test]
 fn rows_that_a_trigger_drops_are_found_before_the_commit() {
     let Some(server) = Postgres::shared("a trigger that drops rows") else { return };
     meets(
-        &House::new(),
+        &DataDir::new(),
         &Target::Postgres { server, database: server.database() },
         "CREATE FUNCTION drops() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
          IF NEW.note LIKE '2025-09-02T11 a {1}%' THEN RETURN NULL; END IF; RETURN NEW; END $$; \
@@ -50,9 +50,9 @@ fn rows_that_a_trigger_drops_are_found_before_the_commit() {
 
 #[test]
 fn rows_that_a_trigger_changes_are_found_before_the_commit() {
-    on_each("a trigger that changes rows", |house, target| match target {
+    on_each("a trigger that changes rows", |data_dir, target| match target {
         Target::Postgres { .. } => meets(
-            house,
+            data_dir,
             target,
             "CREATE FUNCTION changes() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN \
              IF NEW.note LIKE '2025-09-02T11%' THEN NEW.value := round(NEW.value); END IF; RETURN NEW; END $$; \
@@ -61,7 +61,7 @@ fn rows_that_a_trigger_changes_are_found_before_the_commit() {
             "in value: a trigger",
         ),
         Target::MariaDb { .. } => meets(
-            house,
+            data_dir,
             target,
             "CREATE TRIGGER changes BEFORE INSERT ON readings FOR EACH ROW \
              SET NEW.value = IF(NEW.note LIKE '2025-09-02T11%', NEW.value + 1, NEW.value)",
@@ -69,7 +69,7 @@ fn rows_that_a_trigger_changes_are_found_before_the_commit() {
             "in value: a trigger",
         ),
         Target::Sqlite => meets(
-            house,
+            data_dir,
             target,
             "CREATE TRIGGER changes AFTER INSERT ON readings WHEN NEW.note LIKE '2025-09-02T11%' \
              BEGIN UPDATE readings SET value = 7 WHERE id = NEW.id; END",

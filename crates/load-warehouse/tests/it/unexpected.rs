@@ -23,11 +23,11 @@ fn a_table_called_like_the_load_log_is_told_from_it() {
             "its load_log is a view, not a table of this program: rename it",
         ),
     ] {
-        on_each("a foreign load log", |house, target| {
-            publish_readings(house, "2025-09-02T10", "a", 2);
-            target.change(house, made);
+        on_each("a foreign load log", |data_dir, target| {
+            publish_readings(data_dir, "2025-09-02T10", "a", 2);
+            target.change(data_dir, made);
             for arguments in ["readings", "readings --dry-run", "readings --verify"] {
-                let run = target.run(house, arguments).expect(1);
+                let run = target.run(data_dir, arguments).expect(1);
                 assert!(run.stderr.contains(says), "{}", run.stderr);
                 assert_plain(&run.stderr);
             }
@@ -37,14 +37,14 @@ fn a_table_called_like_the_load_log_is_told_from_it() {
 
 #[test]
 fn a_column_of_the_load_log_of_another_type_is_named_with_the_type_that_it_needs() {
-    on_each("a changed load log", |house, target| {
-        publish_readings(house, "2025-09-02T10", "a", 2);
+    on_each("a changed load log", |data_dir, target| {
+        publish_readings(data_dir, "2025-09-02T10", "a", 2);
         let time = if matches!(target, Target::MariaDb { .. }) { "DATETIME(6)" } else { "TIMESTAMP" };
-        target.change(house, &format!(
+        target.change(data_dir, &format!(
             "CREATE TABLE load_log (dataset VARCHAR(63) NOT NULL, window_start {time} NOT NULL, fingerprint VARCHAR(64), \
              row_count DATE, last_id BIGINT, loaded_at {time})"
         ));
-        let run = target.run(house, "readings").expect(1);
+        let run = target.run(data_dir, "readings").expect(1);
         let column = if matches!(target, Target::Sqlite | Target::Postgres { .. }) { "dataset" } else { "row_count" };
         assert!(run.stderr.contains(&format!("the column {column} of its table load_log is ")), "{}", run.stderr);
         assert!(run.stderr.contains(", which this program cannot use: make it "), "{}", run.stderr);
@@ -54,10 +54,10 @@ fn a_column_of_the_load_log_of_another_type_is_named_with_the_type_that_it_needs
 
 #[test]
 fn a_view_called_like_the_data_set_is_not_loaded_into() {
-    on_each("a view", |house, target| {
-        publish(house, "n", "2025-09-02T10", "a", "SELECT 1 AS n");
-        target.change(house, "CREATE VIEW n AS SELECT 1 AS id, 2 AS window_start, 3 AS n");
-        let run = target.run(house, "n").expect(3);
+    on_each("a view", |data_dir, target| {
+        publish(data_dir, "n", "2025-09-02T10", "a", "SELECT 1 AS n");
+        target.change(data_dir, "CREATE VIEW n AS SELECT 1 AS id, 2 AS window_start, 3 AS n");
+        let run = target.run(data_dir, "n").expect(3);
         assert!(run.stderr.contains("n is a view in the warehouse, not a table: rename it"), "{}", run.stderr);
         assert_plain(&run.stderr);
     });
@@ -65,10 +65,10 @@ fn a_view_called_like_the_data_set_is_not_loaded_into() {
 
 #[test]
 fn a_column_of_the_tables_own_of_another_type_is_named() {
-    on_each("a changed window_start", |house, target| {
-        publish(house, "n", "2025-09-02T10", "a", "SELECT 1 AS n");
-        target.change(house, "CREATE TABLE n (id BIGINT PRIMARY KEY, window_start DATE NOT NULL, n INTEGER)");
-        let run = target.run(house, "n").expect(3);
+    on_each("a changed window_start", |data_dir, target| {
+        publish(data_dir, "n", "2025-09-02T10", "a", "SELECT 1 AS n");
+        target.change(data_dir, "CREATE TABLE n (id BIGINT PRIMARY KEY, window_start DATE NOT NULL, n INTEGER)");
+        let run = target.run(data_dir, "n").expect(3);
         let says = "the column window_start of the table n is ";
         assert!(run.stderr.contains(says) && run.stderr.contains("ALTER TABLE"), "{}", run.stderr);
         assert_plain(&run.stderr);
@@ -77,17 +77,17 @@ fn a_column_of_the_tables_own_of_another_type_is_named() {
 
 #[test]
 fn a_column_that_must_have_a_value_and_is_not_the_data_sets_is_named() {
-    on_each("a column without a default", |house, target| {
-        publish(house, "n", "2025-09-02T10", "a", "SELECT 1 AS n");
+    on_each("a column without a default", |data_dir, target| {
+        publish(data_dir, "n", "2025-09-02T10", "a", "SELECT 1 AS n");
         let time = if matches!(target, Target::MariaDb { .. }) { "DATETIME(6)" } else { "TIMESTAMP" };
         target.change(
-            house,
+            data_dir,
             &format!("CREATE TABLE n (id BIGINT PRIMARY KEY, window_start {time} NOT NULL, plant INTEGER NOT NULL)"),
         );
         if matches!(target, Target::Postgres { .. }) {
-            target.change(house, &format!("ALTER TABLE n OWNER TO {}", harness::USER));
+            target.change(data_dir, &format!("ALTER TABLE n OWNER TO {}", harness::USER));
         }
-        let run = target.run(house, "n").expect(3);
+        let run = target.run(data_dir, "n").expect(3);
         let says = "somebody has given the table a column or a condition that the data set's rows do not meet";
         assert!(run.stderr.contains(says) && run.stderr.contains("plant"), "{}", run.stderr);
         assert_plain(&run.stderr);
@@ -96,11 +96,11 @@ fn a_column_that_must_have_a_value_and_is_not_the_data_sets_is_named() {
 
 #[test]
 fn a_table_called_like_the_data_set_in_upper_case_is_not_taken_for_one_that_passes() {
-    on_each("a table in upper case", |house, target| {
-        publish(house, "n", "2025-09-02T10", "a", "SELECT 1 AS n");
-        target.change(house, "CREATE TABLE \"N\" (x INTEGER)".replace('"', quote(target)).as_str());
+    on_each("a table in upper case", |data_dir, target| {
+        publish(data_dir, "n", "2025-09-02T10", "a", "SELECT 1 AS n");
+        target.change(data_dir, "CREATE TABLE \"N\" (x INTEGER)".replace('"', quote(target)).as_str());
         // Where it is another table, it is nobody's concern.
-        let run = target.run(house, "n");
+        let run = target.run(data_dir, "n");
         assert!(matches!(run.status, Some(0 | 3)), "{run:?}");
         if run.status == Some(3) {
             assert!(

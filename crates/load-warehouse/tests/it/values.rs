@@ -1,6 +1,6 @@
 //! Every value arrives in MariaDB as it is, by `LOAD DATA` as well as by INSERT.
 
-use harness::{House, MariaDb, Run};
+use harness::{DataDir, MariaDb, Run};
 use layout::Tree;
 
 use crate::cells::Cells;
@@ -32,16 +32,16 @@ fn any_value_arrives_in_mariadb_as_it_is() {
     let Some(server) = MariaDb::own("any value") else { return };
     let server: &'static MariaDb = Box::leak(Box::new(server));
     let target = Target::MariaDb { server, database: server.database() };
-    let (house, cells, seed) = (House::new(), Cells::new(), harness::seed());
+    let (data_dir, cells, seed) = (DataDir::new(), Cells::new(), harness::seed());
     for (round, setting) in ["ON", "OFF", "ON"].iter().enumerate() {
         server.sql(&format!("SET GLOBAL local_infile = {setting}"));
         let (hour, version) = ("2025-09-02T10", format!("v{round}"));
-        publish(&house, "samples", hour, &version, &hostile(seed.wrapping_add(round as u64), 30_000));
-        let run = Run::of(target.program(&house).args(["samples", "-v"])).expect(0);
+        publish(&data_dir, "samples", hour, &version, &hostile(seed.wrapping_add(round as u64), 30_000));
+        let run = Run::of(target.program(&data_dir).args(["samples", "-v"])).expect(0);
         assert_eq!(run.stderr.contains("local_infile off"), *setting == "OFF", "{}", run.stderr);
-        let path = Tree::new(house.path()).parquet(&"samples".parse().unwrap(), hour.parse().unwrap());
+        let path = Tree::new(data_dir.path()).parquet(&"samples".parse().unwrap(), hour.parse().unwrap());
         let due = cells.of_parquet(&path);
-        let found = Cells::of_table(&target, &house).remove("2025-09-02 10:00:00").unwrap();
+        let found = Cells::of_table(&target, &data_dir).remove("2025-09-02 10:00:00").unwrap();
         assert_eq!(found.len(), due.len());
         for ((id, found), due) in found.iter().zip(&due) {
             assert_eq!(found, due, "row {id} with local_infile {setting}");

@@ -13,7 +13,7 @@ use std::process::Command;
 
 use crate::common::{lines, quarantined};
 use chrono::{DateTime, Utc};
-use harness::{House, Server, epoch, reading, until};
+use harness::{DataDir, Server, epoch, reading, until};
 
 const NOW: &str = "2025-09-02T10:30:00Z";
 /// Where the clock goes: an hour and a year, ahead and back, and far away.
@@ -66,7 +66,7 @@ impl Clock {
         let mut compiler = Command::new("cc");
         compiler.args(["-shared", "-fPIC", "-o"]).arg(clock.path("clock.so")).arg(clock.path("clock.c"));
         if !compiler.status().is_ok_and(|status| status.success()) {
-            harness::left_out("a clock that jumps needs a C compiler");
+            harness::skipped("a clock that jumps needs a C compiler");
             return None;
         }
         clock.set(NOW);
@@ -84,8 +84,8 @@ impl Clock {
         fs::rename(self.path("draft"), self.path("time")).unwrap();
     }
 
-    fn start(&self, house: &House, streams: &[&str], arguments: &str) -> Server {
-        let mut command = house.program("tcp-ingest");
+    fn start(&self, data_dir: &DataDir, streams: &[&str], arguments: &str) -> Server {
+        let mut command = data_dir.program("tcp-ingest");
         command.env("LD_PRELOAD", self.path("clock.so")).env("CLOCK_FILE", self.path("time"));
         Server::start_command(command, streams, arguments)
     }
@@ -103,29 +103,29 @@ impl Device {
     }
 
     /// Sends fifty messages and waits until they are written.
-    fn send(&mut self, house: &House) {
+    fn send(&mut self, data_dir: &DataDir) {
         let line = |n| format!("{{\"kind\":\"Temperature\",\"value\":{n},\"unit\":\"Celsius\"}}\n");
         let text: String = (self.sent..self.sent + 50).map(line).collect();
         self.socket.write_all(text.as_bytes()).unwrap();
         self.sent += 50;
-        until("it is written", || written(house).values().map(Vec::len).sum::<usize>() as u64 == self.sent);
+        until("it is written", || written(data_dir).values().map(Vec::len).sum::<usize>() as u64 == self.sent);
     }
 
     /// Each message is in a sealed segment once.
     #[track_caller]
-    fn check(&self, house: &House) {
-        assert!(house.files_like("", ".open").is_empty());
-        let mut values: Vec<_> = written(house).into_values().flatten().collect();
+    fn check(&self, data_dir: &DataDir) {
+        assert!(data_dir.files_like("", ".open").is_empty());
+        let mut values: Vec<_> = written(data_dir).into_values().flatten().collect();
         values.sort_unstable();
         assert_eq!(values, (0..self.sent).collect::<Vec<_>>());
-        assert!(quarantined(house).is_empty());
+        assert!(quarantined(data_dir).is_empty());
     }
 }
 
 /// The values in raw/ by the time of arrival that they were stamped with, in seconds.
-fn written(house: &House) -> BTreeMap<i64, Vec<u64>> {
+fn written(data_dir: &DataDir) -> BTreeMap<i64, Vec<u64>> {
     let mut written = BTreeMap::<_, Vec<_>>::new();
-    for line in lines(house, "raw") {
+    for line in lines(data_dir, "raw") {
         // One that is just being written is not there yet.
         let Ok(line) = serde_json::from_str::<serde_json::Value>(&line) else { continue };
         let stamp = line["arrival_time_us"].as_i64().unwrap() / 1_000_000;
@@ -135,93 +135,93 @@ fn written(house: &House) -> BTreeMap<i64, Vec<u64>> {
 }
 
 /// How many segments there are, open or sealed.
-fn segments(house: &House) -> usize {
-    house.files_like("raw/", ".json").len() + house.files_like("raw/", ".open").len()
+fn segments(data_dir: &DataDir) -> usize {
+    data_dir.files_like("raw/", ".json").len() + data_dir.files_like("raw/", ".open").len()
 }
 
 #[test]
 fn each_message_is_in_the_hour_that_the_clock_said_once_however_it_jumps() {
     let Some(clock) = Clock::new() else { return };
-    let house = House::new();
-    let server = clock.start(&house, &["measurement"], "--workers 1");
+    let data_dir = DataDir::new();
+    let server = clock.start(&data_dir, &["measurement"], "--workers 1");
     let mut device = Device::new(&server);
     for time in JUMPS {
         clock.set(time);
-        device.send(&house);
+        device.send(&data_dir);
         let (day, hour) = (&time[..10].replace('-', "/"), &time[11..13]);
-        assert!(!house.files_like(&format!("raw/measurement/{day}/{hour}."), ".open").is_empty(), "{time}");
+        assert!(!data_dir.files_like(&format!("raw/measurement/{day}/{hour}."), ".open").is_empty(), "{time}");
         // Sealing goes by the age of segments, and none is old.
-        assert!(house.files_like("raw/", ".json").is_empty(), "{time}");
+        assert!(data_dir.files_like("raw/", ".json").is_empty(), "{time}");
     }
     // That of 10:59 is that of 10:30.
-    assert_eq!(segments(&house), JUMPS.len() - 1, "{:?}", house.files());
+    assert_eq!(segments(&data_dir), JUMPS.len() - 1, "{:?}", data_dir.files());
     server.stop();
-    device.check(&house);
+    device.check(&data_dir);
 }
 
 #[test]
 fn a_worker_that_resumes_another_one_s_work_at_another_time_does_it_once() {
     let Some(clock) = Clock::new() else { return };
-    let house = House::new();
-    let server = clock.start(&house, &["measurement"], "");
+    let data_dir = DataDir::new();
+    let server = clock.start(&data_dir, &["measurement"], "");
     let mut device = Device::new(&server);
     for time in JUMPS {
-        device.send(&house);
+        device.send(&data_dir);
         clock.set(time);
         assert!(server.kill_worker());
-        device.send(&house);
+        device.send(&data_dir);
     }
     server.stop();
-    device.check(&house);
+    device.check(&data_dir);
 }
 
 #[test]
 fn a_clock_that_goes_to_and_fro_makes_no_more_segments_than_hours() {
     let Some(clock) = Clock::new() else { return };
-    let house = House::new();
-    let server = clock.start(&house, &["measurement"], "--workers 1");
+    let data_dir = DataDir::new();
+    let server = clock.start(&data_dir, &["measurement"], "--workers 1");
     let mut device = Device::new(&server);
     for round in 0..20 {
         clock.set(JUMPS[round % 4]);
-        device.send(&house);
+        device.send(&data_dir);
     }
-    assert_eq!(segments(&house), 4);
+    assert_eq!(segments(&data_dir), 4);
     server.stop();
-    device.check(&house);
+    device.check(&data_dir);
 }
 
 #[test]
 fn segments_are_sealed_by_their_age_whatever_the_clock_says() {
     let Some(clock) = Clock::new() else { return };
-    let house = House::new();
-    let server = clock.start(&house, &["measurement"], "--workers 1 --seal-after 200ms --sync-every 20ms");
+    let data_dir = DataDir::new();
+    let server = clock.start(&data_dir, &["measurement"], "--workers 1 --seal-after 200ms --sync-every 20ms");
     let mut device = Device::new(&server);
     for (round, time) in JUMPS.into_iter().enumerate() {
-        device.send(&house);
+        device.send(&data_dir);
         clock.set(time);
-        until("it is sealed", || house.files_like("raw/", ".json").len() > round);
+        until("it is sealed", || data_dir.files_like("raw/", ".json").len() > round);
     }
     server.stop();
-    device.check(&house);
+    device.check(&data_dir);
 }
 
 #[test]
 fn what_a_crash_left_is_recovered_when_the_clock_was_set_back_or_ahead_meanwhile() {
     let Some(clock) = Clock::new() else { return };
-    let house = House::new();
+    let data_dir = DataDir::new();
     let mut sent = 0;
     for time in JUMPS {
-        let server = clock.start(&house, &["measurement"], "");
+        let server = clock.start(&data_dir, &["measurement"], "");
         let mut device = Device { socket: server.connect(), sent };
-        device.send(&house);
+        device.send(&data_dir);
         server.crash();
         clock.set(time);
-        let server = clock.start(&house, &["measurement"], "");
+        let server = clock.start(&data_dir, &["measurement"], "");
         until("it recovers", || server.log().contains("recovered"));
         device.socket = server.connect();
-        device.send(&house);
+        device.send(&data_dir);
         server.stop();
-        device.check(&house);
+        device.check(&data_dir);
         sent = device.sent;
     }
 }
@@ -229,8 +229,8 @@ fn what_a_crash_left_is_recovered_when_the_clock_was_set_back_or_ahead_meanwhile
 #[test]
 fn event_times_are_believed_by_the_clock_of_the_moment_and_none_is_lost() {
     let Some(clock) = Clock::new() else { return };
-    let house = House::new();
-    let server = clock.start(&house, &["telemetry"], "");
+    let data_dir = DataDir::new();
+    let server = clock.start(&data_dir, &["telemetry"], "");
     let mut socket = server.connect();
     let event = epoch("2025-09-02T10");
     let (mut accepted, mut rejected) = (0, 0);
@@ -242,13 +242,17 @@ fn event_times_are_believed_by_the_clock_of_the_moment_and_none_is_lost() {
         } else {
             accepted += 1;
         }
-        until("it is kept", || lines(&house, "raw").len() + lines(&house, "quarantine").len() == round + 1);
+        until("it is kept", || lines(&data_dir, "raw").len() + lines(&data_dir, "quarantine").len() == round + 1);
     }
     server.stop();
     assert_eq!((accepted, rejected), (6, 2), "the clock was more than a day behind twice");
-    assert_eq!((lines(&house, "raw").len(), quarantined(&house).len()), (accepted, rejected));
-    assert!(quarantined(&house).iter().all(|(reason, _)| reason == "time_out_of_bounds"), "{:?}", quarantined(&house));
+    assert_eq!((lines(&data_dir, "raw").len(), quarantined(&data_dir).len()), (accepted, rejected));
+    assert!(
+        quarantined(&data_dir).iter().all(|(reason, _)| reason == "time_out_of_bounds"),
+        "{:?}",
+        quarantined(&data_dir)
+    );
     for day in ["2024/09/02/10.", "1970/01/01/00."] {
-        assert_eq!(house.files_like(&format!("quarantine/telemetry/{day}"), ".json").len(), 1, "{day}");
+        assert_eq!(data_dir.files_like(&format!("quarantine/telemetry/{day}"), ".json").len(), 1, "{day}");
     }
 }

@@ -5,15 +5,15 @@ use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 use crate::common::{check_written, lines, quarantined};
-use harness::{House, Random, Server, SmallDisk, reading, until};
+use harness::{DataDir, Random, Server, SmallDisk, reading, until};
 
 #[test]
 fn after_kill_9_what_was_written_is_recovered_once_and_whole() {
     let mut random = Random::seeded();
-    let house = House::new();
+    let data_dir = DataDir::new();
     let mut sensor = 0;
     for round in 0..15 {
-        let server = Server::start(&house, &["telemetry"], "--seal-size 200KiB");
+        let server = Server::start(&data_dir, &["telemetry"], "--seal-size 200KiB");
         let senders: Vec<_> = (0..4)
             .map(|_| {
                 let mut connection = server.connect();
@@ -30,7 +30,7 @@ fn after_kill_9_what_was_written_is_recovered_once_and_whole() {
             })
             .collect();
         until("something is written", || {
-            house.files_like("raw/", ".open").iter().any(|path| path.metadata().is_ok_and(|file| file.len() > 0))
+            data_dir.files_like("raw/", ".open").iter().any(|path| path.metadata().is_ok_and(|file| file.len() > 0))
         });
         std::thread::sleep(Duration::from_millis(random.below(128)));
         server.crash();
@@ -38,34 +38,34 @@ fn after_kill_9_what_was_written_is_recovered_once_and_whole() {
             sender.join().unwrap();
         }
         // What was in complete lines before the restart is there after it; a torn tail went to quarantine.
-        let written: BTreeSet<_> = lines(&house, "raw").into_iter().filter(|line| line.ends_with("}}")).collect();
-        let next = Server::start(&house, &["telemetry"], "");
+        let written: BTreeSet<_> = lines(&data_dir, "raw").into_iter().filter(|line| line.ends_with("}}")).collect();
+        let next = Server::start(&data_dir, &["telemetry"], "");
         if round % 5 == 0 {
             until("it recovers", || next.log().contains("recovered"));
         }
         next.stop();
-        assert!(house.files_like("raw/", ".open").is_empty());
-        assert_eq!(check_written(&house), written);
+        assert!(data_dir.files_like("raw/", ".open").is_empty());
+        assert_eq!(check_written(&data_dir), written);
     }
-    for (reason, _) in quarantined(&house) {
+    for (reason, _) in quarantined(&data_dir) {
         assert!(["torn", "unfinished"].contains(&reason.as_str()));
     }
 }
 
 #[test]
 fn a_second_server_leaves_the_segments_of_the_first_alone() {
-    let house = House::new();
-    let first = Server::start(&house, &["telemetry"], "");
+    let data_dir = DataDir::new();
+    let first = Server::start(&data_dir, &["telemetry"], "");
     first.send(format!("{}\n", reading(0, 1, 1.0)));
-    until("it is written", || lines(&house, "raw").len() == 1);
-    let second = Server::start(&house, &["telemetry"], "");
+    until("it is written", || lines(&data_dir, "raw").len() == 1);
+    let second = Server::start(&data_dir, &["telemetry"], "");
     assert!(!second.log().contains("recovered"));
     second.send(format!("{}\n", reading(0, 2, 1.0)));
     first.send(format!("{}\n", reading(0, 3, 1.0)));
-    until("both write", || lines(&house, "raw").len() == 3);
+    until("both write", || lines(&data_dir, "raw").len() == 3);
     second.stop();
     first.stop();
-    assert_eq!(check_written(&house).len(), 3);
+    assert_eq!(check_written(&data_dir).len(), 3);
 }
 
 /// Messages that do not fit on the small disk.
@@ -76,8 +76,8 @@ fn a_full_disk_holds_the_sources_and_loses_nothing() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
     let ballast = disk.path().join("ballast");
     std::fs::write(&ballast, vec![0; 2 << 20]).unwrap();
-    let house = House::at(&disk.path().join("data"));
-    let server = Server::start(&house, &["telemetry"], "");
+    let data_dir = DataDir::at(&disk.path().join("data"));
+    let server = Server::start(&data_dir, &["telemetry"], "");
     let mut connection = server.connect();
     let sender = std::thread::spawn(move || {
         for n in 0..LINES {
@@ -93,18 +93,18 @@ fn a_full_disk_holds_the_sources_and_loses_nothing() {
     assert_eq!(server.log().matches("reading waits").count(), 1, "one message an outage:\n{}", server.log());
     std::fs::remove_file(&ballast).unwrap();
     sender.join().unwrap();
-    until("all is written", || lines(&house, "raw").len() == usize::try_from(LINES).unwrap());
+    until("all is written", || lines(&data_dir, "raw").len() == usize::try_from(LINES).unwrap());
     let log = server.stop();
     assert!(log.contains("writing works again"), "{log}");
-    assert_eq!(check_written(&house).len(), usize::try_from(LINES).unwrap());
-    assert!(quarantined(&house).is_empty());
+    assert_eq!(check_written(&data_dir).len(), usize::try_from(LINES).unwrap());
+    assert!(quarantined(&data_dir).is_empty());
 }
 
 #[test]
 fn a_disk_without_inodes_is_waited_for_too() {
     let Some(disk) = SmallDisk::mount("size=8m,nr_inodes=40") else { return };
-    let house = House::at(&disk.path().join("data"));
-    let server = Server::start(&house, &["telemetry"], "--max-open 16 --workers 1");
+    let data_dir = DataDir::at(&disk.path().join("data"));
+    let server = Server::start(&data_dir, &["telemetry"], "--max-open 16 --workers 1");
     let extra: Vec<_> = (0..1000)
         .map(|n| disk.path().join(format!("extra{n}")))
         .take_while(|path| std::fs::write(path, "").is_ok())
@@ -114,6 +114,6 @@ fn a_disk_without_inodes_is_waited_for_too() {
     for path in extra {
         std::fs::remove_file(path).unwrap();
     }
-    until("it is written", || lines(&house, "raw").len() == 1);
+    until("it is written", || lines(&data_dir, "raw").len() == 1);
     server.stop();
 }

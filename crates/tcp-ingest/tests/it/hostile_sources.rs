@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crate::common::lines;
-use harness::{House, Random, Server, epoch, reading, until};
+use harness::{DataDir, Random, Server, epoch, reading, until};
 use models::Decoder;
 use serde_json::Value;
 use socket2::SockRef;
@@ -25,19 +25,19 @@ struct Kept {
 }
 
 /// All segments of an area, those of one worker in the order of their writing.
-fn segments(house: &House, area: &str) -> Vec<PathBuf> {
-    house.files_like(&format!("{area}/"), ".json")
+fn segments(data_dir: &DataDir, area: &str) -> Vec<PathBuf> {
+    data_dir.files_like(&format!("{area}/"), ".json")
 }
 
 /// All that the tree holds once the server has stopped, in the order of its writing as far as it has one.
-fn kept(house: &House) -> Vec<Kept> {
+fn kept(data_dir: &DataDir) -> Vec<Kept> {
     let mut kept = Vec::new();
-    for path in segments(house, "raw") {
+    for path in segments(data_dir, "raw") {
         for line in std::fs::read(path).unwrap().strip_suffix(b"\n").unwrap().split(|byte| *byte == b'\n') {
             kept.push(Kept { outcome: ACCEPTED.into(), source: String::new(), line: line.into() });
         }
     }
-    for path in segments(house, "quarantine") {
+    for path in segments(data_dir, "quarantine") {
         for record in std::fs::read_to_string(path).unwrap().lines() {
             let record: Value = serde_json::from_str(record).unwrap();
             let text = |key: &str| record[key].as_str().map(str::to_owned);
@@ -79,22 +79,22 @@ fn check(mut found: Vec<Line>, mut expected: Vec<Line>) {
     assert_eq!(found.len(), expected.len());
 }
 
-fn all(house: &House) -> Vec<Line> {
-    kept(house).into_iter().map(|kept| (kept.outcome, kept.line)).collect()
+fn all(data_dir: &DataDir) -> Vec<Line> {
+    kept(data_dir).into_iter().map(|kept| (kept.outcome, kept.line)).collect()
 }
 
 /// Sends each line of `expected` over one connection, and a last one that must get through, then checks the tree.
 #[track_caller]
 fn send_and_check(arguments: &str, mut expected: Vec<Line>) {
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], arguments);
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], arguments);
     let last = reading(epoch("2025-12-31T23"), 1, 1.0);
     expected.push(becomes(ACCEPTED, last));
     let bytes: Vec<u8> = expected.iter().flat_map(|(_, line)| [line, &b"\n"[..]].concat()).collect();
     server.send(bytes);
-    until("the last line is written", || !lines(&house, "raw/telemetry/2025/12/31").is_empty());
+    until("the last line is written", || !lines(&data_dir, "raw/telemetry/2025/12/31").is_empty());
     server.stop();
-    check(all(&house), expected);
+    check(all(&data_dir), expected);
 }
 
 /// Somebody who behaves: a message at a time, each of which is to be written before the next is sent.
@@ -111,26 +111,26 @@ impl Neighbour {
         Self { connection: server.connect(), sent: Vec::new() }
     }
 
-    fn message(&mut self, house: &House) {
+    fn message(&mut self, data_dir: &DataDir) {
         let line = reading(epoch(Self::HOUR), self.sent.len().try_into().unwrap(), 1.0);
         self.connection.write_all(format!("{line}\n").as_bytes()).unwrap();
         self.sent.push(line);
-        until("the neighbour's message is written", || lines(house, Self::FOLDER).len() == self.sent.len());
+        until("the neighbour's message is written", || lines(data_dir, Self::FOLDER).len() == self.sent.len());
     }
 
     #[track_caller]
-    fn check(&self, house: &House) {
+    fn check(&self, data_dir: &DataDir) {
         let mut sent = self.sent.clone();
         sent.sort();
-        assert_eq!(lines(house, Self::FOLDER), sent);
+        assert_eq!(lines(data_dir, Self::FOLDER), sent);
     }
 }
 
 #[test]
 fn lines_that_come_byte_by_byte_hold_nobody_up() {
     const SOURCES: i64 = 400;
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "--workers 1");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "--workers 1");
     let mut slow: Vec<_> = (0..SOURCES)
         .map(|sensor| {
             let connection = server.connect();
@@ -143,26 +143,26 @@ fn lines_that_come_byte_by_byte_hold_nobody_up() {
         for (connection, line) in &mut slow {
             connection.write_all(&line.as_bytes()[at..=at]).unwrap();
         }
-        neighbour.message(&house);
+        neighbour.message(&data_dir);
         std::thread::sleep(Duration::from_millis(20));
     }
-    assert!(lines(&house, "raw/telemetry/1970").is_empty(), "none is complete");
+    assert!(lines(&data_dir, "raw/telemetry/1970").is_empty(), "none is complete");
     for (connection, _) in &mut slow {
         connection.write_all(b"\n").unwrap();
     }
-    until("the slow lines are written", || lines(&house, "raw/telemetry/1970").len() == slow.len());
+    until("the slow lines are written", || lines(&data_dir, "raw/telemetry/1970").len() == slow.len());
     server.stop();
     let sent: Vec<_> = slow.into_iter().map(|(_, line)| line).collect();
-    assert_eq!(lines(&house, "raw/telemetry/1970"), sent);
-    assert!(house.files_like("quarantine/", "").is_empty());
-    neighbour.check(&house);
+    assert_eq!(lines(&data_dir, "raw/telemetry/1970"), sent);
+    assert!(data_dir.files_like("quarantine/", "").is_empty());
+    neighbour.check(&data_dir);
 }
 
 #[test]
 fn a_line_without_end_needs_no_memory_and_holds_nobody_up() {
     const SIZE: usize = 100 << 20;
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "--workers 1");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "--workers 1");
     let mut neighbour = Neighbour::new(&server);
     let before = server.resident();
     let mut endless = Vec::with_capacity(SIZE + 100);
@@ -182,19 +182,19 @@ fn a_line_without_end_needs_no_memory_and_holds_nobody_up() {
         });
         let (mut peak, mut written_meanwhile) = (0, 0);
         while !sender.is_finished() {
-            neighbour.message(&house);
+            neighbour.message(&data_dir);
             written_meanwhile += u32::from(!sender.is_finished());
             peak = peak.max(server.resident());
         }
         assert!(written_meanwhile > 0, "the neighbour had to wait for all of it");
         peak
     });
-    until("the line after it is written", || !lines(&house, "raw/telemetry/1970").is_empty());
+    until("the line after it is written", || !lines(&data_dir, "raw/telemetry/1970").is_empty());
     server.stop();
-    neighbour.check(&house);
-    assert_eq!(lines(&house, "raw/telemetry/1970"), [after]);
+    neighbour.check(&data_dir);
+    assert_eq!(lines(&data_dir, "raw/telemetry/1970"), [after]);
     assert!(peak < before + (16 << 20), "{before} bytes resident, then {peak}");
-    let pieces = kept(&house).into_iter().filter(|kept| kept.outcome != ACCEPTED);
+    let pieces = kept(&data_dir).into_iter().filter(|kept| kept.outcome != ACCEPTED);
     let pieces: Vec<_> =
         pieces.inspect(|piece| assert_eq!(piece.outcome, "too_long")).map(|piece| piece.line).collect();
     assert!(pieces.concat() == endless, "it is in the quarantine from its first byte to its last");
@@ -203,10 +203,10 @@ fn a_line_without_end_needs_no_memory_and_holds_nobody_up() {
 #[test]
 fn a_million_empty_lines_are_counted_and_kept_nowhere() {
     const LINES: usize = 1_000_000;
-    let house = House::new();
+    let data_dir = DataDir::new();
     let metrics = harness::tempfile::NamedTempFile::new().unwrap();
     let arguments = format!("--workers 1 --metrics-file {}", metrics.path().display());
-    let server = Server::start(&house, &["telemetry"], &arguments);
+    let server = Server::start(&data_dir, &["telemetry"], &arguments);
     let mut neighbour = Neighbour::new(&server);
     let before = server.resident();
     let mut connection = server.connect();
@@ -216,16 +216,16 @@ fn a_million_empty_lines_are_counted_and_kept_nowhere() {
         connection.write_all(format!("{after}\n").as_bytes()).unwrap();
     });
     let mut peak = 0;
-    while lines(&house, "raw/telemetry/1970").is_empty() {
-        neighbour.message(&house);
+    while lines(&data_dir, "raw/telemetry/1970").is_empty() {
+        neighbour.message(&data_dir);
         peak = peak.max(server.resident());
     }
     sender.join().unwrap();
     server.stop();
-    neighbour.check(&house);
+    neighbour.check(&data_dir);
     assert!(peak < before + (16 << 20), "{before} bytes resident, then {peak}");
-    assert_eq!(lines(&house, "raw/telemetry/1970").len(), 1);
-    assert!(house.files_like("quarantine/", "").is_empty());
+    assert_eq!(lines(&data_dir, "raw/telemetry/1970").len(), 1);
+    assert!(data_dir.files_like("quarantine/", "").is_empty());
     let metrics = std::fs::read_to_string(metrics.path()).unwrap();
     let count = format!("tcp_ingest_empty_lines_total{{stream=\"telemetry\"}} {LINES}\n");
     assert!(metrics.contains(&count), "{metrics}");
@@ -245,8 +245,8 @@ fn a_line_may_be_cut_anywhere() {
         ("unknown_value", "\r\n", &|sensor| reading(0, sensor, 1.0).replace("Celcius", "°🌡")),
         ("too_long", "\n", &|sensor| note(&"温".repeat(200), sensor)),
     ];
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "--max-line 1KiB");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "--max-line 1KiB");
     let (mut expected, mut rest) = (Vec::new(), Vec::new());
     for (number, (outcome, terminator, message)) in (1..).zip(kinds) {
         let length = message(number * 10_000).len() + terminator.len();
@@ -271,11 +271,11 @@ fn a_line_may_be_cut_anywhere() {
         expected.push(becomes(ACCEPTED, next));
     }
     let accepted = expected.iter().filter(|(outcome, _)| outcome == ACCEPTED).count();
-    until("all is written", || lines(&house, "raw").len() == accepted);
+    until("all is written", || lines(&data_dir, "raw").len() == accepted);
     server.stop();
     let mut found: BTreeMap<String, Line> = BTreeMap::new();
     let mut whole = Vec::new();
-    for Kept { outcome, source, line } in kept(&house) {
+    for Kept { outcome, source, line } in kept(&data_dir) {
         if outcome == "too_long" {
             found.entry(source).or_insert((outcome, Vec::new())).1.extend(line);
         } else {
@@ -447,10 +447,10 @@ fn descriptors(server: &Server) -> usize {
 fn connections_that_are_made_and_reset_cost_nothing_that_stays() {
     const THREADS: i64 = 3;
     const LONG: Duration = Duration::from_secs(5);
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "");
     let mut neighbour = Neighbour::new(&server);
-    neighbour.message(&house);
+    neighbour.message(&data_dir);
     let (descriptors_before, memory_before, start) = (descriptors(&server), server.resident(), Instant::now());
     let running = AtomicBool::new(true);
     // Connects, sends a part, a line or both, and resets, until told to stop; returns how often and what it sent.
@@ -482,7 +482,7 @@ fn connections_that_are_made_and_reset_cost_nothing_that_stays() {
     std::thread::scope(|scope| {
         let resetters: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || resetter(thread))).collect();
         while start.elapsed() < LONG {
-            neighbour.message(&house);
+            neighbour.message(&data_dir);
             peak = peak.max(server.resident());
             std::thread::sleep(Duration::from_millis(10));
         }
@@ -494,15 +494,15 @@ fn connections_that_are_made_and_reset_cost_nothing_that_stays() {
         }
     });
     let took = start.elapsed();
-    neighbour.message(&house);
+    neighbour.message(&data_dir);
     until("the descriptors are given back", || descriptors(&server) <= descriptors_before + 12);
     peak = peak.max(server.resident());
     let descriptors_after = descriptors(&server);
     server.stop();
-    neighbour.check(&house);
+    neighbour.check(&data_dir);
     assert!(peak < memory_before + (64 << 20), "{memory_before} bytes resident, then {peak}");
     sent.extend(neighbour.sent.into_iter().map(|line| becomes(ACCEPTED, line)));
-    let (all, before) = (all(&house), sent.len());
+    let (all, before) = (all(&data_dir), sent.len());
     for found in all {
         assert!(sent.remove(&found), "was not sent, or is there twice: {found:?}");
     }
@@ -594,8 +594,8 @@ fn random_line(random: &mut Random) -> Vec<u8> {
 /// Sends garbage over some connections, stops the server when it has taken all, and compares.
 fn exchange_garbage(random: &mut Random) {
     const CONNECTIONS: usize = 12;
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], &format!("--max-line {MAX_LINE}"));
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], &format!("--max-line {MAX_LINE}"));
     let streams: Vec<Vec<u8>> = (0..CONNECTIONS)
         .map(|_| {
             let mut stream = (0..2000).flat_map(|_| random_line(random)).collect::<Vec<_>>();
@@ -642,7 +642,7 @@ fn exchange_garbage(random: &mut Random) {
     });
     server.stop();
     let (mut found, mut found_pieces) = (Vec::new(), BTreeMap::new());
-    for Kept { outcome, source, line } in kept(&house) {
+    for Kept { outcome, source, line } in kept(&data_dir) {
         if ["too_long", "unfinished"].contains(&outcome.as_str()) {
             found_pieces.entry(source).or_insert_with(Vec::new).extend(line);
         } else {

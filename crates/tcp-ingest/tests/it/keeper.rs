@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use crate::common::{lines, quarantined};
-use harness::{House, Random, Server, is_gone, kill, reading, rounds, until};
+use harness::{DataDir, Random, Server, is_gone, kill, reading, rounds, until};
 
 /// Every point at which a worker can die between peeking a byte and sealing the segment that it went to.
 const POINTS: [&str; 11] = [
@@ -27,14 +27,14 @@ const POINTS: [&str; 11] = [
 ];
 
 /// A server whose worker dies once at `point`.
-fn fragile(house: &House, streams: &[&str], point: &str, arguments: &str) -> Server {
-    let mut command = house.program("tcp-ingest");
-    command.env("FAULT", point).env("FAULT_MARK", mark(house));
+fn fragile(data_dir: &DataDir, streams: &[&str], point: &str, arguments: &str) -> Server {
+    let mut command = data_dir.program("tcp-ingest");
+    command.env("FAULT", point).env("FAULT_MARK", mark(data_dir));
     Server::start_command(command, streams, arguments)
 }
 
-fn mark(house: &House) -> std::path::PathBuf {
-    house.path().join("died")
+fn mark(data_dir: &DataDir) -> std::path::PathBuf {
+    data_dir.path().join("died")
 }
 
 /// The connection was neither closed nor reset.
@@ -49,62 +49,62 @@ fn is_open(connection: &mut TcpStream) {
 #[test]
 fn at_each_point_a_worker_can_die_and_each_line_is_written_once() {
     for point in POINTS {
-        let house = House::new();
-        let server = fragile(&house, &["telemetry"], point, "--workers 1");
+        let data_dir = DataDir::new();
+        let server = fragile(&data_dir, &["telemetry"], point, "--workers 1");
         let mut source = server.connect();
         // Three hours, a rejected line and an unfinished one in one batch.
         let mut sent: Vec<_> = (0..60).map(|n| reading((n % 3) * 3600, n, 1.0)).collect();
         source.write_all((sent.join("\n") + "\nnonsense\n{\"half").as_bytes()).unwrap();
-        until(&format!("{point} is passed"), || lines(&house, "raw").len() == sent.len());
+        until(&format!("{point} is passed"), || lines(&data_dir, "raw").len() == sent.len());
         source.write_all(b"\": 1}\n").unwrap();
-        until("the rest is written", || lines(&house, "quarantine").len() == 2);
+        until("the rest is written", || lines(&data_dir, "quarantine").len() == 2);
         sent.extend((60..63).map(|n| reading((n % 3) * 3600, n, 1.0)));
         source.write_all((sent[60..].join("\n") + "\n").as_bytes()).unwrap();
-        until("more is written", || lines(&house, "raw").len() == sent.len());
-        until(&format!("{point} is reached"), || mark(&house).exists());
+        until("more is written", || lines(&data_dir, "raw").len() == sent.len());
+        until(&format!("{point} is reached"), || mark(&data_dir).exists());
         is_open(&mut source);
         let log = server.stop();
         assert!(log.contains("resumes where it was"), "{point}: {log}");
         sent.sort();
-        assert_eq!(lines(&house, "raw"), sent, "{point}");
-        let rejected: Vec<_> = quarantined(&house).into_iter().map(|(_, line)| line).collect();
+        assert_eq!(lines(&data_dir, "raw"), sent, "{point}");
+        let rejected: Vec<_> = quarantined(&data_dir).into_iter().map(|(_, line)| line).collect();
         assert_eq!(rejected.len(), 2, "{point}: {rejected:?}");
-        assert!(house.files_like("", ".open").is_empty(), "{point}");
+        assert!(data_dir.files_like("", ".open").is_empty(), "{point}");
     }
 }
 
 #[test]
 fn at_each_point_of_sealing_a_worker_can_die() {
     for point in ["seal.synced:1", "seal.renamed:1"] {
-        let house = House::new();
-        let server = fragile(&house, &["telemetry"], point, "--seal-after 100ms");
+        let data_dir = DataDir::new();
+        let server = fragile(&data_dir, &["telemetry"], point, "--seal-after 100ms");
         let mut source = server.connect();
         let mut sent: Vec<_> = (0..3).map(|n| reading(n * 3600, n, 1.0)).collect();
         source.write_all((sent.join("\n") + "\n").as_bytes()).unwrap();
-        until(&format!("{point} is reached"), || mark(&house).exists());
-        until("all is sealed", || house.files_like("raw/", ".json").len() == 3);
+        until(&format!("{point} is reached"), || mark(&data_dir).exists());
+        until("all is sealed", || data_dir.files_like("raw/", ".json").len() == 3);
         is_open(&mut source);
         server.stop();
         sent.sort();
-        assert_eq!(lines(&house, "raw"), sent, "{point}");
+        assert_eq!(lines(&data_dir, "raw"), sent, "{point}");
     }
 }
 
 #[test]
 fn a_line_that_was_stamped_and_written_is_not_stamped_again() {
     for point in POINTS.into_iter().filter(|point| !["ingest.part:2", "segment.torn:2"].contains(point)) {
-        let house = House::new();
-        let server = fragile(&house, &["measurement"], point, "--workers 1");
+        let data_dir = DataDir::new();
+        let server = fragile(&data_dir, &["measurement"], point, "--workers 1");
         let mut source = server.connect();
         for round in 0..3 {
             let line =
                 |n: u32| format!("{{\"kind\":\"Temperature\",\"value\":{},\"unit\":\"Celsius\"}}\n", round * 100 + n);
             source.write_all((0..100).map(line).collect::<String>().as_bytes()).unwrap();
-            until("it is written", || lines(&house, "raw").len() == 100 * (round as usize + 1));
+            until("it is written", || lines(&data_dir, "raw").len() == 100 * (round as usize + 1));
         }
-        until(&format!("{point} is reached"), || mark(&house).exists());
+        until(&format!("{point} is reached"), || mark(&data_dir).exists());
         server.stop();
-        let mut values: Vec<_> = lines(&house, "raw")
+        let mut values: Vec<_> = lines(&data_dir, "raw")
             .iter()
             .map(|line| serde_json::from_str::<serde_json::Value>(line).unwrap()["message"]["value"].as_u64().unwrap())
             .collect();
@@ -117,20 +117,20 @@ fn a_line_that_was_stamped_and_written_is_not_stamped_again() {
 fn after_a_failed_sync_what_was_written_is_in_a_new_file() {
     use std::os::unix::fs::MetadataExt as _;
     for point in ["segment.sync:1", "seal.sync:1"] {
-        let house = House::new();
-        let server = fragile(&house, &["telemetry"], point, "--seal-after 2s");
+        let data_dir = DataDir::new();
+        let server = fragile(&data_dir, &["telemetry"], point, "--seal-after 2s");
         let mut source = server.connect();
         let sent: Vec<_> = (0..100).map(|n| reading(0, 100 + n, 1.0)).collect();
         source.write_all((sent.join("\n") + "\n").as_bytes()).unwrap();
-        until("it is written", || house.files_like("raw/", ".open").len() == 1);
-        let before = house.files_like("raw/", ".open")[0].metadata().unwrap().ino();
-        until(&format!("{point} is reached"), || mark(&house).exists());
-        until("it is sealed", || house.files_like("raw/", ".json").len() == 1);
-        assert_ne!(house.files_like("raw/", ".json")[0].metadata().unwrap().ino(), before, "{point}");
+        until("it is written", || data_dir.files_like("raw/", ".open").len() == 1);
+        let before = data_dir.files_like("raw/", ".open")[0].metadata().unwrap().ino();
+        until(&format!("{point} is reached"), || mark(&data_dir).exists());
+        until("it is sealed", || data_dir.files_like("raw/", ".json").len() == 1);
+        assert_ne!(data_dir.files_like("raw/", ".json")[0].metadata().unwrap().ino(), before, "{point}");
         is_open(&mut source);
         let log = server.stop();
         assert_eq!(log.matches("copied to a new file").count(), 1, "{point}: {log}");
-        assert_eq!(lines(&house, "raw"), sent, "{point}");
+        assert_eq!(lines(&data_dir, "raw"), sent, "{point}");
     }
 }
 
@@ -179,27 +179,27 @@ fn send(server: &Server, first: i64, count: i64, seconds: f64, mut meanwhile: im
 #[test]
 fn workers_killed_at_random_lose_and_double_nothing() {
     let mut random = Random::seeded();
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "--seal-size 1MiB --seal-after 1s");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "--seal-size 1MiB --seal-after 1s");
     let mut kills = 0;
     let sent = send(&server, 0, 4, f64::from(u32::try_from(rounds(4)).unwrap()), || {
         std::thread::sleep(Duration::from_millis(random.below(150)));
         kills += u32::from(server.kill_worker());
     });
-    until("all is written", || lines(&house, "raw").len() >= sent.len());
+    until("all is written", || lines(&data_dir, "raw").len() >= sent.len());
     let log = server.stop();
-    assert_eq!(lines(&house, "raw"), sent, "{log}");
-    assert!(lines(&house, "quarantine").is_empty());
+    assert_eq!(lines(&data_dir, "raw"), sent, "{log}");
+    assert!(lines(&data_dir, "quarantine").is_empty());
     assert!(kills > 0, "{kills} kills");
 }
 
 #[test]
 fn sighup_brings_a_worker_from_the_binary_on_disk_and_a_broken_one_changes_nothing() {
-    let house = House::new();
-    let installed = house.path().join("tcp-ingest");
-    fs::copy(house.program("tcp-ingest").get_program(), &installed).unwrap();
+    let data_dir = DataDir::new();
+    let installed = data_dir.path().join("tcp-ingest");
+    fs::copy(data_dir.program("tcp-ingest").get_program(), &installed).unwrap();
     let mut command = Command::new(&installed);
-    command.arg("--data-dir").arg(house.path());
+    command.arg("--data-dir").arg(data_dir.path());
     let server = Server::start_command(command, &["telemetry"], "");
     let mut upgrades = 0;
     let sent = send(&server, 0, 3, 2.0, || {
@@ -210,7 +210,7 @@ fn sighup_brings_a_worker_from_the_binary_on_disk_and_a_broken_one_changes_nothi
     assert!(upgrades > 0);
     // What cannot run, and what runs but is something else.
     for broken in ["not a program", "#!/bin/sh\nexit 3\n"] {
-        let new = house.path().join("new");
+        let new = data_dir.path().join("new");
         fs::write(&new, broken).unwrap();
         fs::set_permissions(&new, fs::Permissions::from_mode(0o755)).unwrap();
         fs::rename(&new, &installed).unwrap();
@@ -223,13 +223,13 @@ fn sighup_brings_a_worker_from_the_binary_on_disk_and_a_broken_one_changes_nothi
     let log = server.stop();
     let mut all = [sent, more].concat();
     all.sort();
-    assert_eq!(lines(&house, "raw"), all, "{log}");
+    assert_eq!(lines(&data_dir, "raw"), all, "{log}");
 }
 
 #[test]
 fn the_keeper_can_be_replaced_with_all_it_holds() {
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "");
     let mut replaced = 0;
     let sent = send(&server, 0, 3, 2.0, || {
         server.signal("-USR2");
@@ -240,20 +240,20 @@ fn the_keeper_can_be_replaced_with_all_it_holds() {
         std::thread::sleep(Duration::from_millis(50));
     });
     assert!(replaced > 0);
-    until("all is written", || lines(&house, "raw").len() >= sent.len());
+    until("all is written", || lines(&data_dir, "raw").len() >= sent.len());
     let log = server.stop();
-    assert_eq!(lines(&house, "raw"), sent, "{log}");
+    assert_eq!(lines(&data_dir, "raw"), sent, "{log}");
 }
 
 #[test]
 fn a_connection_whose_worker_died_while_it_closed_it_is_read_again() {
-    let house = House::new();
-    let server = fragile(&house, &["telemetry"], "ingest.closing", "--idle-timeout 2s");
+    let data_dir = DataDir::new();
+    let server = fragile(&data_dir, &["telemetry"], "ingest.closing", "--idle-timeout 2s");
     let mut source = server.connect();
     source.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
-    until("the worker has died", || mark(&house).exists());
+    until("the worker has died", || mark(&data_dir).exists());
     source.write_all((reading(0, 2, 1.0) + "\n").as_bytes()).unwrap();
-    until("the next one reads it", || lines(&house, "raw").len() == 2);
+    until("the next one reads it", || lines(&data_dir, "raw").len() == 2);
     server.stop();
 }
 
@@ -263,11 +263,11 @@ fn signals_that_come_in_one_moment_are_all_obeyed() {
         [&["-USR2"], &["-USR2", "-HUP"], &["-HUP", "-USR2"], &["-USR2", "-USR2"], &["-HUP", "-USR2", "-TERM"]];
     for pause in [0, 1, 3] {
         for order in orders {
-            let house = House::new();
-            let server = Server::start(&house, &["telemetry"], "");
+            let data_dir = DataDir::new();
+            let server = Server::start(&data_dir, &["telemetry"], "");
             let mut source = server.connect();
             source.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
-            until("it is served", || lines(&house, "raw").len() == 1);
+            until("it is served", || lines(&data_dir, "raw").len() == 1);
             source.write_all((reading(0, 2, 1.0) + "\n").as_bytes()).unwrap();
             for signal in order {
                 server.signal(signal);
@@ -275,7 +275,7 @@ fn signals_that_come_in_one_moment_are_all_obeyed() {
             }
             // The last of all, or a second one.
             let log = server.stop();
-            assert_eq!(lines(&house, "raw").len(), 2, "{order:?} with {pause} ms between: {log}");
+            assert_eq!(lines(&data_dir, "raw").len(), 2, "{order:?} with {pause} ms between: {log}");
         }
     }
 }
@@ -283,28 +283,28 @@ fn signals_that_come_in_one_moment_are_all_obeyed() {
 #[test]
 fn a_worker_that_dies_while_the_keeper_is_replaced_has_a_successor() {
     for pause in [0, 1, 2, 4, 8] {
-        let house = House::new();
-        let server = Server::start(&house, &["telemetry"], "");
+        let data_dir = DataDir::new();
+        let server = Server::start(&data_dir, &["telemetry"], "");
         let mut source = server.connect();
         source.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
-        until("it is served", || lines(&house, "raw").len() == 1);
+        until("it is served", || lines(&data_dir, "raw").len() == 1);
         server.signal("-USR2");
         std::thread::sleep(Duration::from_millis(pause));
         server.kill_worker();
         source.write_all((reading(0, 2, 1.0) + "\n").as_bytes()).unwrap();
-        until("the next one serves", || lines(&house, "raw").len() == 2);
+        until("the next one serves", || lines(&data_dir, "raw").len() == 2);
         server.stop();
     }
 }
 
 #[test]
 fn when_the_keeper_dies_the_worker_takes_what_there_is_and_ends() {
-    let house = House::new();
-    let mut server = Server::start(&house, &["telemetry"], "");
+    let data_dir = DataDir::new();
+    let mut server = Server::start(&data_dir, &["telemetry"], "");
     let mut source = server.connect();
     let sent: Vec<_> = (0..1000).map(|n| reading(0, n, 1.0)).collect();
     source.write_all((sent[0].clone() + "\n").as_bytes()).unwrap();
-    until("it is served", || lines(&house, "raw").len() == 1);
+    until("it is served", || lines(&data_dir, "raw").len() == 1);
     let workers = server.workers();
     assert_eq!(workers.len(), 1);
     source.write_all((sent[1..].join("\n") + "\n").as_bytes()).unwrap();
@@ -313,42 +313,42 @@ fn when_the_keeper_dies_the_worker_takes_what_there_is_and_ends() {
     until("the worker ends", || is_gone(workers[0]));
     let mut expected = sent.clone();
     expected.sort();
-    assert_eq!(lines(&house, "raw"), expected);
-    assert!(house.files_like("raw/", ".open").is_empty(), "all is sealed");
+    assert_eq!(lines(&data_dir, "raw"), expected);
+    assert!(data_dir.files_like("raw/", ".open").is_empty(), "all is sealed");
     assert_eq!(source.read(&mut [0]).unwrap_or(0), 0, "the source is told");
     // Nothing is in the way of the next one.
-    Server::start(&house, &["telemetry"], "").stop();
+    Server::start(&data_dir, &["telemetry"], "").stop();
 }
 
 #[test]
 fn input_that_kills_every_worker_goes_to_quarantine_and_the_rest_goes_on() {
-    let house = House::new();
-    let mut command = house.program("tcp-ingest");
+    let data_dir = DataDir::new();
+    let mut command = data_dir.program("tcp-ingest");
     command.env("FAULT_POISON", "arsenic");
     let server = Server::start_command(command, &["telemetry"], "");
     let mut good = server.connect();
     let mut bad = server.connect();
     good.write_all((reading(0, 1, 1.0) + "\n").as_bytes()).unwrap();
     bad.write_all((reading(0, 2, 1.0) + "\n").as_bytes()).unwrap();
-    until("both are served", || lines(&house, "raw").len() == 2);
+    until("both are served", || lines(&data_dir, "raw").len() == 2);
     bad.write_all(b"a line with arsenic\nand another\n").unwrap();
     good.write_all((reading(0, 3, 1.0) + "\n").as_bytes()).unwrap();
-    until("it is in quarantine", || lines(&house, "quarantine").len() == 2);
+    until("it is in quarantine", || lines(&data_dir, "quarantine").len() == 2);
     bad.write_all((reading(0, 4, 1.0) + "\n").as_bytes()).unwrap();
-    until("both go on", || lines(&house, "raw").len() == 4);
+    until("both go on", || lines(&data_dir, "raw").len() == 4);
     is_open(&mut bad);
     is_open(&mut good);
     server.stop();
     let poison = |line: &str| ("poison".to_owned(), line.to_owned());
-    let mut records = quarantined(&house);
+    let mut records = quarantined(&data_dir);
     records.sort();
     assert_eq!(records, [poison("a line with arsenic"), poison("and another")]);
 }
 
 #[test]
 fn the_kernel_is_told_to_take_the_worker_and_spare_the_keeper() {
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "");
     until("there is a worker", || !server.workers().is_empty());
     let score =
         |id: u32| -> i32 { fs::read_to_string(format!("/proc/{id}/oom_score_adj")).unwrap().trim().parse().unwrap() };
@@ -358,14 +358,14 @@ fn the_kernel_is_told_to_take_the_worker_and_spare_the_keeper() {
 
 #[test]
 fn a_terminal_that_signals_the_whole_group_ends_it_cleanly() {
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "");
     server.send(reading(0, 1, 1.0) + "\n");
-    until("it is written", || lines(&house, "raw").len() == 1);
+    until("it is written", || lines(&data_dir, "raw").len() == 1);
     for id in server.workers().into_iter().chain([server.child.id()]) {
         assert!(kill("-INT", id));
     }
     let (status, log) = server.wait();
     assert_eq!(status, Some(0), "{log}");
-    assert!(house.files_like("raw/", ".open").is_empty());
+    assert!(data_dir.files_like("raw/", ".open").is_empty());
 }

@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::time::{Duration, Instant};
 
 use crate::common::lines;
-use harness::{House, Server, left_out, reading, until};
+use harness::{DataDir, Server, reading, skipped, until};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 /// Sensor `number`'s message of second `second`.
@@ -23,8 +23,8 @@ fn descriptors(count: u64) -> bool {
 #[test]
 fn sources_that_connect_in_the_same_instant_are_all_served() {
     const SOURCES: usize = 2000;
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "");
     // It does not get to accept any before the last has connected, sent and gone.
     server.signal("-STOP");
     let mut sent: Vec<_> = (0..SOURCES).map(|number| message(number, 0)).collect();
@@ -33,10 +33,10 @@ fn sources_that_connect_in_the_same_instant_are_all_served() {
         source.write_all(format!("{line}\n").as_bytes()).unwrap();
     }
     server.signal("-CONT");
-    until("all are written", || lines(&house, "raw").len() == SOURCES);
+    until("all are written", || lines(&data_dir, "raw").len() == SOURCES);
     server.stop();
     sent.sort();
-    assert_eq!(lines(&house, "raw"), sent);
+    assert_eq!(lines(&data_dir, "raw"), sent);
 }
 
 #[test]
@@ -46,11 +46,11 @@ fn ten_thousand_connections_cost_little_idle_or_slow() {
     /// What timers need in the time of a test, however slow the machine is; far less than one for each connection.
     const FEW: u64 = 1000;
     if !descriptors(SOURCES as u64 + 1000) {
-        left_out("10,000 connections: the limit of open files (ulimit -Hn) is too low");
+        skipped("10,000 connections: the limit of open files (ulimit -Hn) is too low");
         return;
     }
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "--max-connections 10000 --workers 2");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "--max-connections 10000 --workers 2");
     let mut sources: Vec<_> = (0..SOURCES).map(|_| server.connect()).collect();
     let mut sent = Vec::new();
     let mut second = |second: i64| {
@@ -61,7 +61,7 @@ fn ten_thousand_connections_cost_little_idle_or_slow() {
         }
     };
     second(0);
-    until("all are served", || lines(&house, "raw").len() == SOURCES);
+    until("all are served", || lines(&data_dir, "raw").len() == SOURCES);
     // What the first messages leave to be synced and sealed is done.
     std::thread::sleep(Duration::from_secs(2));
 
@@ -86,9 +86,9 @@ fn ten_thousand_connections_cost_little_idle_or_slow() {
     assert!(slow < messages + FEW, "{slow} wake-ups for {messages} messages");
     assert!(server.resident() < 150 << 20, "{} bytes resident", server.resident());
     drop(sources);
-    until("all is written", || lines(&house, "raw").len() == sent.len());
+    until("all is written", || lines(&data_dir, "raw").len() == sent.len());
     server.stop();
     sent.sort();
-    assert_eq!(lines(&house, "raw"), sent);
+    assert_eq!(lines(&data_dir, "raw"), sent);
     eprintln!("{idle} wake-ups while idle, {slow} for {messages} messages");
 }

@@ -8,13 +8,13 @@ use std::path::Path;
 use std::process::Stdio;
 use std::time::Duration;
 
-use harness::{House, Run, Server, kill, reading, until};
+use harness::{DataDir, Run, Server, kill, reading, until};
 
 use crate::common::{Source, lines, quarantined};
 
 /// A server whose storage refuses every write while the file `outage` is there.
-fn with_outages(house: &House, outage: &Path, streams: &[&str], arguments: &str) -> Server {
-    let mut command = house.program("tcp-ingest");
+fn with_outages(data_dir: &DataDir, outage: &Path, streams: &[&str], arguments: &str) -> Server {
+    let mut command = data_dir.program("tcp-ingest");
     command.env("FAULT", "segment.write").env("FAULT_WHILE", outage);
     Server::start_command(command, streams, arguments)
 }
@@ -36,9 +36,9 @@ fn fill(source: &mut TcpStream, sensor: i64) -> String {
 #[test]
 fn what_is_still_on_its_way_in_the_senders_kernels_is_taken() {
     for closed in [true, false] {
-        let house = House::new();
-        let outage = house.path().join("outage");
-        let server = with_outages(&house, &outage, &["telemetry"], "");
+        let data_dir = DataDir::new();
+        let outage = data_dir.path().join("outage");
+        let server = with_outages(&data_dir, &outage, &["telemetry"], "");
         let mut sources: Vec<_> = (0..3).map(|_| server.connect()).collect();
         fs::write(&outage, "").unwrap();
         let sent: Vec<_> = (1..).zip(&mut sources).map(|(sensor, source)| fill(source, sensor)).collect();
@@ -60,9 +60,9 @@ fn what_is_still_on_its_way_in_the_senders_kernels_is_taken() {
         }
         whole.sort();
         cut.sort();
-        let raw = lines(&house, "raw");
+        let raw = lines(&data_dir, "raw");
         assert!(raw == whole, "{} of {} lines, sources closed: {closed}\n{log}", raw.len(), whole.len());
-        let mut kept = quarantined(&house);
+        let mut kept = quarantined(&data_dir);
         kept.sort();
         assert_eq!(kept, cut);
     }
@@ -84,13 +84,13 @@ fn all_that_is_lost_is_named_by_connection_and_in_total() {
     for trouble in [Trouble::DiskFull, Trouble::DataDirGone, Trouble::WorkerNew, Trouble::WorkerStuck] {
         let folder = harness::tempfile::tempdir().unwrap();
         let (outage, elsewhere) = (folder.path().join("outage"), folder.path().join("elsewhere"));
-        let house = House::at(&folder.path().join("data"));
+        let data_dir = DataDir::at(&folder.path().join("data"));
         let arguments = "--drain-timeout 300ms --sync-every 50ms --workers 2";
-        let server = with_outages(&house, &outage, &["telemetry", "measurement"], arguments);
+        let server = with_outages(&data_dir, &outage, &["telemetry", "measurement"], arguments);
         let mut written = Source::new(&server);
-        written.send_and_see(&house, 0);
+        written.send_and_see(&data_dir, 0);
         if trouble == Trouble::DataDirGone {
-            fs::rename(house.path(), &elsewhere).unwrap();
+            fs::rename(data_dir.path(), &elsewhere).unwrap();
             until("it is seen", || server.log().contains("reading waits"));
         } else {
             fs::write(&outage, "").unwrap();
@@ -103,7 +103,7 @@ fn all_that_is_lost_is_named_by_connection_and_in_total() {
         until("it waits", || server.log().contains("reading waits"));
         match trouble {
             Trouble::WorkerNew => {
-                fs::rename(house.path(), &elsewhere).unwrap();
+                fs::rename(data_dir.path(), &elsewhere).unwrap();
                 assert!(server.kill_worker());
                 until("the next one waits", || server.log().matches("reading waits").count() == 2);
             }
@@ -131,16 +131,16 @@ fn all_that_is_lost_is_named_by_connection_and_in_total() {
 
 #[test]
 fn a_pipe_that_is_interrupted_while_the_disk_refuses_names_what_it_has_read() {
-    let house = House::new();
-    let outage = house.path().join("outage");
-    let mut command = house.program("tcp-ingest");
+    let data_dir = DataDir::new();
+    let outage = data_dir.path().join("outage");
+    let mut command = data_dir.program("tcp-ingest");
     command.args(["--stdin", "telemetry"]).env("FAULT", "segment.write").env("FAULT_WHILE", &outage);
     fs::write(&outage, "").unwrap();
     let mut child = command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let text = (reading(0, 1, 1.0) + "\n").repeat(10);
     let mut pipe = child.stdin.take().unwrap();
     pipe.write_all(text.as_bytes()).unwrap();
-    until("it has a file to write to", || !house.files_like("raw/", ".open").is_empty());
+    until("it has a file to write to", || !data_dir.files_like("raw/", ".open").is_empty());
     std::thread::sleep(Duration::from_millis(100));
     assert!(kill("-TERM", child.id()));
     let run = Run::from(child.wait_with_output().unwrap()).expect(1);
@@ -151,8 +151,8 @@ fn a_pipe_that_is_interrupted_while_the_disk_refuses_names_what_it_has_read() {
 #[test]
 fn sigterm_takes_what_the_kernel_holds() {
     for round in 0..5 {
-        let house = House::new();
-        let server = Server::start(&house, &["telemetry"], "");
+        let data_dir = DataDir::new();
+        let server = Server::start(&data_dir, &["telemetry"], "");
         let line = reading(0, round, 1.0) + "\n";
         let mut connections: Vec<_> = (0..20).map(|_| server.connect()).collect();
         for connection in &mut connections {
@@ -160,7 +160,7 @@ fn sigterm_takes_what_the_kernel_holds() {
         }
         // No waiting: most of it is still in the kernel, some connections are not even accepted.
         let log = server.stop();
-        assert_eq!(lines(&house, "raw").len(), 40_000, "{log}");
+        assert_eq!(lines(&data_dir, "raw").len(), 40_000, "{log}");
     }
 }
 
@@ -181,8 +181,8 @@ fn acknowledged(source: &TcpStream) -> usize {
 #[test]
 fn of_a_source_that_never_pauses_sigterm_takes_every_byte_that_was_acknowledged() {
     for pause in [Duration::ZERO, Duration::from_micros(200), Duration::from_millis(5)] {
-        let house = House::new();
-        let server = Server::start(&house, &["telemetry"], "--drain-timeout 1s");
+        let data_dir = DataDir::new();
+        let server = Server::start(&data_dir, &["telemetry"], "--drain-timeout 1s");
         let mut source = server.connect();
         let address = source.local_addr().unwrap();
         let sender = std::thread::spawn(move || {
@@ -193,13 +193,13 @@ fn of_a_source_that_never_pauses_sigterm_takes_every_byte_that_was_acknowledged(
             }
             source
         });
-        until("it is served", || lines(&house, "raw").len() > 200);
+        until("it is served", || lines(&data_dir, "raw").len() > 200);
         let log = server.stop();
         assert!(log.contains(&format!("telemetry from {address}: was still sending")), "{log}");
         let acknowledged = acknowledged(&sender.join().unwrap());
-        let raw: usize = lines(&house, "raw").iter().map(|line| line.len() + 1).sum();
+        let raw: usize = lines(&data_dir, "raw").iter().map(|line| line.len() + 1).sum();
         // The pieces of a line that was cut; the last may have had a terminator.
-        let cut: usize = quarantined(&house).iter().map(|(_, line)| line.len() + 1).sum();
+        let cut: usize = quarantined(&data_dir).iter().map(|(_, line)| line.len() + 1).sum();
         assert!(
             raw + cut >= acknowledged,
             "{} of {acknowledged} bytes are lost: {log}",
@@ -210,12 +210,12 @@ fn of_a_source_that_never_pauses_sigterm_takes_every_byte_that_was_acknowledged(
 
 #[test]
 fn a_closed_source_that_left_half_a_line_does_not_hold_up_the_end() {
-    let house = House::new();
-    let mut server = Server::start(&house, &["telemetry"], "--drain-timeout 1h");
+    let data_dir = DataDir::new();
+    let mut server = Server::start(&data_dir, &["telemetry"], "--drain-timeout 1h");
     // The worker does not get to it before it is told to stop.
     until("there is a worker", || !server.workers().is_empty());
     server.send(reading(0, 1, 1.0) + "\n");
-    until("it serves", || lines(&house, "raw").len() == 1);
+    until("it serves", || lines(&data_dir, "raw").len() == 1);
     let worker = server.workers()[0];
     assert!(kill("-STOP", worker));
     server.send(reading(0, 2, 1.0) + "\n{\"half");
@@ -225,5 +225,5 @@ fn a_closed_source_that_left_half_a_line_does_not_hold_up_the_end() {
     until("it ends long before its time is up", || server.child.try_wait().unwrap().is_some());
     let (status, log) = server.wait();
     assert_eq!(status, Some(0), "{log}");
-    assert_eq!((lines(&house, "raw").len(), lines(&house, "quarantine").len()), (2, 1));
+    assert_eq!((lines(&data_dir, "raw").len(), lines(&data_dir, "quarantine").len()), (2, 1));
 }

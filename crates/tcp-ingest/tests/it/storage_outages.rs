@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 
 use crate::common::disk::Bound;
 use crate::common::{Source, lines};
-use harness::{House, Server, SmallDisk, until};
+use harness::{DataDir, Server, SmallDisk, until};
 
 /// Waits until reading has stopped, and several tries to write have passed that changed nothing.
 #[track_caller]
-fn see_it_wait(server: &Server, house: &House, written: usize) {
+fn see_it_wait(server: &Server, data_dir: &DataDir, written: usize) {
     until("it waits", || server.log().contains("reading waits"));
     let start = Instant::now();
     until("some tries pass", || start.elapsed() > Duration::from_millis(500));
-    assert_eq!(lines(house, "raw").len(), written, "{}", server.log());
+    assert_eq!(lines(data_dir, "raw").len(), written, "{}", server.log());
     assert_eq!(server.log().matches("reading waits").count(), 1, "one message an outage:\n{}", server.log());
 }
 
@@ -31,60 +31,60 @@ fn stop(server: Server) {
 #[test]
 fn errors_of_writing_are_waited_for_and_what_a_failed_write_left_is_cut_off() {
     for point in ["segment.write", "segment.short"] {
-        let house = House::new();
-        let outage = house.path().join("outage");
-        let mut command = house.program("tcp-ingest");
+        let data_dir = DataDir::new();
+        let outage = data_dir.path().join("outage");
+        let mut command = data_dir.program("tcp-ingest");
         command.env("FAULT", point).env("FAULT_WHILE", &outage);
         let server = Server::start_command(command, &["telemetry"], "");
         let mut source = Source::new(&server);
-        source.send_and_see(&house, 0);
+        source.send_and_see(&data_dir, 0);
         fs::write(&outage, "").unwrap();
         source.send(0);
         source.send(1);
-        see_it_wait(&server, &house, 100);
+        see_it_wait(&server, &data_dir, 100);
         assert!(server.log().contains("Input/output error"), "{}", server.log());
         fs::remove_file(&outage).unwrap();
-        source.see(&house);
+        source.see(&data_dir);
         stop(server);
-        source.check(&house);
+        source.check(&data_dir);
     }
 }
 
 #[test]
 fn a_disk_that_becomes_read_only_is_waited_for() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
-    let house = House::at(&disk.path().join("data"));
-    let server = Server::start(&house, &["telemetry"], "--seal-after 10ms --sync-every 10ms");
+    let data_dir = DataDir::at(&disk.path().join("data"));
+    let server = Server::start(&data_dir, &["telemetry"], "--seal-after 10ms --sync-every 10ms");
     let mut source = Source::new(&server);
-    source.send_and_see(&house, 0);
+    source.send_and_see(&data_dir, 0);
     // While a file is open for writing, the kernel refuses.
     until("it is read-only", || disk.remount("ro"));
     source.send(0);
-    see_it_wait(&server, &house, 100);
+    see_it_wait(&server, &data_dir, 100);
     assert!(disk.remount("rw"));
-    source.see(&house);
+    source.see(&data_dir);
     stop(server);
-    source.check(&house);
+    source.check(&data_dir);
 }
 
 #[test]
 fn a_mount_that_becomes_read_only_keeps_open_segments_open_until_they_can_be_sealed() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
-    let house = House::at(&disk.path().join("data"));
-    let server = Server::start(&house, &["telemetry"], "--seal-after 1s --sync-every 10ms");
+    let data_dir = DataDir::at(&disk.path().join("data"));
+    let server = Server::start(&data_dir, &["telemetry"], "--seal-after 1s --sync-every 10ms");
     let mut source = Source::new(&server);
-    source.send_and_see(&house, 0);
+    source.send_and_see(&data_dir, 0);
     // With an open file that can still be written, as when the disk turns read-only on its own.
-    let bound = Bound::new(house.path(), house.path());
+    let bound = Bound::new(data_dir.path(), data_dir.path());
     assert!(bound.remount("ro"));
     until("it cannot seal", || server.log().contains("cannot seal"));
     source.send(1);
-    see_it_wait(&server, &house, 100);
+    see_it_wait(&server, &data_dir, 100);
     assert!(bound.remount("rw"));
-    source.see(&house);
+    source.see(&data_dir);
     until("all is sealed", || server.log().contains("all segments are sealed again"));
     stop(server);
-    source.check(&house);
+    source.check(&data_dir);
 }
 
 fn worker(server: &Server) -> u32 {
@@ -100,38 +100,38 @@ fn limit_descriptors(process: u32, limit: u32) {
 
 #[test]
 fn without_descriptors_for_segments_the_source_waits() {
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "--workers 1 --sync-every 50ms");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "--workers 1 --sync-every 50ms");
     let mut source = Source::new(&server);
-    source.send_and_see(&house, 0);
+    source.send_and_see(&data_dir, 0);
     let worker = worker(&server);
     limit_descriptors(worker, 0);
     // What is open can be written and synced.
-    source.send_and_see(&house, 0);
+    source.send_and_see(&data_dir, 0);
     source.send(1);
-    see_it_wait(&server, &house, 200);
+    see_it_wait(&server, &data_dir, 200);
     assert!(server.log().contains("ulimit -n"), "it says what to do:\n{}", server.log());
     limit_descriptors(worker, 1000);
-    source.see(&house);
+    source.see(&data_dir);
     stop(server);
-    source.check(&house);
+    source.check(&data_dir);
 }
 
 #[test]
 fn a_connection_that_the_worker_has_no_descriptor_for_is_served_nevertheless() {
-    let house = House::new();
-    let server = Server::start(&house, &["telemetry"], "--workers 1 --sync-every 50ms");
+    let data_dir = DataDir::new();
+    let server = Server::start(&data_dir, &["telemetry"], "--workers 1 --sync-every 50ms");
     let mut first = Source::new(&server);
-    first.send_and_see(&house, 0);
+    first.send_and_see(&data_dir, 0);
     limit_descriptors(worker(&server), 0);
     let mut second = Source::new(&server);
     second.sent.clone_from(&first.sent);
-    second.send_and_see(&house, 0);
+    second.send_and_see(&data_dir, 0);
     first.sent.clone_from(&second.sent);
-    first.send_and_see(&house, 1);
+    first.send_and_see(&data_dir, 1);
     let log = server.stop();
     assert!(log.contains("ulimit -n"), "{log}");
-    first.check(&house);
+    first.check(&data_dir);
 }
 
 /// A disk of its own, in memory, on which the file system can break.
@@ -147,7 +147,7 @@ impl Breakable {
         fs::File::create(&image).unwrap().set_len(16 << 20).unwrap();
         let made = run("losetup", &["--find", "--show", image.to_str().unwrap()]);
         let Some(device) = made else {
-            harness::left_out("a file system that breaks needs root and loop devices");
+            harness::skipped("a file system that breaks needs root and loop devices");
             return None;
         };
         let disk = Self { memory, device: device.trim().to_owned() };
@@ -196,23 +196,23 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
 #[test]
 fn a_file_system_that_breaks_under_open_segments_holds_the_sources_and_keeps_what_it_has() {
     let Some(disk) = Breakable::new() else { return };
-    let house = House::at(&disk.path().join("data"));
-    let server = Server::start(&house, &["telemetry"], "--drain-timeout 100ms");
+    let data_dir = DataDir::at(&disk.path().join("data"));
+    let server = Server::start(&data_dir, &["telemetry"], "--drain-timeout 100ms");
     let mut source = Source::new(&server);
-    source.send_and_see(&house, 0);
+    source.send_and_see(&data_dir, 0);
     disk.break_down();
     let written = source.sent.clone();
     source.send(0);
     source.send(1);
-    see_it_wait(&server, &house, 100);
+    see_it_wait(&server, &data_dir, 100);
     // It cannot be mended under it. What the kernel holds is lost then, and that is said.
     server.signal("-TERM");
     let (status, log) = server.wait();
     assert_eq!(status, Some(1), "{log}");
     assert!(log.contains("lost in all: "), "{log}");
     disk.repair();
-    let server = Server::start(&house, &["telemetry"], "");
+    let server = Server::start(&data_dir, &["telemetry"], "");
     server.stop();
     source.sent = written;
-    source.check(&house);
+    source.check(&data_dir);
 }

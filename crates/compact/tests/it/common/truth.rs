@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use duckdb::Connection;
-use harness::{House, Random, epoch, reading};
+use harness::{DataDir, Random, epoch, reading};
 use layout::{Commit, Lineage, SegmentCount};
 
 /// A line of a segment.
@@ -121,23 +121,23 @@ impl Truth {
         (bytes, good, damaged)
     }
 
-    /// Seals a segment of `lines` in the tree of `house`.
-    pub(crate) fn seal(&mut self, house: &House, hour: &str, lines: &[Line]) {
+    /// Seals a segment of `lines` in the tree of `data_dir`.
+    pub(crate) fn seal(&mut self, data_dir: &DataDir, hour: &str, lines: &[Line]) {
         let (bytes, good, damaged) = self.lines(hour, lines);
-        let path = house.seal_bytes("telemetry", hour, &bytes);
-        self.add(house, &path, bytes, good, damaged);
+        let path = data_dir.seal_bytes("telemetry", hour, &bytes);
+        self.add(data_dir, &path, bytes, good, damaged);
     }
 
     /// Adds a segment that is there.
     pub(crate) fn add(
         &mut self,
-        house: &House,
+        data_dir: &DataDir,
         path: &Path,
         bytes: Vec<u8>,
         good: Vec<i64>,
         damaged: BTreeMap<u64, Vec<u8>>,
     ) {
-        let file = super::relative(house, path);
+        let file = super::relative(data_dir, path);
         let (hour, name) = file.strip_suffix(".json").and_then(|file| file.rsplit_once('.')).unwrap();
         let parquet = format!("{}.parquet", hour.replacen("raw/", "parquet/", 1));
         self.segments.push(Segment { name: name.to_owned(), parquet, file, bytes, good, damaged, owed: true });
@@ -150,11 +150,11 @@ impl Truth {
 
     /// Looks through the tree: every line is in Parquet or raw/ (a good one) or quarantine or raw/ (a damaged one), none
     /// twice in Parquet or quarantine, and each Parquet file holds exactly the rows of the segments that it lists.
-    pub(crate) fn check(&self, house: &House, reader: &mut Reader) -> Result<Contents, String> {
+    pub(crate) fn check(&self, data_dir: &DataDir, reader: &mut Reader) -> Result<Contents, String> {
         let mut contents = Contents::default();
         let mut records = HashMap::new();
-        for file in house.files() {
-            let path = house.path().join(&file);
+        for file in data_dir.files() {
+            let path = data_dir.path().join(&file);
             let area = file.split('/').next().unwrap();
             let extension = path.extension().unwrap_or_default().to_str().unwrap();
             match (area, extension) {
@@ -173,7 +173,7 @@ impl Truth {
             }
         }
         for (file, bytes) in &self.foreign {
-            let there = std::fs::read(house.path().join(file)).ok();
+            let there = std::fs::read(data_dir.path().join(file)).ok();
             ensure(there.as_ref() == Some(bytes), || format!("{file}: was not ours, and is gone or changed"))?;
         }
         for segment in self.segments.iter().filter(|segment| segment.owed) {
@@ -186,8 +186,8 @@ impl Truth {
     }
 
     /// As [`Truth::check`], and there is nothing left to do.
-    pub(crate) fn check_done(&self, house: &House, reader: &mut Reader) -> Result<Contents, String> {
-        let contents = self.check(house, reader)?;
+    pub(crate) fn check_done(&self, data_dir: &DataDir, reader: &mut Reader) -> Result<Contents, String> {
+        let contents = self.check(data_dir, reader)?;
         ensure(contents.raw.is_empty(), || format!("left in raw/: {:?}", contents.raw))?;
         Ok(contents)
     }

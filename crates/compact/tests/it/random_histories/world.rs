@@ -4,7 +4,7 @@ use std::ops::AddAssign;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{House, Run, SmallDisk};
+use harness::{DataDir, Run, SmallDisk};
 
 use super::steps::{FOREIGN, Fate, HOURS, Step};
 use crate::common::truth::{Contents, Line, Reader, Truth};
@@ -33,7 +33,7 @@ impl AddAssign for Counts {
 
 /// A history in the making.
 pub(crate) struct World<'w> {
-    pub(crate) house: House,
+    pub(crate) data_dir: DataDir,
     pub(crate) disk: Option<&'w SmallDisk>,
     pub(crate) reader: &'w mut Reader,
     pub(crate) truth: Truth,
@@ -48,7 +48,7 @@ pub(crate) type Checked = Result<(), String>;
 impl World<'_> {
     pub(crate) fn step(&mut self, step: &Step) -> Checked {
         match step {
-            Step::Seal { hour, lines } => self.truth.seal(&self.house, HOURS[*hour], lines),
+            Step::Seal { hour, lines } => self.truth.seal(&self.data_dir, HOURS[*hour], lines),
             Step::Compact(fate) => self.compact(fate)?,
             Step::CompactTogether { fates, sealed_meanwhile } => self.together(fates, sealed_meanwhile)?,
             Step::CompactOnFullDisk { free_pages, fate } => self.full(*free_pages, fate)?,
@@ -61,9 +61,9 @@ impl World<'_> {
     }
 
     fn check(&mut self) -> Checked {
-        self.contents = self.truth.check(&self.house, self.reader)?;
+        self.contents = self.truth.check(&self.data_dir, self.reader)?;
         for file in self.contents.listed.keys() {
-            let bytes = std::fs::read(self.house.path().join(file)).unwrap();
+            let bytes = std::fs::read(self.data_dir.path().join(file)).unwrap();
             if !self.versions.iter().any(|(name, version)| (name, version) == (file, &bytes)) {
                 self.versions.push((file.clone(), bytes));
             }
@@ -90,7 +90,7 @@ impl World<'_> {
     }
 
     fn command(&self, fate: &Fate) -> Command {
-        let mut command = self.house.program("compact");
+        let mut command = self.data_dir.program("compact");
         command.args(["--threads", "1"]);
         if let Fate::DiesAt(point, count) | Fate::RefusedAt(point, count) = fate {
             command.env("FAULT", format!("{point}:{count}"));
@@ -117,7 +117,7 @@ impl World<'_> {
             if !children.is_empty() && !sealed_meanwhile.is_empty() {
                 // The rivals see different trees, and know of it or not.
                 std::thread::sleep(Duration::from_millis(8));
-                self.truth.seal(&self.house, HOURS[0], sealed_meanwhile);
+                self.truth.seal(&self.data_dir, HOURS[0], sealed_meanwhile);
             }
             children.push(self.command(fate).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         }
@@ -154,7 +154,7 @@ impl World<'_> {
     fn restore_segments(&mut self, which: u64) {
         for (number, segment) in self.truth.segments.iter_mut().enumerate() {
             if which >> (number % 64) & 1 == 1 {
-                let path = self.house.path().join(&segment.file);
+                let path = self.data_dir.path().join(&segment.file);
                 std::fs::create_dir_all(path.parent().unwrap()).unwrap();
                 std::fs::write(path, &segment.bytes).unwrap();
                 segment.owed = true;
@@ -168,7 +168,7 @@ impl World<'_> {
             return Ok(());
         }
         let (file, bytes) = &self.versions[which % self.versions.len()];
-        let path = self.house.path().join(file);
+        let path = self.data_dir.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::remove_file(&path).unwrap();
         std::fs::write(path, bytes).unwrap();
@@ -177,7 +177,7 @@ impl World<'_> {
             segment.owed &= kept.contains(&segment.file);
         }
         // What the restored version lists is owed again.
-        let listed = self.truth.check(&self.house, self.reader)?;
+        let listed = self.truth.check(&self.data_dir, self.reader)?;
         for segment in &mut self.truth.segments {
             segment.owed |= listed.lists(segment);
         }
@@ -185,12 +185,12 @@ impl World<'_> {
     }
 
     fn clean(&mut self) -> Checked {
-        let run = self.house.run("housekeep", "clean --orphans-after 0h");
+        let run = self.data_dir.run("housekeep", "clean --orphans-after 0h");
         if run.status == Some(0) { Ok(()) } else { Err(format!("housekeep: {:?} {}", run.status, run.stderr)) }
     }
 
     fn add_foreign(&mut self, file: &str) {
-        let path = self.house.path().join(file);
+        let path = self.data_dir.path().join(file);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(path, "not ours").unwrap();
         self.truth.foreign.insert(file.to_owned(), b"not ours".to_vec());
@@ -200,11 +200,11 @@ impl World<'_> {
     pub(crate) fn finish(&mut self) -> Checked {
         if !self.contents.raw.is_empty() {
             self.compact(&Fate::Lives)?;
-            self.contents = self.truth.check_done(&self.house, self.reader)?;
+            self.contents = self.truth.check_done(&self.data_dir, self.reader)?;
         }
-        let files = self.house.files();
+        let files = self.data_dir.files();
         self.compact(&Fate::Lives)?;
-        let again = self.house.files();
+        let again = self.data_dir.files();
         if files != again {
             return Err(format!("a run without work made {again:?} of {files:?}"));
         }
@@ -214,8 +214,8 @@ impl World<'_> {
                 return Err(format!("nobody was killed, but there is something unpublished: {files:?}"));
             }
             self.clean()?;
-            self.contents = self.truth.check_done(&self.house, self.reader)?;
+            self.contents = self.truth.check_done(&self.data_dir, self.reader)?;
         }
-        if self.contents.unpublished > 0 { Err(format!("housekeep left {:?}", self.house.files())) } else { Ok(()) }
+        if self.contents.unpublished > 0 { Err(format!("housekeep left {:?}", self.data_dir.files())) } else { Ok(()) }
     }
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
-use harness::{House, Run};
+use harness::{DataDir, Run};
 use layout::{Commit, Tree};
 
 use super::servers::{kill_connections, kill_server, restart_server};
@@ -33,7 +33,7 @@ struct Version {
 
 /// A history in the making.
 pub(crate) struct World<'w> {
-    house: House,
+    data_dir: DataDir,
     target: &'w Target,
     cells: Cells,
     versions: Vec<Version>,
@@ -56,7 +56,7 @@ type Checked = Result<(), String>;
 impl<'w> World<'w> {
     pub(crate) fn new(target: &'w Target) -> Self {
         Self {
-            house: House::new(),
+            data_dir: DataDir::new(),
             target,
             cells: Cells::new(),
             versions: Vec::new(),
@@ -79,7 +79,7 @@ impl<'w> World<'w> {
                 self.load_all()?;
             }
             Step::LoadDiesAt(point) => {
-                let mut load = self.target.program(&self.house);
+                let mut load = self.target.program(&self.data_dir);
                 let run = Run::of(load.arg("samples").env("FAULT", point));
                 // Nothing due, it does not get there.
                 self.end(&run, &[None, Some(0)])?;
@@ -124,7 +124,7 @@ impl<'w> World<'w> {
         let version = self.versions.len();
         let before = self.tree.get(&hour).filter(|_| late);
         let seed = before.map_or(version, |before| self.versions[*before].seed);
-        publish(&self.house, "samples", HOURS[hour], &version.to_string(), &samples(HOURS[hour], seed, rows, added));
+        publish(&self.data_dir, "samples", HOURS[hour], &version.to_string(), &samples(HOURS[hour], seed, rows, added));
         let path = self.path(hour);
         self.versions.push(Version {
             hour,
@@ -154,11 +154,11 @@ impl<'w> World<'w> {
 
     fn path(&self, hour: usize) -> std::path::PathBuf {
         let (dataset, hour) = ("samples".parse().unwrap(), HOURS[hour].parse().unwrap());
-        Tree::new(self.house.path()).parquet(&dataset, hour)
+        Tree::new(self.data_dir.path()).parquet(&dataset, hour)
     }
 
     fn start(&self) -> Child {
-        self.target.program(&self.house).arg("samples").stderr(Stdio::piped()).spawn().unwrap()
+        self.target.program(&self.data_dir).arg("samples").stderr(Stdio::piped()).spawn().unwrap()
     }
 
     /// A load that nobody disturbs. (A lock that was held by a load that died is given free in time.)
@@ -204,9 +204,9 @@ impl<'w> World<'w> {
         if self.loads == 0 {
             return Ok(());
         }
-        let mut found = Cells::of_table(self.target, &self.house);
+        let mut found = Cells::of_table(self.target, &self.data_dir);
         let logged =
-            self.target.query(&self.house, "SELECT window_start, fingerprint FROM load_log ORDER BY window_start");
+            self.target.query(&self.data_dir, "SELECT window_start, fingerprint FROM load_log ORDER BY window_start");
         let mut highest = self.highest;
         for line in logged {
             let hour = HOURS.iter().position(|hour| line[0] == format!("{}:00:00", hour.replace('T', " ")));

@@ -5,15 +5,15 @@ use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 
-use harness::{House, Server, reading, until};
+use harness::{DataDir, Server, reading, until};
 
 pub(crate) mod disk;
 
 /// The lines of all segments of `area` of a stream, sealed and open.
-pub(crate) fn lines(house: &House, area: &str) -> Vec<String> {
+pub(crate) fn lines(data_dir: &DataDir, area: &str) -> Vec<String> {
     let mut lines = Vec::new();
     for suffix in [".json", ".json.open"] {
-        for path in house.files_like(&format!("{area}/"), suffix) {
+        for path in data_dir.files_like(&format!("{area}/"), suffix) {
             lines.extend(text(&path).lines().map(str::to_owned));
         }
     }
@@ -31,9 +31,9 @@ pub(crate) fn text(path: &Path) -> String {
 }
 
 /// The `line` and `reason` of each quarantine record.
-pub(crate) fn quarantined(house: &House) -> Vec<(String, String)> {
+pub(crate) fn quarantined(data_dir: &DataDir) -> Vec<(String, String)> {
     let field = |record: &serde_json::Value, key: &str| record[key].as_str().unwrap_or_default().to_owned();
-    lines(house, "quarantine")
+    lines(data_dir, "quarantine")
         .iter()
         // One that is just being written is not there yet.
         .filter_map(|line| serde_json::from_str(line).ok())
@@ -43,8 +43,8 @@ pub(crate) fn quarantined(house: &House) -> Vec<(String, String)> {
 
 /// Everything in raw/, sealed or not, is complete lines, and no line is there twice.
 #[track_caller]
-pub(crate) fn check_written(house: &House) -> BTreeSet<String> {
-    let all = lines(house, "raw");
+pub(crate) fn check_written(data_dir: &DataDir) -> BTreeSet<String> {
+    let all = lines(data_dir, "raw");
     for line in &all {
         assert!(serde_json::from_str::<serde_json::Value>(line).is_ok(), "torn: {line:?}");
     }
@@ -74,21 +74,21 @@ impl Source {
 
     /// As [`send`](Self::send), and waits until all that was sent is written.
     #[track_caller]
-    pub(crate) fn send_and_see(&mut self, house: &House, hour: i64) {
+    pub(crate) fn send_and_see(&mut self, data_dir: &DataDir, hour: i64) {
         self.send(hour);
-        self.see(house);
+        self.see(data_dir);
     }
 
     #[track_caller]
-    pub(crate) fn see(&self, house: &House) {
-        until("all that was sent is written", || lines(house, "raw").len() >= self.sent.len());
+    pub(crate) fn see(&self, data_dir: &DataDir) {
+        until("all that was sent is written", || lines(data_dir, "raw").len() >= self.sent.len());
     }
 
     /// All that was sent is in sealed segments, once.
     #[track_caller]
-    pub(crate) fn check(&self, house: &House) {
-        assert!(house.files_like("", ".open").is_empty());
-        assert_eq!(check_written(house), self.sent.iter().cloned().collect());
-        assert!(quarantined(house).is_empty());
+    pub(crate) fn check(&self, data_dir: &DataDir) {
+        assert!(data_dir.files_like("", ".open").is_empty());
+        assert_eq!(check_written(data_dir), self.sent.iter().cloned().collect());
+        assert!(quarantined(data_dir).is_empty());
     }
 }
