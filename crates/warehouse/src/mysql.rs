@@ -103,10 +103,11 @@ impl Backend for MySql {
         self.client()?.run(sql).map(|_| ()).map_err(|error| runner.explain(&error.to_string()))
     }
 
+    /// A column in another encoding than utf8mb4 shows it, but for the names of data sets, which are ASCII.
     fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
         let sql = format!(
-            "SELECT column_name AS name, concat(column_type, CASE WHEN character_set_name <> 'utf8mb4' \
-             THEN concat(' character set ', character_set_name) ELSE '' END) AS type FROM information_schema.columns \
+            "SELECT column_name AS name, concat(column_type, \
+             CASE WHEN character_set_name <> 'utf8mb4' AND table_name <> 'load_log' THEN concat(' character set ', character_set_name) ELSE '' END) AS type FROM information_schema.columns \
              WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
         );
         runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
