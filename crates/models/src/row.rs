@@ -37,7 +37,7 @@ pub trait Row<'l> {
     }
 }
 
-/// A row of values in memory; it has the columns that it is to get.
+/// A row of values in memory. It has its columns already, and values for others are dropped.
 impl<'l> Row<'l> for [Value<'l>] {
     #[inline]
     fn null(&mut self, column: usize) {
@@ -68,7 +68,7 @@ fn set<'l>(row: &mut [Value<'l>], column: usize, value: Value<'l>) {
     }
 }
 
-/// Puts the values of `row` to another one.
+/// Fills another row with the values of `row`.
 pub(crate) fn copy<'l>(row: Vec<Value<'l>>, to: &mut (impl Row<'l> + ?Sized)) {
     for (column, value) in row.into_iter().enumerate() {
         match value {
@@ -81,19 +81,19 @@ pub(crate) fn copy<'l>(row: Vec<Value<'l>>, to: &mut (impl Row<'l> + ?Sized)) {
     }
 }
 
-/// Of all values only the time in one column.
-pub(crate) struct EventTime {
+/// A row of which only the time in one column is kept.
+pub(crate) struct EventTimeOnly {
     column: usize,
     pub(crate) micros: Option<i64>,
 }
 
-impl EventTime {
+impl EventTimeOnly {
     pub(crate) fn new(column: Option<usize>) -> Self {
         Self { column: column.unwrap_or(usize::MAX), micros: None }
     }
 }
 
-impl<'l> Row<'l> for EventTime {
+impl<'l> Row<'l> for EventTimeOnly {
     #[inline]
     fn null(&mut self, _: usize) {}
     #[inline]

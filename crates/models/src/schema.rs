@@ -9,7 +9,7 @@ pub struct Model {
     pub name: &'static str,
     /// The columns of a row, in the order of the Parquet file.
     pub columns: &'static [Column],
-    /// The fields a message must have. It may have others, which are not looked at.
+    /// The fields a message must have. It may have others, which are ignored.
     pub message: &'static [Field],
     /// The fields of a record in raw/: the message's own, or those of the envelope around it.
     pub record: &'static [Field],
@@ -18,8 +18,8 @@ pub struct Model {
 }
 
 impl Model {
-    /// The column with the time by which a row is placed: the event time, else the time of arrival, which is the first
-    /// timestamp. Every model has one, and every row a value for it.
+    /// The column whose time says to which hour a row belongs: the event time, or else the time of arrival, which is the
+    /// first timestamp. Every model has such a column, and every row has a value in it.
     pub fn placed_by(&self) -> usize {
         let is_timestamp = |column: &Column| column.column_type == ColumnType::Timestamp;
         self.event_time.or_else(|| self.columns.iter().position(is_timestamp)).unwrap_or_default()

@@ -1,17 +1,17 @@
 //! Lines that differ from one another in their digits alone.
 //!
-//! A device sends most of its lines in a few lengths, and those of one length mostly have each value in the same place. A
-//! [`Template`] says of each byte which ones it may be, so that a line is compared in strides of 32 bytes, without a look
-//! at what it consists of or for its end. It is made from a line that a [`Shape`](crate::shape::Shape) fits, and fits no line that the
-//! shape does not: all bytes are those of that line, but for digits of numbers, which may be any digits that leave them
-//! numbers of the same form.
+//! Most lines of a device have one of a few lengths, and in lines of one length each value mostly begins at the same byte.
+//! A [`Template`] says for each byte of a line which values it may have. So a line is compared in strides of 32 bytes, and
+//! its end need not be searched. A template is made from a line that has a known shape, and every line that fits it has
+//! that shape too: all its bytes are those of the first line, except for the digits of numbers, which may be any digits that
+//! leave the number in the same form.
 
 #![expect(clippy::inline_always, reason = "only what is inlined is compiled for the wider registers")]
 
+use crate::number::{ZEROS, eight_digits};
 use crate::schema::Kind;
-use crate::shape::{ZEROS, eight_digits};
 
-/// A message at the front of a block: a line that a template fits, and its terminator.
+/// A message at the front of a block that fits a template, with its terminator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Repeated {
     /// Its length in bytes, without the terminator.
@@ -22,20 +22,20 @@ pub struct Repeated {
     pub event_time: Option<i64>,
 }
 
-/// The templates of lines lately.
+/// The templates of recent lines.
 #[derive(Debug, Default)]
 pub(crate) struct Templates {
     known: Vec<Template>,
     misses: u64,
-    /// The one that gives way to the next.
+    /// The index of the template that the next one replaces.
     oldest: usize,
 }
 
 impl Templates {
-    /// Devices send lines of a few forms in a few lengths each. One that is known costs a look at one byte.
+    /// Devices send lines of a few forms in a few lengths each. A template of another length costs a line one comparison.
     const MOST: usize = 16;
-    /// After the first lines, only one of so many that fit none gives a template: making one costs as much as many
-    /// comparisons, and is in vain where each line has a form of its own.
+    /// After the first lines, only one of this many lines that fit no template gives a new one. To make one costs as much
+    /// as many comparisons, and is of no use where each line has a form of its own.
     const PATIENCE: u64 = 32;
 
     /// The message at the front of `block`, if a template fits it.
@@ -61,7 +61,7 @@ impl Templates {
         self.known.iter().find_map(|template| template.front(block))
     }
 
-    /// No template fits a line that was accepted; `make` makes one, if there can be one.
+    /// Called for a line that was accepted and fits no template; `make` makes one, if there can be one.
     pub(crate) fn missed(&mut self, make: impl FnOnce() -> Option<Template>) {
         self.misses += 1;
         if self.misses > Self::MOST as u64 && !self.misses.is_multiple_of(Self::PATIENCE) {
@@ -85,9 +85,9 @@ const STRIDE: usize = 32;
 pub(crate) struct Template {
     length: usize,
     strides: Vec<Stride>,
-    /// The last bytes, some of them for the second time.
+    /// The last bytes, some of which are in `strides` too.
     last: Stride,
-    event_time: Option<Epoch>,
+    event_time: Option<EpochDigits>,
 }
 
 /// Each byte may be `first` and up to `more` above it.
@@ -98,7 +98,7 @@ struct Stride {
 }
 
 impl Stride {
-    /// What is not allowed, each byte ored to that of `misfits`.
+    /// Compares `bytes`: each byte of the result is that of `misfits`, with bits set if the byte is not allowed.
     #[inline(always)]
     fn compare(&self, bytes: &[u8; STRIDE], mut misfits: [u8; STRIDE]) -> [u8; STRIDE] {
         for (((byte, first), more), misfit) in bytes.iter().zip(&self.first).zip(&self.more).zip(&mut misfits) {
@@ -109,7 +109,8 @@ impl Stride {
 }
 
 impl Template {
-    /// The message at the front of `block`, if it is such a line. No byte of it can be its end.
+    /// The message at the front of `block`, if it fits. No byte that a template allows is a terminator, so the first one is
+    /// where the template ends.
     #[inline(always)]
     fn front(&self, block: &[u8]) -> Option<Repeated> {
         let length = self.length;
@@ -133,24 +134,24 @@ impl Template {
     }
 }
 
-/// A positive epoch time of so many digits that it is read without a look at each: eight and up to eight more.
+/// Where the digits of an epoch time are: 8 to 16 of them, read as two words. The time is positive.
 #[derive(Debug)]
-struct Epoch {
+struct EpochDigits {
     start: usize,
     /// Where the last eight digits begin.
     last: usize,
-    /// Of those, the ones that are not among the first eight.
+    /// A mask of those among them that are not among the first eight.
     new: u64,
-    /// What the first eight count.
+    /// The factor of the first eight digits: ten to the power of the number of digits after them.
     first_counts: i64,
-    /// Microseconds in one.
+    /// Microseconds in the unit of the time.
     unit: i64,
 }
 
-impl Epoch {
-    /// The one of `count` digits at `start`; none if it is too short or too long.
+impl EpochDigits {
+    /// The time of `count` digits at `start`; none if there are too few or too many.
     fn new(kind: &Kind, start: usize, count: usize) -> Option<Self> {
-        // So that no number of so many digits is out of range in microseconds.
+        // No number of so many digits is out of range in microseconds.
         let (unit, most) = if matches!(kind, Kind::EpochSeconds(_)) { (1_000_000, 12) } else { (1, 16) };
         let more = u32::try_from(count.checked_sub(8).filter(|_| count <= most)?).ok()?;
         Some(Self {
@@ -162,7 +163,7 @@ impl Epoch {
         })
     }
 
-    /// The time in `line`, which has digits there.
+    /// The time in `line`, which has digits in these places, in microseconds since 1970.
     #[inline(always)]
     fn micros(&self, line: &[u8]) -> Option<i64> {
         let digits =
@@ -172,27 +173,28 @@ impl Epoch {
     }
 }
 
-/// A template in the making.
-pub(crate) struct Draft {
+/// A template that is being made from a line.
+pub(crate) struct TemplateBuilder {
     first: Vec<u8>,
     more: Vec<u8>,
-    event_time: Option<Epoch>,
+    event_time: Option<EpochDigits>,
 }
 
-impl Draft {
-    /// Only this line.
+impl TemplateBuilder {
+    /// A template that only this line fits.
     pub(crate) fn new(line: &[u8]) -> Self {
         Self { first: line.to_vec(), more: vec![0; line.len()], event_time: None }
     }
 
-    /// A number of `kind`, of `length` bytes at `start`, plain and complete, may have other digits. None if that would not do: a number that is negative or has several digits before the point must not
-    /// begin with a zero.
+    /// Allows other digits in the number of `kind` that is `length` bytes long and begins at `start`. None if there can be
+    /// no template: if an epoch time is negative, too short or too long, or if the number begins with a zero where only
+    /// other digits may stand.
     pub(crate) fn number(&mut self, start: usize, length: usize, kind: &Kind, is_event_time: bool) -> Option<()> {
         let number = self.first.get_mut(start..start + length)?;
         let sign = usize::from(number.first() == Some(&b'-'));
         let whole = number.iter().skip(sign).take_while(|byte| byte.is_ascii_digit()).count();
         if let Kind::EpochSeconds(_) | Kind::EpochMicros(_) = kind {
-            let epoch = Epoch::new(kind, start, whole).filter(|_| sign == 0)?;
+            let epoch = EpochDigits::new(kind, start, whole).filter(|_| sign == 0)?;
             if is_event_time {
                 self.event_time = Some(epoch);
             }
@@ -208,7 +210,7 @@ impl Draft {
         Some(())
     }
 
-    /// The template; none if the line is too short for one, or ends like the terminator of another.
+    /// The template; none if the line is too short for one, or ends in CR, which would be part of the terminator.
     pub(crate) fn finish(self) -> Option<Template> {
         let Self { first, more, event_time } = self;
         if first.last() == Some(&b'\r') {

@@ -27,7 +27,7 @@ fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
 type Row<'l> = Result<Vec<Value<'l>>, Rejection>;
 
 /// A line, and what a decoder that has seen no other makes of it.
-struct Judged<'l> {
+struct Expected<'l> {
     line: &'l [u8],
     /// The line with its terminator, in front of others.
     block: Vec<u8>,
@@ -35,7 +35,7 @@ struct Judged<'l> {
     record: Row<'l>,
 }
 
-impl<'l> Judged<'l> {
+impl<'l> Expected<'l> {
     fn cold(model: &'static Model, line: &'l [u8]) -> Self {
         Self {
             line,
@@ -56,7 +56,7 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
         .iter()
         .copied()
         .chain(envelopes.iter().map(Vec::as_slice))
-        .map(|line| Judged::cold(model, line))
+        .map(|line| Expected::cold(model, line))
         .collect();
     for (index, one) in all[..lines.len()].iter().enumerate().filter(|(_, one)| one.message.is_ok()) {
         let record = if model.event_time.is_some() { one } else { &all[lines.len() + index] };
@@ -93,7 +93,7 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
 }
 
 /// What is known in front of a block ends where framing finds its end, and is decoded alike.
-fn check_front(model: &'static Model, one: &Judged<'_>, Repeated { length, taken, event_time }: Repeated) {
+fn check_front(model: &'static Model, one: &Expected<'_>, Repeated { length, taken, event_time }: Repeated) {
     let text = one.line.strip_suffix(b"\r").unwrap_or(one.line);
     assert_eq!((length, taken), (text.len(), one.line.len() + 1), "{} front: {}", model.name, show(one.line));
     let cold = if text == one.line { one.message.clone() } else { Decoder::new(model).message(text) };

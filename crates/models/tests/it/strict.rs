@@ -1,7 +1,5 @@
 //! What the strict decoder takes and what it refuses, and in which words.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "tests")]
-
 use models::{ColumnType, Decoder, Field, Kind, Reason, Value, model};
 
 const GOOD: &str = r#"{"timestamp": 1756771200, "sensor_id": 7, "measurement": {"kind": "Temperature", "value": 21.5, "unit": "Celcius"}}"#;

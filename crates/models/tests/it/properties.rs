@@ -1,8 +1,6 @@
 //! What the decoder promises for every line there is: it never panics, takes what the model describes however it is
 //! written, refuses everything else, and reads back from raw/ what it took from a source.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
 use models::{BUILT_IN, Decoder, Reason, Value, model};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -138,10 +136,10 @@ proptest! {
                 bytes.truncate(cut.index(bytes.len()));
             }
             let mut decoder = decoder(name);
-            let judged = decoder.message(&bytes);
+            let accepted = decoder.message(&bytes);
             let record = if envelope { [b"{\"arrival_time_us\":1,\"message\":", &bytes[..], b"}"].concat() } else { bytes.clone() };
             let mut row = Vec::new();
-            match judged {
+            match accepted {
                 Ok(time) => {
                     prop_assert!(std::str::from_utf8(&bytes).is_ok());
                     // Not as values: a number in an ignored field may be beyond what a double holds.

@@ -1,6 +1,4 @@
-//! A decoder that has learnt the shape of lines judges every line as one that has seen none, with equal values.
-
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, reason = "tests")]
+//! A decoder that has learnt the shape of lines treats every line as one that has seen none, with equal values.
 
 use models::{Decoder, Model, Rejection, Repeated, model};
 use proptest::prelude::*;
@@ -69,15 +67,15 @@ const VALUES: [&str; 46] = [
 const SLOTS: [&str; 12] =
     ["1756771200", ": 7,", "21.5", "\"Celcius\"", ":7,", "-3", "\"Celsius\"", ":0}", "\"off\"", "0.25", ": 12,", "1e3"];
 
-/// The verdict and the values, as text that tells -0.0 from 0.0.
-fn verdict(decoder: &mut Decoder, line: &[u8]) -> String {
+/// The outcome and the values, as text that tells -0.0 from 0.0.
+fn outcome(decoder: &mut Decoder, line: &[u8]) -> String {
     let mut row = Vec::new();
     let record = decoder.record(line, &mut row).map(|()| row);
-    format!("{record:?} {:?}", judged(decoder, line))
+    format!("{record:?} {:?}", validated(decoder, line))
 }
 
-/// The verdict on a message, first as the front of a block if the decoder knows it as such.
-fn judged(decoder: &mut Decoder, line: &[u8]) -> Result<Option<i64>, Rejection> {
+/// The outcome on a message, first as the front of a block if the decoder knows it as such.
+fn validated(decoder: &mut Decoder, line: &[u8]) -> Result<Option<i64>, Rejection> {
     for terminator in ["\n", "\r\n"] {
         let block = [line, terminator.as_bytes(), b"{\n"].concat();
         if let Some(Repeated { length, taken, event_time }) = decoder.repeated(&block) {
@@ -132,17 +130,17 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(20_000))]
 
     #[test]
-    fn learning_changes_no_verdict_and_no_value(lines in proptest::collection::vec(variants(), 1..4)) {
+    fn learning_changes_no_outcome_and_no_value(lines in proptest::collection::vec(variants(), 1..4)) {
         let model = model("telemetry").unwrap();
         let mut warm = taught(model, &TAUGHT);
         for line in lines {
-            let cold = verdict(&mut Decoder::new(model), &line);
-            prop_assert_eq!(verdict(&mut warm, &line), cold, "{}", String::from_utf8_lossy(&line));
+            let cold = outcome(&mut Decoder::new(model), &line);
+            prop_assert_eq!(outcome(&mut warm, &line), cold, "{}", String::from_utf8_lossy(&line));
         }
     }
 
     #[test]
-    fn lines_that_differ_in_digits_alone_get_the_verdict_and_time_of_the_parser(
+    fn lines_that_differ_in_digits_alone_get_the_outcome_and_time_of_the_parser(
         sent in proptest::collection::vec(
             ("-?[0-9]{7,13}|[0-9]{18,19}", "-?[0-9]{1,2}", "-?[0-9]{1,2}(\\.[0-9]{1,2})?", select(&["Celcius", "Celsius"][..]), "[ \r]?"),
             1..40,
@@ -157,7 +155,7 @@ proptest! {
             let line = format!("{} {time}{}{end}", &line[..start], &line[start + digits..]);
             let cold = Decoder::new(model).message(line.as_bytes());
             for _ in 0..3 {
-                prop_assert_eq!(&judged(&mut warm, line.as_bytes()), &cold, "{}", line);
+                prop_assert_eq!(&validated(&mut warm, line.as_bytes()), &cold, "{}", line);
             }
         }
     }
@@ -167,13 +165,13 @@ proptest! {
         let model = model("telemetry").unwrap();
         let line = TAUGHT[0].replace("21.5", &number);
         prop_assert_eq!(
-            verdict(&mut taught(model, &TAUGHT[..1]), line.as_bytes()),
-            verdict(&mut Decoder::new(model), line.as_bytes())
+            outcome(&mut taught(model, &TAUGHT[..1]), line.as_bytes()),
+            outcome(&mut Decoder::new(model), line.as_bytes())
         );
         let line = TAUGHT[0].replace(": 7,", &format!(": {number},"));
         prop_assert_eq!(
-            verdict(&mut taught(model, &TAUGHT[..1]), line.as_bytes()),
-            verdict(&mut Decoder::new(model), line.as_bytes())
+            outcome(&mut taught(model, &TAUGHT[..1]), line.as_bytes()),
+            outcome(&mut Decoder::new(model), line.as_bytes())
         );
     }
 }
@@ -187,7 +185,7 @@ fn envelopes_are_learnt_as_well() {
     for (from, to) in [("20.25", "-7"), ("20.25", "\"n/a\""), ("0001", "0001.0"), ("Celsius", "Kelvin"), ("}}", "} }")]
     {
         let line = line.replace(from, to);
-        assert_eq!(verdict(&mut warm, line.as_bytes()), verdict(&mut Decoder::new(model), line.as_bytes()));
+        assert_eq!(outcome(&mut warm, line.as_bytes()), outcome(&mut Decoder::new(model), line.as_bytes()));
     }
 }
 
@@ -198,7 +196,7 @@ fn more_shapes_than_are_kept_do_no_harm() {
     for round in 0..1000 {
         let spaces = " ".repeat(round * 7 % 13);
         let line = TAUGHT[round % 5].replacen(',', &format!(",{spaces}"), 1);
-        assert_eq!(verdict(&mut warm, line.as_bytes()), verdict(&mut Decoder::new(model), line.as_bytes()));
+        assert_eq!(outcome(&mut warm, line.as_bytes()), outcome(&mut Decoder::new(model), line.as_bytes()));
     }
 }
 
