@@ -46,7 +46,7 @@ impl std::fmt::Display for TryAgain {
 
 impl std::error::Error for TryAgain {}
 
-/// An error that was logged already, by whoever met it: exit status 1.
+/// An error that was logged already, where it happened: exit status 1.
 #[derive(Debug)]
 pub struct Reported;
 
@@ -87,7 +87,7 @@ pub fn main<A: Parser + AsRef<CommonArgs>>(
         })
         .build();
     let most = logger.filter();
-    // Nobody else sets one.
+    // No other part of the process sets a logger.
     if log::set_boxed_logger(Box::new(BesideProgress(logger))).is_ok() {
         log::set_max_level(most);
     }

@@ -11,17 +11,21 @@ mod count;
 mod datasets;
 mod exit;
 mod failures;
+mod parallel;
 mod progress;
+mod size;
 mod table;
 
-pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, Size};
+pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs};
 
 pub use cleanup::give_up;
 pub use count::count;
 pub use datasets::check_names;
 pub use exit::{Outcome, Reported, TryAgain, Usage, main};
 pub use failures::{Failure, hours_in_words, known_cause, report_failures};
+pub use parallel::in_parallel;
 pub use progress::{beside_progress, progress, progress_of_bytes};
+pub use size::Size;
 pub use table::{Format, Table};
 
 /// The version that `--version` prints: the packages' version, with the commit where there is one.

@@ -1,11 +1,10 @@
-//! Doing: the hours of one stream, large ones with all threads each, small ones side by side and published in batches.
+//! Compacts the hours of one stream: large ones with all threads each, small ones side by side and published in batches.
 //!
-//! Order is all: quarantine durable, then the Parquet file durable, then the segments removed. To die anywhere in between
-//! leaves a tree from which the next run does the rest, because the Parquet file lists what is in it.
+//! The order is: quarantine durable, then the Parquet file durable, then the segments removed. If the process dies in
+//! between, the next run does the rest, because the Parquet file lists what is in it.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use duckdb::Connection;
 use engine::SessionArgs;
@@ -14,21 +13,21 @@ use models::Model;
 
 use crate::hour::{Ready, prepare, prepare_without_rows};
 use crate::plan::{Action, HourPlan, plan};
-use crate::reader::Sources;
 use crate::report::Summary;
 use crate::scan::scan;
+use crate::segment_table::Sources;
 use crate::stream::Stream;
 
 /// Hours that are published together.
 const BATCH: usize = 32;
 
-/// A DuckDB session of a thread, from whose queries segments can be read.
-struct Session {
+/// A connection to DuckDB, from whose queries segments can be read.
+struct Reader {
     connection: Connection,
     sources: Arc<Sources>,
 }
 
-impl Session {
+impl Reader {
     fn open(args: &SessionArgs, model: &'static Model) -> anyhow::Result<Self> {
         let connection = engine::open(args)?;
         let sources = Sources::register(&connection, model)?;
@@ -53,47 +52,38 @@ pub(crate) fn compact_hours(
     }
     if !fresh.is_empty() {
         // No work, no DuckDB: starting it takes longer than looking through a year.
-        let session = Session::open(args, stream.model)?;
+        let reader = Reader::open(args, stream.model)?;
         let (large, small): (Vec<_>, Vec<_>) = fresh.into_iter().partition(HourPlan::is_large);
         for plan in &large {
-            let prepare = |plan: &_| prepare(stream, &session.connection, &session.sources, plan, args.threads());
+            let prepare = |plan: &_| prepare(stream, &reader.connection, &reader.sources, plan, args.threads());
             summary.add(batch(stream, std::slice::from_ref(plan), &prepare));
         }
-        side_by_side(stream, &session, &small, args.threads(), summary)?;
+        side_by_side(stream, reader, &small, args.threads(), summary)?;
     }
-    stream.meter.finish();
+    stream.progress.finish();
     Ok(())
 }
 
 /// Compacts small hours on up to `threads` threads, a batch at a time.
 fn side_by_side(
     stream: &Stream<'_>,
-    session: &Session,
+    reader: Reader,
     plans: &[HourPlan],
     threads: usize,
     summary: &mut Summary,
 ) -> anyhow::Result<()> {
     let batches: Vec<_> = plans.chunks(BATCH).collect();
-    let untaken = AtomicUsize::new(0);
-    let work = |session: Session| {
-        let mut summary = Summary::default();
-        while let Some(plans) = batches.get(untaken.fetch_add(1, Ordering::Relaxed)) {
-            let prepare = |plan: &_| prepare(stream, &session.connection, &session.sources, plan, 1);
-            summary.add(batch(stream, plans, &prepare));
-        }
-        summary
-    };
-    let sessions = (0..threads.min(batches.len())).map(|_| session.for_thread());
-    let sessions = sessions.collect::<anyhow::Result<Vec<_>>>()?;
-    std::thread::scope(|scope| {
-        let workers: Vec<_> = sessions.into_iter().map(|session| scope.spawn(|| work(session))).collect();
-        for worker in workers {
-            let done =
-                worker.join().map_err(|_| anyhow::anyhow!("a thread panicked; nothing is lost: run it again"))?;
-            summary.add(done);
-        }
-        Ok(())
-    })
+    let reader = Mutex::new(reader);
+    let connect = || reader.lock().unwrap_or_else(PoisonError::into_inner).for_thread();
+    let done = cli::in_parallel(threads, &batches, connect, |reader, plans| {
+        let prepare = |plan: &HourPlan| match &*reader {
+            Ok(reader) => prepare(stream, &reader.connection, &reader.sources, plan, 1),
+            Err(error) => Err(anyhow::anyhow!("{error:#}")),
+        };
+        batch(stream, plans, &prepare)
+    })?;
+    done.into_iter().for_each(|done| summary.add(done));
+    Ok(())
 }
 
 /// Makes the hours of a batch and finishes together those that succeed. If that fails, each is tried by itself.
@@ -103,7 +93,7 @@ fn batch(stream: &Stream<'_>, plans: &[HourPlan], prepare: &dyn Fn(&HourPlan) ->
     let mut ready = Vec::new();
     for plan in plans {
         let prepared = prepare(plan);
-        stream.meter.hour(plan, prepared.as_ref().map_or(0, |hour| hour.accepted));
+        stream.progress.hour(plan, prepared.as_ref().map_or(0, |hour| hour.accepted));
         match prepared {
             Ok(hour) => {
                 made.push((plan, Summary::of(plan, &hour)));
@@ -163,7 +153,8 @@ fn finish(stream: &Stream<'_>, plans: &[(&HourPlan, Summary)], hours: Vec<Ready>
     for (plan, _) in plans.iter().filter(|(plan, _)| plan.action() == Action::DeleteListed) {
         sync_published(&stream.tree.parquet(stream.name, plan.hour))?;
     }
-    // Also what another run published, who died before it could say so: while there are segments, nobody may have heard.
+    // Also what an earlier run published, which may have died before it printed it: while segments are left, the path may
+    // be missing from all lists.
     let published = plans.iter().filter(|(plan, _)| !plan.closed);
     let published: Vec<_> = published.map(|(plan, _)| stream.tree.parquet(stream.name, plan.hour)).collect();
     stream.listing.add(published.iter().map(PathBuf::as_path));

@@ -1,4 +1,4 @@
-//! `--dedup`: rows that are equal to another of their hour in all columns are left out.
+//! `--dedup`: rows that are equal to another row of their hour in all columns are removed.
 //!
 //! Two queries do it, and their numbers are held against each other. The first counts equal rows and keeps those that
 //! stand more than once, each with its count, in a temporary table. The second passes on all rows that are not in that

@@ -7,12 +7,12 @@ use anyhow::{Context as _, ensure};
 use duckdb::Connection;
 use layout::{Commit, Draft, SealedSegment, SegmentCount, fault};
 
-use crate::count::{Counted, count};
 use crate::dedup;
+use crate::line_count::{Counted, count};
 use crate::plan::{Action, HourPlan, Published, lineage};
 use crate::problem::explain;
 use crate::quarantine::{Quarantined, damaged_lines, late_lines};
-use crate::reader::{Source, Sources};
+use crate::segment_table::{Source, Sources};
 use crate::stream::Stream;
 
 /// An hour that is ready to be published.
@@ -30,7 +30,7 @@ pub(crate) struct Ready {
     pub(crate) damaged: u64,
     /// Late lines of an hour that is closed.
     pub(crate) late: u64,
-    /// Rows that were left out, of the accepted lines and of the old file.
+    /// Rows that were removed, of the accepted lines and of the old file.
     pub(crate) duplicates: u64,
 }
 
@@ -54,10 +54,10 @@ pub(crate) fn prepare_without_rows(stream: &Stream<'_>, plan: &HourPlan) -> anyh
 
 /// What a reading of an hour's segments finds beside rows; or what is supposed of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Found {
+struct Findings {
     /// Damaged lines by segment, in the order of the segments.
     damaged: Vec<u64>,
-    /// Rows to be left out: their number. What they are is in the session's table of repeated rows.
+    /// How many rows are removed. Which ones stands in the temporary table of repeated rows.
     duplicates: u64,
 }
 
@@ -84,12 +84,12 @@ pub(crate) fn prepare(
     let segments = count(&plan.fresh, threads)?;
     fault::point("compact.counted");
     let work = Work { stream, connection, sources, plan, segments };
-    let (draft, quarantine, found) = work.make()?;
+    let (draft, quarantine, findings) = work.make()?;
     fault::point("compact.copied");
     for segment in &work.segments {
         segment.unchanged()?;
     }
-    let damaged = found.damaged.iter().sum();
+    let damaged = findings.damaged.iter().sum();
     let lines: u64 = work.segments.iter().map(|segment| segment.lines).sum();
     Ok(Ready {
         quarantine,
@@ -97,7 +97,7 @@ pub(crate) fn prepare(
         remove: plan.fresh.iter().chain(&plan.listed).cloned().collect(),
         accepted: lines - damaged,
         damaged,
-        duplicates: found.duplicates,
+        duplicates: findings.duplicates,
         ..Ready::default()
     })
 }
@@ -108,42 +108,42 @@ impl Work<'_> {
     /// The footer is written with the first row group and needs the numbers before. Damage is rare: the first try
     /// assumes that there is none, and when there is some, the file is made again with the numbers that are known then.
     /// Duplicates are looked for before, in a reading of its own that finds the damage as well.
-    fn make(&self) -> anyhow::Result<(Draft, Vec<Draft>, Found)> {
-        let mut found = Found { damaged: vec![0; self.segments.len()], duplicates: 0 };
+    fn make(&self) -> anyhow::Result<(Draft, Vec<Draft>, Findings)> {
+        let mut findings = Findings { damaged: vec![0; self.segments.len()], duplicates: 0 };
         if self.stream.dedup {
-            found = self.look_for_duplicates()?;
+            findings = self.look_for_duplicates()?;
         } else {
-            let (draft, damaged) = self.attempt(&found)?;
-            if damaged == found.damaged {
-                return Ok((draft, Vec::new(), found));
+            let (draft, damaged) = self.attempt(&findings)?;
+            if damaged == findings.damaged {
+                return Ok((draft, Vec::new(), findings));
             }
-            found.damaged = damaged;
+            findings.damaged = damaged;
         }
-        let quarantine = collect_damaged(self.stream, &self.segments, &found.damaged)?;
-        let (draft, damaged) = self.attempt(&found)?;
-        ensure!(damaged == found.damaged, "two readings of the same segments differ in their damaged lines");
-        Ok((draft, quarantine, found))
+        let quarantine = collect_damaged(self.stream, &self.segments, &findings.damaged)?;
+        let (draft, damaged) = self.attempt(&findings)?;
+        ensure!(damaged == findings.damaged, "two readings of the same segments differ in their damaged lines");
+        Ok((draft, quarantine, findings))
     }
 
     /// Reads everything and writes nothing but the table of repeated rows.
-    fn look_for_duplicates(&self) -> anyhow::Result<Found> {
+    fn look_for_duplicates(&self) -> anyhow::Result<Findings> {
         let registered = self.sources.add(self.segments.clone());
         let old = self.plan.published.as_ref().map(|_| self.stream.tree.parquet(self.stream.name, self.plan.hour));
         let rows = select(old.as_deref(), &registered.table());
         let find = || dedup::find_repeated(self.connection, self.stream.model, &rows);
-        let found = self.watched(&registered.source, 0.0..0.5, find);
-        let duplicates = found.context("its duplicates cannot be looked for")?;
-        Ok(Found { damaged: tallies(&registered.source)?, duplicates })
+        let duplicates = self.watched(&registered.source, 0.0..0.5, find);
+        let duplicates = duplicates.context("its duplicates cannot be looked for")?;
+        Ok(Findings { damaged: line_counts(&registered.source)?, duplicates })
     }
 
-    /// Does `work`, which reads `source`, in sight of who watches, if it is large.
+    /// Does `work`, which reads `source`; if the hour is large, the progress bar shows how far it is.
     fn watched<T>(&self, source: &Source, share: Range<f64>, work: impl FnOnce() -> T) -> T {
-        if self.plan.is_large() { self.stream.meter.reading(source, share, work) } else { work() }
+        if self.plan.is_large() { self.stream.progress.reading(source, share, work) } else { work() }
     }
 
     /// Writes the Parquet file on the supposition of `supposed`; returns the damaged lines that were found. If they are
     /// the same, the file has been checked; if not, the draft is good for nothing but being dropped.
-    fn attempt(&self, supposed: &Found) -> anyhow::Result<(Draft, Vec<u64>)> {
+    fn attempt(&self, supposed: &Findings) -> anyhow::Result<(Draft, Vec<u64>)> {
         let published = self.plan.published.as_ref();
         let counts = self.segments.iter().zip(&supposed.damaged).map(|(counted, damaged)| SegmentCount {
             name: counted.segment.name.clone(),
@@ -171,7 +171,7 @@ impl Work<'_> {
             ),
             _ => error,
         })?;
-        let damaged = tallies(&registered.source)?;
+        let damaged = line_counts(&registered.source)?;
         if damaged == supposed.damaged {
             reconcile(&draft, &commit, published, &counts, supposed.duplicates)?;
         }
@@ -190,9 +190,9 @@ fn select(old: Option<&Path>, segments: &str) -> String {
 }
 
 /// The damaged lines by segment, when all lines of each were read.
-fn tallies(source: &Source) -> anyhow::Result<Vec<u64>> {
+fn line_counts(source: &Source) -> anyhow::Result<Vec<u64>> {
     source
-        .tallies()
+        .line_counts()
         .map(|(counted, accepted, damaged)| {
             ensure!(
                 accepted + damaged == counted.lines,

@@ -6,26 +6,37 @@
 //! Late segments cost what their hour costs, since it is one file: one late line for an hour of 3.6 million rows takes 0.7 of
 //! the time that compacting the hour took (of 428 MB; 0.85 for one of 43 MB), whether it is one line or a tenth of the
 //! hour. Hours that nothing came late for cost nothing, and all that is late for an hour in one run is paid once.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `args`, `run` | the command line; the entry: stream after stream, and the exit status |
+//! | `scan`, `plan` | what the tree holds of a stream's hours; what is to be done: a pure function of that |
+//! | `stream`, `batches` | what all hours of a stream share; its hours, side by side and published in batches |
+//! | `hour`, `dedup`, `quarantine` | one hour to the draft of its Parquet file; duplicates; lines that go to quarantine |
+//! | `segment_table`, `vectors` | segments as a table of DuckDB, and its columns |
+//! | `lines`, `pieces`, `line_count` | the lines of a segment, read in pieces by several threads |
+//! | `verify`, `file_check` | `--verify`: reads published hours again and checks them |
+//! | `report`, `problem`, `listing`, `progress` | what is printed and said |
 
 mod args;
 mod batches;
-mod count;
 mod dedup;
+mod file_check;
 mod hour;
+mod line_count;
 mod lines;
 mod listing;
-mod meter;
 mod pieces;
 mod plan;
 mod problem;
+mod progress;
 mod quarantine;
-mod reader;
 mod report;
 mod run;
 mod scan;
+mod segment_table;
 mod stream;
 mod vectors;
-mod verdict;
 mod verify;
 
 use std::process::ExitCode;

@@ -1,7 +1,7 @@
 //! `--print` and `--print0`: the published files on stdout, for pipes.
 //!
-//! A path is printed when its file is durable. Whoever reads the list may go away, and what cannot be printed is no
-//! reason to leave hours undone: the work goes on, and the first error is told at the end.
+//! A path is printed when its file is durable. The reader of the list may close it, and the output may fail: hours are
+//! compacted all the same, and the first error is reported at the end.
 
 use std::collections::HashSet;
 use std::io::{self, Write as _};

@@ -20,9 +20,9 @@ pub(crate) fn pieces(lengths: impl Iterator<Item = u64>) -> Vec<Piece> {
     lengths.enumerate().flat_map(|(segment, len)| tile(len).map(move |range| Piece { segment, range })).collect()
 }
 
-/// The pieces that nobody has taken. Each thread goes on with the piece after its last as long as that is there, so that
+/// The pieces that no thread has taken yet. Each thread goes on with the piece after its last as long as that is there, so that
 /// the row groups that it writes hold rows from one place: they are smaller then (fewer distinct values, so shorter
-/// dictionary indices), and their minima and maxima tell more. A thread without a next piece takes the second half of
+/// dictionary indices), and their minima and maxima are closer together. A thread without a next piece takes the second half of
 /// the longest run that is left.
 #[derive(Debug)]
 pub(crate) struct Untaken {

@@ -5,26 +5,14 @@ use std::collections::HashSet;
 use layout::{Commit, Hour, HourRange, Lineage, SealedSegment, SegmentCount};
 
 use crate::problem::Problem;
-
-/// What the tree holds of an hour that has sealed segments.
-#[derive(Debug)]
-pub(crate) struct Found {
-    /// The hour.
-    pub(crate) hour: Hour,
-    /// Its sealed segments with their lengths in bytes, in order of name.
-    pub(crate) segments: Vec<(SealedSegment, u64)>,
-    /// The commit record of its Parquet file, if it has one.
-    pub(crate) published: Option<layout::Result<Commit>>,
-    /// Whether retention removed its Parquet file.
-    pub(crate) expired: layout::Result<bool>,
-}
+use crate::scan::HourSnapshot;
 
 /// What its Parquet file holds already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Published {
     /// The segments it was made of.
     pub(crate) segments: Vec<SegmentCount>,
-    /// Rows that were left out of it, because an equal one is in it.
+    /// Rows that were removed, because an equal one is in it.
     pub(crate) duplicates: u64,
     /// Its rows.
     pub(crate) rows: u64,
@@ -104,7 +92,7 @@ pub(crate) fn due(range: HourRange, now: Hour, include_current: bool) -> HourRan
 }
 
 /// The work on an hour.
-pub(crate) fn plan(found: Found) -> Result<HourPlan, Problem> {
+pub(crate) fn plan(found: HourSnapshot) -> Result<HourPlan, Problem> {
     let closed = found.expired.map_err(|error| unusable(&error))?;
     let published = found.published.transpose().map_err(|error| unusable(&error))?.map(published).transpose()?;
     let listed: HashSet<_> = published.iter().flat_map(|file| &file.segments).map(|count| &count.name).collect();
@@ -149,7 +137,7 @@ mod tests {
         (SealedSegment { hour: hour("2025-09-02T10"), name: name.parse().unwrap(), path: name.into() }, 10)
     }
 
-    fn found(names: &[&str], listed: Option<&[&str]>) -> Found {
+    fn found(names: &[&str], listed: Option<&[&str]>) -> HourSnapshot {
         let published = listed.map(|names| {
             let counts = names.iter().map(|name| SegmentCount { name: name.parse().unwrap(), lines: 3, damaged: 1 });
             let mut commit = Commit::new(Lineage::Segments(counts.collect()));
@@ -157,7 +145,7 @@ mod tests {
             Ok(commit)
         });
         let segments = names.iter().map(|name| segment(name)).collect();
-        Found { hour: hour("2025-09-02T10"), segments, published, expired: Ok(false) }
+        HourSnapshot { hour: hour("2025-09-02T10"), segments, published, expired: Ok(false) }
     }
 
     #[test]
@@ -184,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_late_segments_of_an_expired_hour_go_to_quarantine() {
-        let plan = plan(Found { expired: Ok(true), ..found(&NAMES, None) }).unwrap();
+        let plan = plan(HourSnapshot { expired: Ok(true), ..found(&NAMES, None) }).unwrap();
         assert_eq!((plan.action(), plan.fresh.len()), (Action::Quarantine, 3));
     }
 

@@ -17,7 +17,7 @@ use anyhow::{Context as _, ensure};
 use layout::{Draft, Hour, QuarantineRecord, fault};
 use models::{Decoder, Model, Reason, Value};
 
-use crate::count::Counted;
+use crate::line_count::Counted;
 use crate::lines::{Block, Limits, LineReader, lines};
 use crate::problem::Problem;
 use crate::stream::Stream;

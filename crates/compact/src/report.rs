@@ -27,7 +27,7 @@ pub(crate) struct Summary {
     pub(crate) damaged: u64,
     /// Late lines of closed hours that went to quarantine.
     pub(crate) late: u64,
-    /// Rows that were left out because an equal one is there.
+    /// Rows that were removed because an equal one is there.
     pub(crate) duplicates: u64,
     /// Hours and streams that failed.
     pub(crate) failed: u64,
@@ -76,18 +76,19 @@ impl Summary {
     /// One line for `-v`, with what went to quarantine as a warning.
     pub(crate) fn log(&self, took: Duration) {
         let seconds = took.as_secs_f64();
-        let rate = self.megabytes() / seconds.max(0.001);
+        let rate = megabytes(self.bytes) / seconds.max(0.001);
         log::info!("{}, {self} in {seconds:.2} s ({rate:.0} MB/s), {} failed", count(self.hours, "hour"), self.failed);
         if self.damaged > 0 {
             let damaged = count(self.damaged, "damaged line");
             log::warn!("{damaged} went to quarantine; all other lines of the segments are in Parquet");
         }
     }
+}
 
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    fn megabytes(&self) -> f64 {
-        self.bytes as f64 / 1e6
-    }
+/// Bytes in millions.
+#[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+pub(crate) fn megabytes(bytes: u64) -> f64 {
+    bytes as f64 / 1e6
 }
 
 /// What is to be said of an hour whose late lines go to quarantine.
@@ -113,7 +114,7 @@ impl fmt::Display for Summary {
         if self.damaged + self.late > 0 {
             write!(f, ", {} to quarantine", count(self.damaged + self.late, "line"))?;
         }
-        write!(f, ", {:.1} MB of raw segments", self.megabytes())
+        write!(f, ", {:.1} MB of raw segments", megabytes(self.bytes))
     }
 }
 

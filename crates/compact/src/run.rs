@@ -11,9 +11,9 @@ use models::Model;
 use crate::args::Args;
 use crate::batches::compact_hours;
 use crate::listing::Listing;
-use crate::meter::Meter;
 use crate::plan::{HourPlan, due, plan};
 use crate::problem::explain;
+use crate::progress::StreamProgress;
 use crate::report::{Summary, list_plans, print_plans};
 use crate::scan::scan;
 use crate::stream::Stream;
@@ -128,8 +128,8 @@ impl Run<'_> {
         let Some(lock) = DatasetLock::try_acquire(tree, name)? else { return Ok(false) };
         // What was seen before the lock was had may have been compacted since.
         let plans = self.plans(name, summary)?;
-        let meter = Meter::new(&plans);
-        let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, meter, listing };
+        let progress = StreamProgress::new(&plans);
+        let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, progress, listing };
         compact_hours(&stream, plans, &args.session, summary)?;
         Ok(true)
     }

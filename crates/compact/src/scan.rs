@@ -2,12 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use layout::{Area, Hour, HourRange, Name, Tree};
+use layout::{Area, Commit, Hour, HourRange, Name, SealedSegment, Tree};
 
-use crate::plan::Found;
+/// What the tree holds of an hour that has sealed segments.
+#[derive(Debug)]
+pub(crate) struct HourSnapshot {
+    /// The hour.
+    pub(crate) hour: Hour,
+    /// Its sealed segments with their lengths in bytes, in order of name.
+    pub(crate) segments: Vec<(SealedSegment, u64)>,
+    /// The commit record of its Parquet file, if it has one.
+    pub(crate) published: Option<layout::Result<Commit>>,
+    /// Whether retention removed its Parquet file.
+    pub(crate) expired: layout::Result<bool>,
+}
 
 /// The hours of `range` that have sealed segments. Other hours are not looked at: a year without work costs nothing.
-pub(crate) fn scan(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Result<Vec<Found>> {
+pub(crate) fn scan(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Result<Vec<HourSnapshot>> {
     let mut hours = BTreeMap::<Hour, Vec<_>>::new();
     for segment in tree.sealed_segments(Area::Raw, stream, range)? {
         let len = match layout::size(&segment.path) {
@@ -21,7 +32,7 @@ pub(crate) fn scan(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Resu
     }
     let found = hours.into_iter().map(|(hour, segments)| {
         let published = tree.commit(stream, hour).transpose();
-        Found { hour, segments, published, expired: tree.is_expired(stream, hour) }
+        HourSnapshot { hour, segments, published, expired: tree.is_expired(stream, hour) }
     });
     Ok(found.collect())
 }

@@ -5,7 +5,7 @@ use layout::{DatasetLock, Name, Tree};
 use models::Model;
 
 use crate::listing::Listing;
-use crate::meter::Meter;
+use crate::progress::StreamProgress;
 
 /// A stream that is being compacted by this process, and by no other.
 #[derive(Debug)]
@@ -15,8 +15,8 @@ pub(crate) struct Stream<'t> {
     pub(crate) model: &'static Model,
     pub(crate) lock: DatasetLock,
     pub(crate) now: DateTime<Utc>,
-    /// Whether rows that are equal to another of their hour are left out.
+    /// Whether rows that are equal to another row of their hour are removed.
     pub(crate) dedup: bool,
-    pub(crate) meter: Meter,
+    pub(crate) progress: StreamProgress,
     pub(crate) listing: &'t Listing,
 }

@@ -47,7 +47,7 @@ const INLINE: usize = 12;
 #[derive(Debug)]
 pub(crate) struct RowType(LogicalTypeHandle);
 
-// SAFETY: nobody changes a logical type; its members are copied out of it.
+// SAFETY: no thread changes a logical type; its members are copied out of it.
 unsafe impl Send for RowType {}
 // SAFETY: the same.
 unsafe impl Sync for RowType {}

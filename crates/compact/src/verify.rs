@@ -1,26 +1,26 @@
 //! `--verify`: reads data sets again and says what is wrong. Takes no lock and changes nothing.
 //!
 //! The tree may change meanwhile, as it does for every other reader: a file that is not the same after the reading as
-//! before is read again, and one that is gone is nobody's fault.
+//! before is read again, and one that is gone is no fault.
 
 use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
 use cli::{Format, Outcome, Table, count};
 use duckdb::Connection;
 use engine::{identifier, read_parquet, whole_file};
-use indicatif::ProgressBar;
 use layout::{Area, Commit, Hour, HourRange, Lineage, Name, ParquetFile, SealedSegment, Tree, file_id};
 
 use crate::args::Args;
+use crate::file_check::{Reading, Values, check};
 use crate::problem::Problem;
-use crate::verdict::{Reading, Values, judge};
+use crate::report::megabytes;
 
 /// How often a file is looked at that is replaced meanwhile. compact replaces an hour once in a run.
-const LOOKS: usize = 10;
+const READINGS: usize = 10;
 
 /// An hour of a data set to be looked at.
 #[derive(Debug)]
@@ -33,7 +33,7 @@ struct Task {
 
 /// What was found of an hour.
 #[derive(Debug)]
-struct Verdict<'t> {
+struct Finding<'t> {
     task: &'t Task,
     rows: u64,
     bytes: u64,
@@ -52,12 +52,12 @@ pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
     for name in names {
         tasks.extend(hours(tree, &name, range)?);
     }
-    let verdicts = if tasks.is_empty() { Vec::new() } else { look_at_all(args, &tasks)? };
-    print(args.format, &verdicts).context("cannot print")?;
-    let wrong = verdicts.iter().filter(|verdict| verdict.problem.is_some()).count();
-    log_summary(&verdicts, started);
+    let findings = if tasks.is_empty() { Vec::new() } else { verify_all(args, &tasks)? };
+    print(args.format, &findings).context("cannot print")?;
+    let wrong = findings.iter().filter(|finding| finding.problem.is_some()).count();
+    log_summary(&findings, started);
     if wrong > 0 {
-        let (all, are) = (count(verdicts.len(), "hour"), if wrong == 1 { "is" } else { "are" });
+        let (all, are) = (count(findings.len(), "hour"), if wrong == 1 { "is" } else { "are" });
         log::error!("{wrong} of {all} {are} not as it should be; each is printed with its file and what to do");
         return Ok(Outcome::Partial);
     }
@@ -78,69 +78,49 @@ fn hours(tree: &Tree, dataset: &Name, range: HourRange) -> anyhow::Result<impl I
     }))
 }
 
-/// Looks at hours on as many threads as there are to be. Those that were removed meanwhile are left out.
-fn look_at_all<'t>(args: &Args, tasks: &'t [Task]) -> anyhow::Result<Vec<Verdict<'t>>> {
-    let connection = engine::open(&args.session)?;
+/// Verifies hours side by side. Those that were removed meanwhile are skipped.
+fn verify_all<'t>(args: &Args, tasks: &'t [Task]) -> anyhow::Result<Vec<Finding<'t>>> {
+    let connection = Mutex::new(engine::open(&args.session)?);
     let bar = cli::progress("hours", tasks.len() as u64);
-    let (bar, untaken) = (&bar, &AtomicUsize::new(0));
-    let connections = (0..args.session.threads().min(tasks.len())).map(|_| connection.try_clone());
-    let connections = connections.collect::<duckdb::Result<Vec<_>>>()?;
-    let mut found = Vec::with_capacity(tasks.len());
-    std::thread::scope(|scope| {
-        let work = |connection| move || look_at_some(&connection, tasks, untaken, bar);
-        let workers: Vec<_> = connections.into_iter().map(|connection| scope.spawn(work(connection))).collect();
-        for worker in workers {
-            found.extend(worker.join().map_err(|_| anyhow::anyhow!("a thread panicked; run it again"))?);
-        }
-        anyhow::Ok(())
+    let connect = || connection.lock().unwrap_or_else(PoisonError::into_inner).try_clone();
+    let findings = cli::in_parallel(args.session.threads(), tasks, connect, |connection, task| {
+        let connection = connection.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
+        let finding = verify_hour(connection, task);
+        bar.inc(1);
+        anyhow::Ok(finding)
     })?;
     bar.finish_and_clear();
-    found.sort_by(|a, b| (&a.task.dataset, a.task.file.hour).cmp(&(&b.task.dataset, b.task.file.hour)));
-    Ok(found)
-}
-
-fn look_at_some<'t>(
-    connection: &Connection,
-    tasks: &'t [Task],
-    untaken: &AtomicUsize,
-    bar: &ProgressBar,
-) -> Vec<Verdict<'t>> {
-    let mut found = Vec::new();
-    while let Some(task) = tasks.get(untaken.fetch_add(1, Ordering::Relaxed)) {
-        found.extend(look_at(connection, task));
-        bar.inc(1);
-    }
-    found
+    findings.into_iter().filter_map(Result::transpose).collect()
 }
 
 /// Looks at an hour until its file stays the same meanwhile; none if it is gone.
-fn look_at<'t>(connection: &Connection, task: &'t Task) -> Option<Verdict<'t>> {
+fn verify_hour<'t>(connection: &Connection, task: &'t Task) -> Option<Finding<'t>> {
     let path = &task.file.path;
-    let mut verdict = Verdict { task, rows: 0, bytes: 0, problem: None, left: 0 };
-    for _ in 0..LOOKS {
+    let mut finding = Finding { task, rows: 0, bytes: 0, problem: None, left: 0 };
+    for _ in 0..READINGS {
         let before = match file_id(path) {
             Ok(Some(id)) => id,
             Ok(None) => return None,
             Err(error) => {
                 let remedy = "make it readable, or bring the disk back that it is on, and verify again".to_owned();
-                verdict.problem = Some(Problem { what: error.to_string(), remedy });
-                return Some(verdict);
+                finding.problem = Some(Problem { what: error.to_string(), remedy });
+                return Some(finding);
             }
         };
         let reading = read(connection, task);
         if file_id(path).ok() == Some(Some(before)) {
-            verdict.bytes = before.bytes();
-            verdict.problem = judge(&task.dataset, &reading);
+            finding.bytes = before.bytes();
+            finding.problem = check(&task.dataset, &reading);
             if let Ok(commit) = &reading.commit {
-                verdict.rows = commit.rows;
-                verdict.left = left_to_remove(commit, &task.segments);
+                finding.rows = commit.rows;
+                finding.left = left_to_remove(commit, &task.segments);
             }
-            return Some(verdict);
+            return Some(finding);
         }
     }
     let what = "was replaced each time while it was read".to_owned();
-    verdict.problem = Some(Problem { what, remedy: "verify again when nobody writes to it".to_owned() });
-    Some(verdict)
+    finding.problem = Some(Problem { what, remedy: "verify again when no program writes to it".to_owned() });
+    Some(finding)
 }
 
 /// Reads an hour: its footer, and then every value.
@@ -175,36 +155,36 @@ fn left_to_remove(commit: &Commit, segments: &[SealedSegment]) -> usize {
         return 0;
     }
     let listed: HashSet<_> = listed.iter().map(|segment| &segment.name).collect();
-    // One that cannot be looked at is compact's to tell of.
+    // A segment whose file cannot be looked at counts: compact reports the error.
     let is_there = |segment: &&SealedSegment| !matches!(layout::size(&segment.path), Ok(None));
     segments.iter().filter(|segment| listed.contains(&segment.name)).filter(is_there).count()
 }
 
 /// Prints what is to be said of hours; with a format that was asked for, one row for every hour.
-fn print(format: Option<Format>, verdicts: &[Verdict<'_>]) -> std::io::Result<()> {
-    let quiet = |verdict: &&Verdict<'_>| format.is_some() || verdict.problem.is_some() || verdict.left > 0;
-    let rows: Vec<_> = verdicts.iter().filter(quiet).collect();
+fn print(format: Option<Format>, findings: &[Finding<'_>]) -> std::io::Result<()> {
+    let quiet = |finding: &&Finding<'_>| format.is_some() || finding.problem.is_some() || finding.left > 0;
+    let rows: Vec<_> = findings.iter().filter(quiet).collect();
     if rows.is_empty() && format.is_none() {
         return Ok(());
     }
     let columns = ["dataset", "hour", "rows", "state", "file", "problem", "remedy"];
     let out = std::io::stdout().lock();
     let mut table = Table::new(out, format.unwrap_or(Format::Table), columns.map(String::from).to_vec())?;
-    for verdict in rows {
-        let Task { dataset, file, .. } = verdict.task;
-        let (state, problem) = state(verdict);
+    for finding in rows {
+        let Task { dataset, file, .. } = finding.task;
+        let (state, problem) = state(finding);
         let path = file.path.display().to_string();
         let what = problem.what.strip_prefix(&format!("{path}: ")).unwrap_or(&problem.what);
         let hour = file.hour.to_string();
         let cells = [state, &path, what, &problem.remedy].map(Into::into);
-        table.row([dataset.as_str().into(), hour.into(), verdict.rows.into()].into_iter().chain(cells).collect())?;
+        table.row([dataset.as_str().into(), hour.into(), finding.rows.into()].into_iter().chain(cells).collect())?;
     }
     table.finish()
 }
 
 /// The state of an hour in a word or three, and what there is to say.
-fn state(verdict: &Verdict<'_>) -> (&'static str, Problem) {
-    match (&verdict.problem, verdict.left) {
+fn state(finding: &Finding<'_>) -> (&'static str, Problem) {
+    match (&finding.problem, finding.left) {
         (Some(problem), _) => ("wrong", problem.clone()),
         (None, 0) => ("ok", Problem { what: String::new(), remedy: String::new() }),
         (None, left) => {
@@ -215,14 +195,13 @@ fn state(verdict: &Verdict<'_>) -> (&'static str, Problem) {
 }
 
 /// One line for `-v`.
-fn log_summary(verdicts: &[Verdict<'_>], started: Instant) {
-    #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-    let megabytes = verdicts.iter().map(|verdict| verdict.bytes).sum::<u64>() as f64 / 1e6;
+fn log_summary(findings: &[Finding<'_>], started: Instant) {
+    let megabytes = megabytes(findings.iter().map(|finding| finding.bytes).sum());
     log::info!(
         "{}, {}, {megabytes:.1} MB of Parquet read in {:.2} s, {} left to remove",
-        count(verdicts.len(), "hour"),
-        count(verdicts.iter().map(|verdict| verdict.rows).sum::<u64>(), "row"),
+        count(findings.len(), "hour"),
+        count(findings.iter().map(|finding| finding.rows).sum::<u64>(), "row"),
         started.elapsed().as_secs_f64(),
-        count(verdicts.iter().map(|verdict| verdict.left).sum::<usize>(), "segment"),
+        count(findings.iter().map(|finding| finding.left).sum::<usize>(), "segment"),
     );
 }

@@ -10,7 +10,7 @@ use warehouse::WarehouseArgs;
 
 use crate::age::Age;
 
-/// Retention, orphans and the state of the house
+/// Retention, orphans and the state of the data directory
 #[derive(Debug, Parser)]
 #[command(name = "housekeep", version = cli::VERSION, about)]
 pub struct Args {

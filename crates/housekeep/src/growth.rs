@@ -3,16 +3,16 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use layout::{Hour, Lineage, SegmentCount, SegmentName};
 
-use crate::house::{House, Segments};
+use crate::scan::{Segments, Snapshot};
 
 /// Bytes that a day adds, if nothing is removed. Segments count in full and a stream's Parquet files in the share of the
 /// lines that arrived in these 24 hours, by the segments' times of creation. What is made of those files, aggregates and
 /// a warehouse of `warehouse` bytes, is taken to grow in proportion.
-pub(crate) fn per_day(house: &House, warehouse: u64, now: DateTime<Utc>) -> u64 {
+pub(crate) fn per_day(snapshot: &Snapshot, warehouse: u64, now: DateTime<Utc>) -> u64 {
     let is_new = |name: &SegmentName| now.signed_duration_since(name.created()) < TimeDelta::days(1);
-    let segments: u64 = house.raw.values().chain(house.quarantine.values()).map(|s| arrived(s, is_new)).sum();
+    let segments: u64 = snapshot.raw.values().chain(snapshot.quarantine.values()).map(|s| arrived(s, is_new)).sum();
     let (mut streams, mut new, mut derived) = (0, 0, warehouse);
-    for parquet in house.datasets.values().flat_map(|dataset| dataset.hours.values()) {
+    for parquet in snapshot.datasets.values().flat_map(|dataset| dataset.hours.values()) {
         match parquet.commit.as_ref().map(|commit| &commit.lineage) {
             Ok(Lineage::Segments(made_of)) => {
                 streams += parquet.bytes;

@@ -1,17 +1,29 @@
-//! Retention, orphans and the state of the house.
+//! housekeep: retention, orphans and the state of the data directory.
 //!
 //! `housekeep clean` removes what is old enough and not needed any more, `housekeep status` shows what is there and how far
-//! each part is behind. The clock is read here, once.
+//! each part is behind.
+//!
+//! | file | what is in it |
+//! |---|---|
+//! | `args`, `age`, `rules` | the command line; how long each kind of file is kept |
+//! | `scan` | reads the tree into a snapshot |
+//! | `readers` | what the aggregates that read a data set still need of it |
+//! | `plan` | what `clean` does: a pure function of the snapshot, the rules, the warehouse's load log and the time |
+//! | `clean` | carries the plan out |
+//! | `status`, `growth` | the snapshot as sections of records; how fast the disk fills |
+//! | `report` | what is printed and said |
+//! | `run` | the entry: the two commands |
 
 mod age;
 mod args;
 mod clean;
 mod growth;
-mod house;
 mod plan;
-mod reader;
+mod readers;
 mod report;
+mod rules;
 mod run;
+mod scan;
 mod status;
 
 use std::process::ExitCode;

@@ -1,6 +1,6 @@
 //! What `clean` is going to do: a pure function of what the tree holds, what the warehouse holds, and the time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -8,19 +8,9 @@ use layout::{Area, Commit, Hour, Name, SealedSegment, UnpublishedFile};
 use warehouse::LoadLog;
 
 use crate::age::Age;
-use crate::args::CleanArgs;
-use crate::house::{Dataset, House, Parquet, Segments};
-use crate::reader::{Need, Reader};
-
-/// How long each kind of file is kept; none for ever.
-#[derive(Debug)]
-pub(crate) struct Rules {
-    quarantine: Option<Age>,
-    parquet: Option<Age>,
-    datasets: BTreeMap<Name, Age>,
-    orphans: Age,
-    even_if_needed: bool,
-}
+use crate::readers::{Need, Reader};
+use crate::rules::Rules;
+use crate::scan::{Dataset, Parquet, Segments, Snapshot};
 
 /// What the warehouse says it holds.
 #[derive(Debug)]
@@ -38,7 +28,7 @@ pub(crate) enum Loaded {
 pub(crate) struct Step {
     pub(crate) area: Area,
     pub(crate) name: Name,
-    pub(crate) target: Target,
+    pub(crate) what: Removable,
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
     pub(crate) action: Action,
@@ -67,71 +57,30 @@ pub(crate) enum Cause {
 
 /// What it is about.
 #[derive(Debug)]
-pub(crate) enum Target {
+pub(crate) enum Removable {
     Quarantined(SealedSegment),
     Hour(Hour, Option<Commit>),
     Orphan(UnpublishedFile),
     Folder,
 }
 
-impl Rules {
-    /// The rules that were asked for; two for the same files are an error.
-    pub(crate) fn new(args: &CleanArgs) -> Result<Self, String> {
-        let mut rules = Self {
-            quarantine: args.keep_quarantine,
-            parquet: None,
-            datasets: BTreeMap::new(),
-            orphans: args.orphans_after,
-            even_if_needed: args.even_if_needed,
-        };
-        for keep in &args.keep_parquet {
-            let before = match &keep.dataset {
-                Some(dataset) => rules.datasets.insert(dataset.clone(), keep.age),
-                None => rules.parquet.replace(keep.age),
-            };
-            if let Some(before) = before {
-                let of = keep.dataset.as_ref().map_or("all data sets", Name::as_str);
-                return Err(format!("--keep-parquet is given twice for {of}: {before} and {}", keep.age));
-            }
-        }
-        Ok(rules)
-    }
-
-    /// The data sets that have a rule of their own.
-    pub(crate) fn datasets(&self) -> impl Iterator<Item = &Name> {
-        self.datasets.keys()
-    }
-
-    fn of(&self, dataset: &Name) -> Option<Age> {
-        self.datasets.get(dataset).copied().or(self.parquet)
-    }
-
-    /// Whether it matters what the warehouse holds.
-    pub(crate) fn ask_warehouse(&self, house: &House, now: DateTime<Utc>) -> bool {
-        !self.even_if_needed
-            && house.datasets.iter().any(|(name, dataset)| {
-                self.of(name).is_some_and(|age| dataset.hours.keys().any(|hour| age.is_past(*hour, now)))
-            })
-    }
-}
-
-/// What is done with files, in the order of areas and names. `busy` are the data sets that another process is changing.
+/// What is done with files, in the order of areas and names. Folders come later: see [`folders`]. `busy` are the data sets that another process is changing.
 pub(crate) fn files(
-    house: &House,
+    snapshot: &Snapshot,
     rules: &Rules,
     loaded: &Loaded,
     busy: &BTreeSet<Name>,
     now: DateTime<Utc>,
 ) -> Vec<Step> {
-    let mut steps = quarantined(house, rules, now);
-    for (name, dataset) in &house.datasets {
+    let mut steps = quarantined(snapshot, rules, now);
+    for (name, dataset) in &snapshot.datasets {
         if let Some(age) = rules.of(name)
             && !busy.contains(name)
         {
-            steps.extend(due_hours(house, rules, loaded, (name, dataset), age, now));
+            steps.extend(due_hours(snapshot, rules, loaded, (name, dataset), age, now));
         }
     }
-    steps.extend(orphans(house, rules, busy, now));
+    steps.extend(orphans(snapshot, rules, busy, now));
     steps
 }
 
@@ -140,7 +89,7 @@ pub(crate) fn folders(area: Area, name: &Name, empty: Vec<PathBuf>) -> impl Iter
     empty.into_iter().map(move |path| Step {
         area,
         name: name.clone(),
-        target: Target::Folder,
+        what: Removable::Folder,
         path,
         bytes: 0,
         action: Action::Remove,
@@ -148,9 +97,9 @@ pub(crate) fn folders(area: Area, name: &Name, empty: Vec<PathBuf>) -> impl Iter
     })
 }
 
-fn quarantined(house: &House, rules: &Rules, now: DateTime<Utc>) -> Vec<Step> {
+fn quarantined(snapshot: &Snapshot, rules: &Rules, now: DateTime<Utc>) -> Vec<Step> {
     let Some(age) = rules.quarantine else { return Vec::new() };
-    let sealed = house.quarantine.iter().flat_map(|(name, segments)| segments.sealed.iter().map(move |s| (name, s)));
+    let sealed = snapshot.quarantine.iter().flat_map(|(name, segments)| segments.sealed.iter().map(move |s| (name, s)));
     sealed
         .filter(|(_, sealed)| age.is_past(sealed.arrived(), now))
         .map(|(name, sealed)| Step {
@@ -160,26 +109,26 @@ fn quarantined(house: &House, rules: &Rules, now: DateTime<Utc>) -> Vec<Step> {
             bytes: sealed.bytes,
             action: Action::Remove,
             reason: format!("older than {age}"),
-            target: Target::Quarantined(sealed.segment.clone()),
+            what: Removable::Quarantined(sealed.segment.clone()),
         })
         .collect()
 }
 
-fn orphans(house: &House, rules: &Rules, busy: &BTreeSet<Name>, now: DateTime<Utc>) -> Vec<Step> {
+fn orphans(snapshot: &Snapshot, rules: &Rules, busy: &BTreeSet<Name>, now: DateTime<Utc>) -> Vec<Step> {
     let is_orphan = |area, name, orphan: &UnpublishedFile| match area {
-        // Only who holds the lock writes here: if nobody does, nobody will ever publish it.
+        // Only a process that holds the lock publishes here. Without one, the file is never published.
         Area::Parquet => !busy.contains(name),
         Area::Raw | Area::Quarantine => {
             now.signed_duration_since(DateTime::<Utc>::from(orphan.modified)) >= rules.orphans.span()
         }
     };
-    let unpublished = house.unpublished.iter();
+    let unpublished = snapshot.unpublished.iter();
     unpublished
         .filter(|file| is_orphan(file.area, &file.name, &file.orphan))
         .map(|file| Step {
             area: file.area,
             name: file.name.clone(),
-            target: Target::Orphan(file.orphan.clone()),
+            what: Removable::Orphan(file.orphan.clone()),
             path: file.orphan.path.clone(),
             bytes: file.bytes,
             action: Action::Remove,
@@ -189,16 +138,17 @@ fn orphans(house: &House, rules: &Rules, busy: &BTreeSet<Name>, now: DateTime<Ut
 }
 
 fn due_hours(
-    house: &House,
+    snapshot: &Snapshot,
     rules: &Rules,
     loaded: &Loaded,
     (name, dataset): (&Name, &Dataset),
     age: Age,
     now: DateTime<Utc>,
 ) -> Vec<Step> {
-    let raw = house.raw.get(name).map(Segments::hours).unwrap_or_default();
-    let readers: Vec<_> = house.readers(name).map(|(name, dataset)| Reader::new(house, name, dataset, now)).collect();
-    let stale: BTreeSet<_> = Reader::new(house, name, dataset, now).stale().collect();
+    let raw = snapshot.raw.get(name).map(Segments::hours).unwrap_or_default();
+    let readers: Vec<_> =
+        snapshot.readers(name).map(|(name, dataset)| Reader::new(snapshot, name, dataset, now)).collect();
+    let stale: BTreeSet<_> = Reader::new(snapshot, name, dataset, now).stale().collect();
     // Hours that are about to be made anew, and with them every window that reads them, of all that it reads.
     let changing = raw.union(&stale).copied().filter(|hour| !dataset.expired.contains_key(hour)).collect();
     let needed = |hour: Hour, commit: &Commit| {
@@ -224,7 +174,7 @@ fn due_hours(
         Step {
             area: Area::Parquet,
             name: name.clone(),
-            target: Target::Hour(*hour, parquet.commit.as_ref().ok().cloned()),
+            what: Removable::Hour(*hour, parquet.commit.as_ref().ok().cloned()),
             path: parquet.path.clone(),
             bytes: parquet.bytes,
             action,
@@ -234,7 +184,7 @@ fn due_hours(
     dataset.hours.iter().filter(|(hour, parquet)| age.is_past(ends(**hour, parquet), now)).map(step).collect()
 }
 
-/// The need to tell: one that somebody has something to do about comes before one that passes with time.
+/// The need to report: one that takes work comes before one that passes with time.
 fn pressing(needs: impl Iterator<Item = Need>) -> Option<Need> {
     let mut passing = None;
     for need in needs {

@@ -1,21 +1,19 @@
-//! The state on stdout: a small table for each section for people, an object with its `kind` per line for programs, or a
-//! line per property where only a single CSV table will do.
+//! What is printed and said. The state of the data directory: a small table for each section for people, an object with
+//! its `kind` per line for programs, or, as CSV, a line for each property.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 
-use cli::{Format, Table};
+use cli::{Failure, Format, Size, Table};
+use layout::{Hour, Name, Tree};
 use serde_json::{Map, Value};
 
-/// Records of one kind, all with the same properties.
-#[derive(Debug)]
-pub(crate) struct Section {
-    pub(crate) kind: &'static str,
-    pub(crate) title: &'static str,
-    pub(crate) records: Vec<Map<String, Value>>,
-}
+use crate::plan::{Action, Cause, Removable, Step};
+use crate::scan::Snapshot;
+use crate::status::Section;
 
 /// Prints the sections that have records.
-pub(crate) fn print(sections: &[Section], format: Format) -> io::Result<()> {
+pub(crate) fn print_sections(sections: &[Section], format: Format) -> io::Result<()> {
     let mut out = io::BufWriter::new(io::stdout().lock());
     match format {
         Format::Table => {
@@ -62,22 +60,13 @@ fn title(name: &str) -> String {
 
 fn cell(name: &str, value: Option<&Value>) -> Value {
     match value {
-        Some(Value::Number(bytes)) if name.ends_with("bytes") => bytes.as_u64().map(human).into(),
+        Some(Value::Number(bytes)) if name.ends_with("bytes") => bytes.as_u64().map(|bytes| Size(bytes).human()).into(),
         Some(Value::Array(names)) => names.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(", ").into(),
         Some(Value::Object(counts)) => {
             counts.iter().map(|(name, count)| format!("{name} {count}")).collect::<Vec<_>>().join(", ").into()
         }
         Some(value) => value.clone(),
         None => Value::Null,
-    }
-}
-
-/// Bytes with one decimal in the largest unit that they fill.
-fn human(bytes: u64) -> String {
-    let units = [("TiB", 1_u64 << 40), ("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
-    match units.iter().find(|(_, size)| bytes >= *size) {
-        Some((unit, size)) => format!("{}.{} {unit}", bytes / size, bytes % size * 10 / size),
-        None => format!("{bytes} B"),
     }
 }
 
@@ -95,13 +84,65 @@ fn csv(out: &mut impl Write, sections: &[Section]) -> io::Result<()> {
     table.finish()
 }
 
-#[cfg(test)]
-mod tests {
-    use super::human;
-
-    #[test]
-    fn bytes_are_shown_in_the_largest_unit_they_fill() {
-        let shown = [0, 1023, 1024, 1536, 1 << 20, (1 << 30) - 1, 5 << 40].map(human);
-        assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1023.9 MiB", "5.0 TiB"]);
+/// Prints a plan, one row for each step.
+pub(crate) fn print_plan(tree: &Tree, steps: &[Step], format: Format) -> io::Result<()> {
+    let columns = ["action", "kind", "name", "hour", "path", "bytes", "reason"].map(str::to_owned).to_vec();
+    let mut table = Table::new(io::stdout().lock(), format, columns)?;
+    for step in steps {
+        let action = if step.action == Action::Remove { "remove" } else { "keep" };
+        let (kind, hour) = match &step.what {
+            Removable::Quarantined(segment) => ("quarantine", Some(segment.hour)),
+            Removable::Hour(hour, _) => ("parquet", Some(*hour)),
+            Removable::Orphan(_) => ("orphan", None),
+            Removable::Folder => ("folder", None),
+        };
+        table.row(vec![
+            action.into(),
+            kind.into(),
+            step.name.as_str().into(),
+            hour.map_or(Value::Null, |hour| hour.to_string().into()),
+            tree.relative(&step.path).into(),
+            step.bytes.into(),
+            step.reason.as_str().into(),
+        ])?;
     }
+    table.finish()
+}
+
+/// Reports what is kept although it is due: each hour with `-v`; what is damaged or overdue always.
+pub(crate) fn kept(tree: &Tree, steps: &[Step]) {
+    let mut overdue: BTreeMap<(&Name, &str), Vec<Hour>> = BTreeMap::new();
+    let mut damaged: BTreeMap<&Name, Vec<Failure>> = BTreeMap::new();
+    for step in steps {
+        let (Action::Keep(cause), Removable::Hour(hour, _)) = (step.action, &step.what) else { continue };
+        match cause {
+            Cause::Waiting => log::info!("{}: kept: {}", tree.relative(&step.path), step.reason),
+            Cause::Overdue => {
+                log::info!("{}: kept: {}", tree.relative(&step.path), step.reason);
+                overdue.entry((&step.name, &step.reason)).or_default().push(*hour);
+            }
+            Cause::Damaged => {
+                damaged.entry(&step.name).or_default().push(Failure::new(*hour, format!("kept: {}", step.reason)));
+            }
+        }
+    }
+    for (name, failures) in damaged {
+        cli::report_failures(name, &failures);
+    }
+    for ((name, reason), hours) in overdue {
+        let overdue = cli::count(hours.len(), "overdue hour");
+        log::warn!("{name}: {overdue} kept ({}): {reason}", cli::hours_in_words(hours));
+    }
+}
+
+/// Reports the files that cannot be read; says whether there are any.
+pub(crate) fn damaged(snapshot: &Snapshot) -> bool {
+    let mut any = false;
+    for (name, dataset) in &snapshot.datasets {
+        let failures: Vec<_> =
+            dataset.damaged().map(|(hour, problem)| Failure::new(hour, problem.to_owned())).collect();
+        cli::report_failures(name, &failures);
+        any |= !failures.is_empty();
+    }
+    any
 }

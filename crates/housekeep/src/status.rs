@@ -1,51 +1,41 @@
-//! `housekeep status`: the state of the house, as sections of records with named properties.
+//! `housekeep status`: the state of the data directory, as sections of records with named properties.
 //!
-//! It only looks, and takes no lock: it may run at any time, beside everything else.
+//! Status only reads, and takes no lock: it may run at any time, beside everything else.
 
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
-use cli::{Failure, Outcome, TryAgain};
 use layout::{Area, Commit, Hour, Lineage, Name, Tree};
 use serde_json::{Map, Value, json};
 use warehouse::LoadLog;
 
-use crate::args::SharedArgs;
 use crate::growth;
-use crate::house::{Dataset, House, Segments};
-use crate::reader::Reader;
-use crate::report::{self, Section};
+use crate::readers::Reader;
+use crate::scan::{Dataset, Segments, Snapshot};
 
-/// Runs the command.
-pub(crate) fn run(args: &SharedArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
-    let mut outcome = Outcome::Done;
-    let log = warehouse::read_load_log(&args.warehouse, &args.session, tree).unwrap_or_else(|error| {
-        log::warn!("what is loaded is not shown: {error:#}");
-        if !error.chain().any(<dyn std::error::Error>::is::<TryAgain>) {
-            outcome = Outcome::Partial;
-        }
-        None
-    });
-    let house = House::look(tree)?;
-    let damaged = damaged(&house);
-    for (name, dataset) in &house.datasets {
-        let failures: Vec<_> =
-            dataset.damaged().map(|(hour, problem)| Failure::new(hour, problem.to_owned())).collect();
-        cli::report_failures(name, &failures);
-    }
-    if !damaged.is_empty() {
-        outcome = Outcome::Partial;
-    }
-    let sections = [
-        Section { kind: "stream", title: "Streams", records: streams(&house) },
-        Section { kind: "dataset", title: "Data sets", records: datasets(&house, log.as_ref(), now) },
-        Section { kind: "quarantine", title: "Quarantine", records: quarantine(&house)? },
-        Section { kind: "unpublished", title: "Unpublished files", records: unpublished(&house) },
-        Section { kind: "damaged", title: "Damaged files", records: damaged },
-        Section { kind: "disk", title: "Disk", records: vec![disk(tree, &house, now)?] },
-    ];
-    report::print(&sections, args.print.format)?;
-    Ok(outcome)
+/// Records of one kind, all with the same properties.
+#[derive(Debug)]
+pub(crate) struct Section {
+    pub(crate) kind: &'static str,
+    pub(crate) title: &'static str,
+    pub(crate) records: Vec<Map<String, Value>>,
+}
+
+/// The sections, in the order of printing.
+pub(crate) fn sections(
+    tree: &Tree,
+    snapshot: &Snapshot,
+    log: Option<&LoadLog>,
+    now: DateTime<Utc>,
+) -> anyhow::Result<[Section; 6]> {
+    Ok([
+        Section { kind: "stream", title: "Streams", records: streams(snapshot) },
+        Section { kind: "dataset", title: "Data sets", records: datasets(snapshot, log, now) },
+        Section { kind: "quarantine", title: "Quarantine", records: quarantine(snapshot)? },
+        Section { kind: "unpublished", title: "Unpublished files", records: unpublished(snapshot) },
+        Section { kind: "damaged", title: "Damaged files", records: damaged(snapshot) },
+        Section { kind: "disk", title: "Disk", records: vec![disk(tree, snapshot, now)?] },
+    ])
 }
 
 /// The properties of a record, in the order of printing.
@@ -57,9 +47,9 @@ fn text(hour: Option<Hour>) -> Value {
     hour.map_or(Value::Null, |hour| hour.to_string().into())
 }
 
-fn streams(house: &House) -> Vec<Map<String, Value>> {
+fn streams(snapshot: &Snapshot) -> Vec<Map<String, Value>> {
     let stream = |(name, segments): (&Name, &Segments)| {
-        let commit = |hour| house.datasets.get(name)?.commit(hour);
+        let commit = |hour| snapshot.datasets.get(name)?.commit(hour);
         let waits = segments.sealed.iter().filter(|sealed| {
             let segment = &sealed.segment;
             !commit(segment.hour).is_some_and(|commit| lists(commit, segment))
@@ -75,7 +65,7 @@ fn streams(house: &House) -> Vec<Map<String, Value>> {
             ("last", text(segments.hours().last().copied())),
         ])
     };
-    house.raw.iter().map(stream).collect()
+    snapshot.raw.iter().map(stream).collect()
 }
 
 /// Whether a segment is in the Parquet file already and only waits to be deleted.
@@ -83,10 +73,10 @@ fn lists(commit: &Commit, segment: &layout::SealedSegment) -> bool {
     matches!(&commit.lineage, Lineage::Segments(made_of) if made_of.iter().any(|part| part.name == segment.name))
 }
 
-fn datasets(house: &House, log: Option<&LoadLog>, now: DateTime<Utc>) -> Vec<Map<String, Value>> {
+fn datasets(snapshot: &Snapshot, log: Option<&LoadLog>, now: DateTime<Utc>) -> Vec<Map<String, Value>> {
     let dataset = |(name, dataset): (&Name, &Dataset)| {
         let sources = dataset.inputs();
-        let reader = Reader::new(house, name, dataset, now);
+        let reader = Reader::new(snapshot, name, dataset, now);
         let (not_loaded, loaded_stale) = log.and_then(|log| Some(unloaded(dataset, log.get(name)?))).unzip();
         let bytes: u64 = dataset.hours.values().map(|parquet| parquet.bytes).sum();
         let rows: u64 = dataset.hours.values().flat_map(|parquet| &parquet.commit).map(|commit| commit.rows).sum();
@@ -103,12 +93,12 @@ fn datasets(house: &House, log: Option<&LoadLog>, now: DateTime<Utc>) -> Vec<Map
             ("expired", dataset.expired.len().into()),
             ("missing", if aggregate { reader.missing().into() } else { Value::Null }),
             ("out_of_date", if aggregate { reader.out_of_date().into() } else { Value::Null }),
-            ("hours_behind", behind(house, name, dataset).into()),
+            ("hours_behind", behind(snapshot, name, dataset).into()),
             ("not_loaded", not_loaded.into()),
             ("loaded_stale", loaded_stale.into()),
         ])
     };
-    house.datasets.iter().map(dataset).collect()
+    snapshot.datasets.iter().map(dataset).collect()
 }
 
 /// How many hours the warehouse does not hold, and of how many it holds an older state.
@@ -125,16 +115,16 @@ fn unloaded(dataset: &Dataset, log: &BTreeMap<Hour, warehouse::LoggedHour>) -> (
 }
 
 /// How many hours the last hour of a data set is behind the last of what it is made of.
-fn behind(house: &House, name: &Name, dataset: &Dataset) -> Option<i64> {
-    let raw = house.raw.get(name).and_then(|segments| segments.hours().last().copied());
-    let inputs = dataset.inputs().into_iter().filter_map(|input| house.datasets.get(input)?.last()).max();
+fn behind(snapshot: &Snapshot, name: &Name, dataset: &Dataset) -> Option<i64> {
+    let raw = snapshot.raw.get(name).and_then(|segments| segments.hours().last().copied());
+    let inputs = dataset.inputs().into_iter().filter_map(|input| snapshot.datasets.get(input)?.last()).max();
     let own = dataset.last()?;
     Some(raw.max(inputs).unwrap_or(own).since(own).max(0))
 }
 
-fn quarantine(house: &House) -> anyhow::Result<Vec<Map<String, Value>>> {
+fn quarantine(snapshot: &Snapshot) -> anyhow::Result<Vec<Map<String, Value>>> {
     let mut records = Vec::new();
-    for (name, segments) in &house.quarantine {
+    for (name, segments) in &snapshot.quarantine {
         let open = segments.open.iter().map(|open| (&open.path, open.bytes));
         let sealed = segments.sealed.iter().map(|sealed| (&sealed.segment.path, sealed.bytes));
         let files: Vec<_> = open.chain(sealed).collect();
@@ -166,9 +156,9 @@ fn quarantine(house: &House) -> anyhow::Result<Vec<Map<String, Value>>> {
     Ok(records)
 }
 
-fn unpublished(house: &House) -> Vec<Map<String, Value>> {
+fn unpublished(snapshot: &Snapshot) -> Vec<Map<String, Value>> {
     let mut groups: BTreeMap<(Area, &Name), (u64, u64)> = BTreeMap::new();
-    for file in &house.unpublished {
+    for file in &snapshot.unpublished {
         let (files, bytes) = groups.entry((file.area, &file.name)).or_default();
         *files += 1;
         *bytes += file.bytes;
@@ -184,18 +174,18 @@ fn unpublished(house: &House) -> Vec<Map<String, Value>> {
     groups.into_iter().map(group).collect()
 }
 
-fn damaged(house: &House) -> Vec<Map<String, Value>> {
+fn damaged(snapshot: &Snapshot) -> Vec<Map<String, Value>> {
     let file = |name: &Name, (hour, problem): (Hour, &str)| {
         record([("name", name.as_str().into()), ("hour", hour.to_string().into()), ("problem", problem.into())])
     };
-    house
+    snapshot
         .datasets
         .iter()
         .flat_map(|(name, dataset)| dataset.damaged().map(move |damaged| file(name, damaged)))
         .collect()
 }
 
-fn disk(tree: &Tree, house: &House, now: DateTime<Utc>) -> anyhow::Result<Map<String, Value>> {
+fn disk(tree: &Tree, snapshot: &Snapshot, now: DateTime<Utc>) -> anyhow::Result<Map<String, Value>> {
     let segments = |segments: &BTreeMap<Name, Segments>| -> u64 {
         let open = segments.values().flat_map(|s| &s.open).map(|open| open.bytes);
         let sealed = segments.values().flat_map(|s| &s.sealed).map(|sealed| sealed.bytes);
@@ -204,15 +194,15 @@ fn disk(tree: &Tree, house: &House, now: DateTime<Utc>) -> anyhow::Result<Map<St
     let embedded = [tree.warehouse(), tree.sqlite_warehouse()];
     let warehouse: u64 =
         embedded.iter().map(|path| Ok(layout::size(path)?.unwrap_or_default())).sum::<layout::Result<u64>>()?;
-    let parquet = house.datasets.values().flat_map(|dataset| dataset.hours.values());
+    let parquet = snapshot.datasets.values().flat_map(|dataset| dataset.hours.values());
     let free = tree.free_bytes()?;
-    let per_day = growth::per_day(house, warehouse, now);
+    let per_day = growth::per_day(snapshot, warehouse, now);
     let full = growth::full_at(free, per_day, now);
     Ok(record([
-        ("raw_bytes", segments(&house.raw).into()),
-        ("quarantine_bytes", segments(&house.quarantine).into()),
+        ("raw_bytes", segments(&snapshot.raw).into()),
+        ("quarantine_bytes", segments(&snapshot.quarantine).into()),
         ("parquet_bytes", parquet.map(|parquet| parquet.bytes).sum::<u64>().into()),
-        ("unpublished_bytes", house.unpublished.iter().map(|file| file.bytes).sum::<u64>().into()),
+        ("unpublished_bytes", snapshot.unpublished.iter().map(|file| file.bytes).sum::<u64>().into()),
         ("warehouse_bytes", warehouse.into()),
         ("free_bytes", free.into()),
         ("growth_bytes", per_day.into()),

@@ -1,4 +1,4 @@
-//! How far the work on a stream is, for whoever watches: hours, rows, MB/s and the time left, also inside a large hour.
+//! How far the work on a stream is, on a terminal: hours, rows, MB/s and the time left, also inside a large hour.
 
 use std::ops::Range;
 use std::sync::{Mutex, PoisonError, mpsc};
@@ -8,11 +8,11 @@ use cli::count;
 use indicatif::ProgressBar;
 
 use crate::plan::HourPlan;
-use crate::reader::Source;
+use crate::segment_table::Source;
 
 /// A progress bar over the bytes of a stream's segments.
 #[derive(Debug)]
-pub(crate) struct Meter {
+pub(crate) struct StreamProgress {
     bar: ProgressBar,
     hours: usize,
     done: Mutex<Done>,
@@ -26,13 +26,13 @@ struct Done {
     bytes: u64,
 }
 
-impl Meter {
+impl StreamProgress {
     /// A bar over the work of `plans`.
     pub(crate) fn new(plans: &[HourPlan]) -> Self {
         let bytes = plans.iter().map(|plan| plan.bytes).sum();
-        let meter = Self { bar: cli::progress_of_bytes(bytes), hours: plans.len(), done: Mutex::default() };
-        meter.show(&meter.lock(), 0, 0.0);
-        meter
+        let progress = Self { bar: cli::progress_of_bytes(bytes), hours: plans.len(), done: Mutex::default() };
+        progress.show(&progress.lock(), 0, 0.0);
+        progress
     }
 
     /// An hour is done with, well or not.

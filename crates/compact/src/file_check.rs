@@ -1,4 +1,4 @@
-//! What is wrong with a published hour, from what reading it gave: pure.
+//! Checks what reading a published hour gave: a pure function.
 
 use layout::{Commit, Error, Lineage, Name, RESTORE};
 
@@ -13,7 +13,7 @@ pub(crate) struct Reading {
     pub(crate) values: anyhow::Result<Values>,
 }
 
-/// What the values of a file tell.
+/// What was found in the rows of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Values {
     /// Rows that were read.
@@ -23,7 +23,7 @@ pub(crate) struct Values {
 }
 
 /// The first thing that is wrong with an hour of `dataset`; none if it is as it should be.
-pub(crate) fn judge(dataset: &Name, reading: &Reading) -> Option<Problem> {
+pub(crate) fn check(dataset: &Name, reading: &Reading) -> Option<Problem> {
     let damaged = |what: String| Some(Problem { what, remedy: RESTORE.to_owned() });
     let commit = match &reading.commit {
         Ok(commit) => commit,
@@ -99,7 +99,7 @@ mod tests {
 
     fn reading(dataset: &str, commit: Commit, rows: u64, elsewhere: u64) -> Option<String> {
         let reading = Reading { commit: Ok(commit), values: Ok(Values { rows, elsewhere }) };
-        judge(&dataset.parse().unwrap(), &reading).map(|problem| problem.what)
+        check(&dataset.parse().unwrap(), &reading).map(|problem| problem.what)
     }
 
     fn commit(lines: u64, damaged: u64, duplicates: u64, rows: u64) -> Commit {

@@ -1,4 +1,4 @@
-//! What the tree holds, seen once: the ground on which plans are made and the state is shown.
+//! Reads what the tree holds into a snapshot, from which plans are made and the state is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use layout::{Area, Commit, Fingerprint, Hour, HourRange, Name, SealedSegment, SegmentName, Tree, UnpublishedFile};
 
-/// The house.
+/// The tree at one moment.
 #[derive(Debug, Default)]
-pub(crate) struct House {
+pub(crate) struct Snapshot {
     pub(crate) raw: BTreeMap<Name, Segments>,
     pub(crate) quarantine: BTreeMap<Name, Segments>,
     pub(crate) datasets: BTreeMap<Name, Dataset>,
@@ -67,34 +67,34 @@ pub(crate) struct Unpublished {
     pub(crate) bytes: u64,
 }
 
-impl House {
-    /// Looks at everything. What others remove meanwhile is left out.
-    pub(crate) fn look(tree: &Tree) -> anyhow::Result<Self> {
-        let mut house = Self::default();
+impl Snapshot {
+    /// Reads all of the tree. What other programs remove meanwhile is skipped.
+    pub(crate) fn scan(tree: &Tree) -> anyhow::Result<Self> {
+        let mut snapshot = Self::default();
         // Raw before Parquet: a segment that is compacted in between is then seen twice, and never not at all.
-        for (area, streams) in [(Area::Raw, &mut house.raw), (Area::Quarantine, &mut house.quarantine)] {
+        for (area, streams) in [(Area::Raw, &mut snapshot.raw), (Area::Quarantine, &mut snapshot.quarantine)] {
             for name in tree.names(area)? {
-                let segments = Segments::look(tree, area, &name)?;
+                let segments = Segments::scan(tree, area, &name)?;
                 streams.insert(name, segments);
             }
         }
         for name in tree.names(Area::Parquet)? {
-            let dataset = Dataset::look(tree, &name)?;
-            house.datasets.insert(name, dataset);
+            let dataset = Dataset::scan(tree, &name)?;
+            snapshot.datasets.insert(name, dataset);
         }
         for area in Area::ALL {
             for name in tree.names(area)? {
                 for orphan in tree.unpublished(area, &name)? {
                     if let Some(bytes) = layout::size(&orphan.path)? {
-                        house.unpublished.push(Unpublished { area, name: name.clone(), orphan, bytes });
+                        snapshot.unpublished.push(Unpublished { area, name: name.clone(), orphan, bytes });
                     }
                 }
             }
         }
-        Ok(house)
+        Ok(snapshot)
     }
 
-    /// The data sets that read `input`, as far as their records tell. One of which no record can be read may read any.
+    /// The data sets that read `input`, by their records. One of which no record can be read may read any.
     pub(crate) fn readers(&self, input: &Name) -> impl Iterator<Item = (&Name, &Dataset)> {
         self.datasets.iter().filter(move |(name, dataset)| {
             let inputs = dataset.inputs();
@@ -113,7 +113,7 @@ impl Sealed {
 
 impl Segments {
     /// Looks at the segments of one stream.
-    pub(crate) fn look(tree: &Tree, area: Area, stream: &Name) -> anyhow::Result<Self> {
+    pub(crate) fn scan(tree: &Tree, area: Area, stream: &Name) -> anyhow::Result<Self> {
         // Open before sealed: a segment that is sealed in between is seen twice, and never not at all.
         let mut segments = Self::default();
         for file in tree.open_files(area, stream)? {
@@ -139,7 +139,7 @@ impl Segments {
 }
 
 impl Dataset {
-    fn look(tree: &Tree, name: &Name) -> anyhow::Result<Self> {
+    fn scan(tree: &Tree, name: &Name) -> anyhow::Result<Self> {
         let mut dataset = Self::default();
         let hours = tree.hours(name, HourRange::ALL)?;
         for (file, commit) in hours.published {

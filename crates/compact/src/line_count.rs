@@ -2,8 +2,6 @@
 //! the numbers first, and the numbers of lines that are read later are held against them.
 
 use std::io;
-use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use anyhow::Context as _;
 use layout::SealedSegment;
@@ -49,35 +47,12 @@ pub(crate) fn count(segments: &[SealedSegment], threads: usize) -> anyhow::Resul
         counted.push(Counted { segment: segment.clone(), len, lines: 0 });
     }
     let pieces = pieces(counted.iter().map(|segment| segment.len));
-    let counts = Mutex::new(vec![0; segments.len()]);
-    let untaken = AtomicUsize::new(0);
-    let work = || {
-        let mut buffer = Vec::new();
-        while let Some(piece) = pieces.get(untaken.fetch_add(1, Ordering::Relaxed)) {
-            let lines = count_piece(&counted, piece, &mut buffer)?;
-            if let Ok(mut counts) = counts.lock()
-                && let Some(count) = counts.get_mut(piece.segment)
-            {
-                *count += lines;
-            }
+    let counts = cli::in_parallel(threads, &pieces, Vec::new, |buffer, piece| count_piece(&counted, piece, buffer))?;
+    for (piece, lines) in pieces.iter().zip(counts) {
+        let lines = lines?;
+        if let Some(segment) = counted.get_mut(piece.segment) {
+            segment.lines += lines;
         }
-        anyhow::Ok(())
-    };
-    let threads = threads.min(pieces.len());
-    if threads <= 1 {
-        work()?;
-    } else {
-        std::thread::scope(|scope| {
-            let workers: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-            workers.into_iter().try_for_each(|worker| {
-                worker.join().unwrap_or_else(|_| Err(anyhow::anyhow!("a thread that counts lines panicked")))
-            })
-        })?;
-    }
-    let counts = counts.into_inner().unwrap_or_default();
-    anyhow::ensure!(counts.len() == counted.len(), "the lines of some segment were not counted");
-    for (segment, lines) in counted.iter_mut().zip(counts) {
-        segment.lines = lines;
     }
     Ok(counted)
 }

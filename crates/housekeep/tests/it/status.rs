@@ -1,12 +1,8 @@
 //! What `housekeep status` shows, to people and to programs.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::time::Duration;
 
-use common::{DataDir, ago, name, objects, records};
+use crate::common::{DataDir, ago, name, objects, records};
 use layout::{Area, DatasetLock, Fingerprint};
 use serde_json::{Value, json};
 

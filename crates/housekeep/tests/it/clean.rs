@@ -1,16 +1,12 @@
 //! What `housekeep clean` removes, what it keeps and why, and that it may die anywhere.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
 use std::collections::BTreeSet;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use common::{DataDir, ago, name, objects};
+use crate::common::{DataDir, ago, name, objects};
 use harness::{Random, rounds};
 use layout::{Area, DatasetLock, Fingerprint};
 
@@ -395,7 +391,7 @@ fn to_be_killed_at_random_moments_and_run_again_leaves_what_one_run_leaves() {
 
 const CLEAN: &str = "clean --keep-parquet 2d --keep-quarantine 2d";
 
-/// A data_dir with something of everything, most of it old.
+/// A data directory with something of everything, most of it old.
 fn furnished() -> DataDir {
     let data_dir = DataDir::new();
     for hours in [1, 98, 99, 100, 130, 131] {

@@ -1,9 +1,9 @@
-//! `segments(id)`: a table function that reads sealed segments with the decoder that judged their lines at arrival.
+//! `segments(id)`: a table function that reads sealed segments with the decoder that validated their lines at arrival.
 //!
 //! DuckDB's own JSON reader accepts other lines than the decoder does, and turns what it cannot read into rows of NULLs. So
 //! rows come from [`models::Decoder`], on as many threads as there are pieces to read, and every line is counted: accepted
-//! and in the rows, or damaged and left out. A line whose time is in another hour than its segment is damaged: it would be
-//! counted where nobody looks for it.
+//! and in the rows, or damaged and not in them. A line whose time is in another hour than its segment is damaged: its row
+//! would be counted in the wrong hour.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -16,7 +16,7 @@ use duckdb::core::{DataChunkHandle, LogicalTypeHandle, LogicalTypeId};
 use duckdb::vtab::{BindInfo, InitInfo, TableFunctionInfo, VTab};
 use models::{Decoder, Model};
 
-use crate::count::Counted;
+use crate::line_count::Counted;
 use crate::lines::{Block, Limits, LineReader, lines};
 use crate::pieces::{Piece, Untaken, pieces};
 use crate::vectors::{Columns, RowType};
@@ -35,14 +35,14 @@ pub(crate) struct Sources {
 pub(crate) struct Source {
     model: &'static Model,
     row_type: Arc<RowType>,
-    segments: Vec<(Counted, Tally)>,
+    segments: Vec<(Counted, LineCounts)>,
     pieces: Vec<Piece>,
     untaken: Mutex<Untaken>,
 }
 
 /// The lines of a segment that were read.
 #[derive(Debug, Default)]
-struct Tally {
+struct LineCounts {
     accepted: AtomicU64,
     damaged: AtomicU64,
 }
@@ -68,7 +68,7 @@ impl Sources {
     /// Makes `segments` readable as rows, until what is returned is dropped.
     pub(crate) fn add(&self, segments: Vec<Counted>) -> Registered<'_> {
         let pieces = pieces(segments.iter().map(|segment| segment.len));
-        let segments = segments.into_iter().map(|segment| (segment, Tally::default())).collect();
+        let segments = segments.into_iter().map(|segment| (segment, LineCounts::default())).collect();
         let untaken = Mutex::new(Untaken::all(pieces.len()));
         let row_type = Arc::clone(&self.row_type);
         let source = Arc::new(Source { model: self.model, row_type, segments, pieces, untaken });
@@ -93,9 +93,9 @@ impl Drop for Registered<'_> {
 
 impl Source {
     /// Each segment with the numbers of accepted and of damaged lines that were read.
-    pub(crate) fn tallies(&self) -> impl Iterator<Item = (&Counted, u64, u64)> {
-        self.segments.iter().map(|(segment, tally)| {
-            (segment, tally.accepted.load(Ordering::Relaxed), tally.damaged.load(Ordering::Relaxed))
+    pub(crate) fn line_counts(&self) -> impl Iterator<Item = (&Counted, u64, u64)> {
+        self.segments.iter().map(|(segment, counts)| {
+            (segment, counts.accepted.load(Ordering::Relaxed), counts.damaged.load(Ordering::Relaxed))
         })
     }
 
@@ -109,7 +109,7 @@ impl Source {
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     pub(crate) fn progress(&self) -> (u64, f64) {
         let [mut rows, mut read, mut lines] = [0, 0, 0];
-        for (segment, accepted, damaged) in self.tallies() {
+        for (segment, accepted, damaged) in self.line_counts() {
             rows += accepted;
             read += accepted + damaged;
             lines += segment.lines;
@@ -117,7 +117,7 @@ impl Source {
         (rows, read as f64 / lines.max(1) as f64)
     }
 
-    /// A piece that nobody has read, for a thread whose last one was `after`.
+    /// A piece that was not read yet, for a thread whose last one was `after`.
     fn take(&self, after: Option<usize>) -> Result<Option<Cursor>, layout::Error> {
         let Some(index) = locked(&self.untaken).take(after) else { return Ok(None) };
         let Some(piece) = self.pieces.get(index) else { return Ok(None) };
@@ -139,7 +139,7 @@ struct Cursor {
 impl Cursor {
     /// Adds rows behind the first `rows` until the piece is done or the columns are full; returns how many there are then.
     fn fill(&mut self, source: &Source, columns: &mut Columns<'_>, mut rows: usize) -> Result<usize, Box<dyn Error>> {
-        let Some((segment, tally)) = source.segments.get(self.segment) else { return Err("no such segment".into()) };
+        let Some((segment, counts)) = source.segments.get(self.segment) else { return Err("no such segment".into()) };
         let (hour, placed_by) = (segment.segment.hour, source.model.placed_by());
         let before = rows;
         let mut damaged = 0;
@@ -168,8 +168,8 @@ impl Cursor {
             };
             self.lines.consume(used);
         }
-        tally.accepted.fetch_add((rows - before) as u64, Ordering::Relaxed);
-        tally.damaged.fetch_add(damaged, Ordering::Relaxed);
+        counts.accepted.fetch_add((rows - before) as u64, Ordering::Relaxed);
+        counts.damaged.fetch_add(damaged, Ordering::Relaxed);
         Ok(rows)
     }
 }

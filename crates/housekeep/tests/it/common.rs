@@ -1,7 +1,5 @@
 //! What the tests of housekeep share: data directories with hours, records and load logs that no other program had to make.
 
-#![allow(dead_code, unreachable_pub, reason = "each test binary uses a part of it")]
-
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::IoSlice;
@@ -19,21 +17,21 @@ use layout::{
 use serde_json::Value;
 use warehouse::{LogEntry, Warehouse, WarehouseArgs, WarehouseKind};
 
-pub use harness::Run;
+pub(crate) use harness::Run;
 
 /// A data directory, and what it takes to furnish it.
-pub struct DataDir {
-    pub data: harness::DataDir,
-    pub tree: Tree,
+pub(crate) struct DataDir {
+    pub(crate) data: harness::DataDir,
+    pub(crate) tree: Tree,
     connection: Connection,
 }
 
-pub fn name(text: &str) -> Name {
+pub(crate) fn name(text: &str) -> Name {
     text.parse().unwrap()
 }
 
 /// The hour that ended `hours` hours ago when the tests began, or up to an hour more.
-pub fn ago(hours: i64) -> Hour {
+pub(crate) fn ago(hours: i64) -> Hour {
     static NOW: LazyLock<Hour> = LazyLock::new(|| Hour::of(Utc::now()));
     NOW.plus(-hours - 1)
 }
@@ -43,24 +41,30 @@ fn session() -> SessionArgs {
 }
 
 impl DataDir {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let data = harness::DataDir::new();
         let tree = Tree::new(data.path());
         Self { data, tree, connection: engine::open(&session()).unwrap() }
     }
 
     /// Runs housekeep to its end.
-    pub fn run(&self, arguments: &str) -> Run {
+    pub(crate) fn run(&self, arguments: &str) -> Run {
         self.data.run("housekeep", arguments)
     }
 
     /// Publishes an hour of a data set.
-    pub fn publish(&self, dataset: &str, hour: Hour, rows: u64, lineage: Lineage) -> Fingerprint {
+    pub(crate) fn publish(&self, dataset: &str, hour: Hour, rows: u64, lineage: Lineage) -> Fingerprint {
         self.publish_commit(dataset, hour, rows, Commit::new(lineage))
     }
 
     /// A window of an aggregate of hours of another data set.
-    pub fn window(&self, dataset: &str, window: Window, input: &str, files: &[(Hour, Fingerprint)]) -> Fingerprint {
+    pub(crate) fn window(
+        &self,
+        dataset: &str,
+        window: Window,
+        input: &str,
+        files: &[(Hour, Fingerprint)],
+    ) -> Fingerprint {
         let inputs = [(name(input), Input::Hours(files.iter().cloned().collect()))].into();
         let lineage = Lineage::Query { query: Fingerprint::of(b"SELECT"), inputs, tables: BTreeMap::new() };
         self.publish_commit(dataset, window.hour(), 1, Commit::of_window(lineage, window))
@@ -77,7 +81,7 @@ impl DataDir {
     }
 
     /// An hour of a stream that compact has made of one segment.
-    pub fn stream(&self, dataset: &str, hour: Hour, rows: u64) -> Fingerprint {
+    pub(crate) fn stream(&self, dataset: &str, hour: Hour, rows: u64) -> Fingerprint {
         let sealed = self.seal(dataset, hour);
         let made_of = SegmentCount { name: sealed.name.clone(), lines: rows, damaged: 0 };
         layout::remove_segments(&[sealed]).unwrap();
@@ -85,38 +89,38 @@ impl DataDir {
     }
 
     /// An hour of an aggregate of other data sets.
-    pub fn aggregate(&self, dataset: &str, hour: Hour, inputs: &[(&str, &Fingerprint)]) -> Fingerprint {
+    pub(crate) fn aggregate(&self, dataset: &str, hour: Hour, inputs: &[(&str, &Fingerprint)]) -> Fingerprint {
         let inputs = inputs.iter().map(|(input, fingerprint)| (name(input), (*fingerprint).clone().into())).collect();
         let lineage = Lineage::Query { query: Fingerprint::of(b"SELECT"), inputs, tables: BTreeMap::new() };
         self.publish(dataset, hour, 1, lineage)
     }
 
     /// A segment that is being written; it is open as long as this lives.
-    pub fn open(&self, area: Area, stream: &str, hour: Hour, text: &[u8]) -> OpenSegment {
+    pub(crate) fn open(&self, area: Area, stream: &str, hour: Hour, text: &[u8]) -> OpenSegment {
         let mut segment = OpenSegment::create(&self.tree, area, &name(stream), hour).unwrap();
         segment.append(&mut [IoSlice::new(text)]).unwrap();
         segment
     }
 
     /// A sealed segment of raw/.
-    pub fn seal(&self, stream: &str, hour: Hour) -> layout::SealedSegment {
+    pub(crate) fn seal(&self, stream: &str, hour: Hour) -> layout::SealedSegment {
         let segment = self.open(Area::Raw, stream, hour, b"{}\n");
         layout::seal(vec![segment]).unwrap().remove(0)
     }
 
     /// A sealed file of the quarantine with a record for each reason.
-    pub fn quarantine(&self, stream: &str, hour: Hour, reasons: &[&str]) -> layout::SealedSegment {
+    pub(crate) fn quarantine(&self, stream: &str, hour: Hour, reasons: &[&str]) -> layout::SealedSegment {
         let segment = self.open(Area::Quarantine, stream, hour, &records(reasons));
         layout::seal(vec![segment]).unwrap().remove(0)
     }
 
     /// Tells the warehouse's load log that it holds this hour of a data set.
-    pub fn load(&self, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
+    pub(crate) fn load(&self, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
         self.load_into(WarehouseKind::Duckdb, dataset, hour, fingerprint);
     }
 
     /// The same of a warehouse of another kind.
-    pub fn load_into(&self, target: WarehouseKind, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
+    pub(crate) fn load_into(&self, target: WarehouseKind, dataset: &str, hour: Hour, fingerprint: &Fingerprint) {
         let args = WarehouseArgs { target, ..WarehouseArgs::default() };
         let mut warehouse = Warehouse::attach_to_write(&args, &session(), &self.tree).unwrap();
         let (dataset, entry) =
@@ -129,7 +133,7 @@ impl DataDir {
     }
 
     /// A file that was begun beside `hour` of a stream or data set and never published.
-    pub fn orphan(&self, area: Area, dataset: &str, hour: Hour, age: Duration) -> PathBuf {
+    pub(crate) fn orphan(&self, area: Area, dataset: &str, hour: Hour, age: Duration) -> PathBuf {
         let parquet = self.tree.parquet(&name(dataset), hour);
         let path =
             self.data.path().join(area.as_str()).join(parquet.strip_prefix(self.data.path().join("parquet")).unwrap());
@@ -140,17 +144,17 @@ impl DataDir {
         path
     }
 
-    pub fn has(&self, dataset: &str, hour: Hour) -> bool {
+    pub(crate) fn has(&self, dataset: &str, hour: Hour) -> bool {
         self.tree.parquet(&name(dataset), hour).exists()
     }
 
-    pub fn is_expired(&self, dataset: &str, hour: Hour) -> bool {
+    pub(crate) fn is_expired(&self, dataset: &str, hour: Hour) -> bool {
         let dataset = name(dataset);
         self.tree.is_expired(&dataset, hour).unwrap() && self.tree.expired_record(&dataset, hour).is_ok()
     }
 
     /// Every file and folder below the data directory with its content.
-    pub fn picture(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
+    pub(crate) fn picture(&self) -> BTreeMap<PathBuf, Option<Vec<u8>>> {
         let mut picture = BTreeMap::new();
         let mut folders = vec![self.data.path().to_owned()];
         while let Some(folder) = folders.pop() {
@@ -165,8 +169,8 @@ impl DataDir {
         picture
     }
 
-    /// A data_dir with the same files.
-    pub fn copy(&self) -> Self {
+    /// A data directory with the same files.
+    pub(crate) fn copy(&self) -> Self {
         let copy = Self::new();
         for (path, content) in self.picture() {
             let to = copy.data.path().join(path.strip_prefix(self.data.path()).unwrap());
@@ -185,7 +189,7 @@ impl DataDir {
 }
 
 /// Quarantine records with these reasons.
-pub fn records(reasons: &[&str]) -> Vec<u8> {
+pub(crate) fn records(reasons: &[&str]) -> Vec<u8> {
     let mut out = Vec::new();
     for reason in reasons {
         QuarantineRecord { time: Utc::now(), source: "test", reason, detail: "a \"detail\"", line: b"\xff" }
@@ -195,6 +199,6 @@ pub fn records(reasons: &[&str]) -> Vec<u8> {
 }
 
 /// The lines of an NDJSON output.
-pub fn objects(run: &Run) -> Vec<Value> {
+pub(crate) fn objects(run: &Run) -> Vec<Value> {
     run.stdout.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }

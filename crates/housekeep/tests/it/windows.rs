@@ -1,11 +1,7 @@
 //! What aggregates of days still need of the hours that they read.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
-
-mod common;
-
+use crate::common::{DataDir, ago};
 use chrono::TimeDelta;
-use common::{DataDir, ago};
 use layout::{Fingerprint, Hour, Window};
 
 /// The window of `hours` hours from `first` on, which reads `back` hours before it.
@@ -166,7 +162,7 @@ fn what_came_late_to_a_day_that_retention_touched_stays_until_somebody_acts() {
     let first = ago(200);
     let hours = stream(&data_dir, first, 24);
     data_dir.window("days", window(first, 24, 0), "telemetry", &hours);
-    let telemetry = common::name("telemetry");
+    let telemetry = crate::common::name("telemetry");
     let lock = layout::DatasetLock::try_acquire(&data_dir.tree, &telemetry).unwrap().unwrap();
     let commit = layout::Commit::read(&data_dir.tree.parquet(&telemetry, first)).unwrap();
     data_dir.tree.expire_parquet(&lock, &telemetry, &[(first, commit)]).unwrap();

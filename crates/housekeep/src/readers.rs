@@ -1,7 +1,7 @@
-//! What an aggregate still needs of the data sets that it reads, as its commit records tell.
+//! What an aggregate still needs of the data sets that it reads, by its commit records.
 //!
 //! A window that is made and up to date needs nothing any more. One that is not needs all that it reads, since retention of
-//! a part would leave it as it is for ever. Of windows that are not made yet the records of others tell how long they
+//! a part would leave it as it is for ever. Of windows that are not made yet the records of other windows say how long they
 //! may be and how far they look back.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,13 +9,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use layout::{Commit, Fingerprint, Hour, Lineage, Name, Overlap, Window};
 
-use crate::house::{Dataset, House};
+use crate::scan::{Dataset, Snapshot};
 
 /// An aggregate that reads data sets.
 #[derive(Debug)]
-pub(crate) struct Reader<'h> {
-    name: &'h Name,
-    dataset: &'h Dataset,
+pub(crate) struct Reader<'s> {
+    name: &'s Name,
+    dataset: &'s Dataset,
     /// The windows that it has made, also those that retention removed, by their starts.
     windows: BTreeMap<DateTime<Utc>, Made>,
     /// Its longest window.
@@ -42,11 +42,11 @@ pub(crate) enum Need {
     Time(String),
 }
 
-impl<'h> Reader<'h> {
+impl<'s> Reader<'s> {
     /// Looks at what the data set `name` has made and what is there of its inputs `now`.
-    pub(crate) fn new(house: &'h House, name: &'h Name, dataset: &'h Dataset, now: DateTime<Utc>) -> Self {
+    pub(crate) fn new(snapshot: &'s Snapshot, name: &'s Name, dataset: &'s Dataset, now: DateTime<Utc>) -> Self {
         let inputs: Vec<_> =
-            dataset.inputs().into_iter().filter_map(|input| Some((input, house.datasets.get(input)?))).collect();
+            dataset.inputs().into_iter().filter_map(|input| Some((input, snapshot.datasets.get(input)?))).collect();
         let made = |(hour, commit): (Hour, &Commit)| {
             let window = commit.window(hour);
             let is_stale = dataset.hours.contains_key(&hour) && is_stale(&inputs, window, hour, commit);
