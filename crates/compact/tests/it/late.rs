@@ -86,15 +86,13 @@ fn compact_that_dies_while_it_closes_an_hour_loses_no_late_line() {
     }
 }
 
-/// The way back, as docs/compact.md has it.
-const PUT_BACK: &str = r#"
-rm data/parquet/telemetry/2025/09/02/10.expired.json
-for file in $(find data/quarantine/telemetry -name '*-expired2025090210.json'); do
-    segment=$(basename "$file" | cut -d . -f 2 | cut -d - -f 1)
-    mkdir -p data/raw/telemetry/2025/09/02
-    jq -r .line "$file" >"data/raw/telemetry/2025/09/02/10.$segment.json"
-done
-"#;
+/// The way back, as docs/compact.md has it for another hour of the day.
+fn put_back() -> String {
+    let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/compact.md")).unwrap();
+    let block = page.split("```sh\n").find(|block| block.starts_with("rm data/parquet/")).unwrap();
+    let commands = block.split("compact --print").next().unwrap();
+    commands.replace("2025090212", "2025090210").replace("/12.", "/10.")
+}
 
 #[test]
 fn an_hour_that_is_opened_again_is_made_of_what_came_late() {
@@ -108,14 +106,14 @@ fn an_hour_that_is_opened_again_is_made_of_what_came_late() {
     assert!(record(&data_dir).exists());
     let folder = harness::tempfile::tempdir().unwrap();
     std::os::unix::fs::symlink(data_dir.path(), folder.path().join("data")).unwrap();
-    let put_back = || {
-        let run = Run::of(Command::new("bash").args(["-c", PUT_BACK]).current_dir(folder.path()));
+    let put_back_and_compact = || {
+        let run = Run::of(Command::new("bash").args(["-c", &put_back()]).current_dir(folder.path()));
         assert!(run.status.is_some(), "{run:?}");
         data_dir.run("compact", "").expect(0);
     };
-    put_back();
+    put_back_and_compact();
     assert_eq!(sensors(&data_dir), [2, 3, 4]);
     // Twice is once: the segments have their old names.
-    put_back();
+    put_back_and_compact();
     assert_eq!(sensors(&data_dir), [2, 3, 4]);
 }
