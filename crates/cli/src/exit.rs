@@ -1,15 +1,4 @@
-//! From arguments to exit status.
-
-use std::io::{self, Write as _};
-use std::process::ExitCode;
-use std::sync::atomic::{AtomicBool, Ordering};
-
-use clap::Parser;
-use log::LevelFilter;
-
-use crate::CommonArgs;
-use crate::cleanup::run_when_interrupted;
-use crate::progress::BesideProgress;
+//! What a run ends with, and the errors that have an exit status of their own.
 
 /// How a run ended that did not fail outright.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,61 +46,3 @@ impl std::fmt::Display for Reported {
 }
 
 impl std::error::Error for Reported {}
-
-/// Whether an error was logged.
-static FAILED: AtomicBool = AtomicBool::new(false);
-
-/// The whole of a program: reads its arguments, sets up the log (`level`, unless `-v` or `RUST_LOG` ask for more), calls
-/// `run` and turns what it returns into an exit status. When SIGINT or SIGTERM end the process, or [`crate::give_up`] does, the
-/// functions of `cleanup` are called first; without any, signals are left to the program.
-pub fn main<A: Parser + AsRef<CommonArgs>>(
-    level: LevelFilter,
-    cleanup: &'static [fn()],
-    run: impl FnOnce(A) -> anyhow::Result<Outcome>,
-) -> ExitCode {
-    run_when_interrupted(cleanup);
-    let args = A::parse();
-    let level = match args.as_ref().verbose {
-        0 => level,
-        1 => level.max(LevelFilter::Info),
-        _ => LevelFilter::Debug,
-    };
-    let logger = env_logger::Builder::new()
-        .filter_level(level)
-        .parse_default_env()
-        .format(|out, record| {
-            FAILED.fetch_or(record.level() == log::Level::Error, Ordering::Relaxed);
-            let name = A::command().get_name().to_owned();
-            let time = out.timestamp_seconds();
-            writeln!(out, "{time} {name}: {}: {}", record.level().as_str().to_lowercase(), record.args())
-        })
-        .build();
-    let most = logger.filter();
-    // No other part of the process sets a logger.
-    if log::set_boxed_logger(Box::new(BesideProgress(logger))).is_ok() {
-        log::set_max_level(most);
-    }
-    match run(args) {
-        Ok(Outcome::Done) => ExitCode::SUCCESS,
-        Ok(Outcome::Partial) => ExitCode::from(3),
-        Ok(Outcome::Interrupted) => ExitCode::from(130),
-        // A reader that closes the pipe has all that it wants. What was logged as an error before has failed all the same.
-        Err(error) if is_broken_pipe(&error) => ExitCode::from(if FAILED.load(Ordering::Relaxed) { 3 } else { 0 }),
-        Err(error) if error.is::<Reported>() => ExitCode::FAILURE,
-        Err(error) => {
-            log::error!("{error:#}");
-            let is = |kind: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(kind);
-            ExitCode::from(match () {
-                () if is(<dyn std::error::Error>::is::<TryAgain>) => 75,
-                () if is(<dyn std::error::Error>::is::<Usage>) => 2,
-                () => 1,
-            })
-        }
-    }
-}
-
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
-}

@@ -6,6 +6,7 @@
 
 pub mod markdown;
 pub mod options;
+mod program;
 
 use std::ffi::OsString;
 use std::fs;
@@ -16,13 +17,7 @@ use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-/// A program, as its manual needs it.
-pub struct Program {
-    /// Its command line, built: with what clap adds, and with the flags of all commands in each.
-    pub command: Command,
-    /// Its page in docs/, in Markdown.
-    pub page: &'static str,
-}
+pub use program::Program;
 
 /// All programs.
 pub fn programs() -> Vec<Program> {
@@ -49,13 +44,6 @@ impl Program {
         let mut page = String::from_utf8(page)?;
         page.push_str(&markdown::to_roff(&options::replace(self)?));
         Ok(page)
-    }
-
-    /// The commands that do something: the program, or each of its subcommands.
-    pub fn commands(&self) -> impl Iterator<Item = &Command> {
-        let has_subcommands = self.command.has_subcommands();
-        let subcommands = self.command.get_subcommands().filter(|command| command.get_name() != "help");
-        subcommands.chain(std::iter::once(&self.command).filter(move |_| !has_subcommands))
     }
 }
 
