@@ -5,9 +5,8 @@
 use std::io::{BufRead as _, BufReader};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdout, Command, Stdio};
-use std::time::{Duration, Instant};
 
-use harness::{DataDir, epoch, reading};
+use harness::{DataDir, epoch, reading, until};
 use layout::{Commit, DatasetLock, Name, Tree};
 use serde_json::Value;
 
@@ -118,14 +117,17 @@ fn other_programs_read_committed_versions_while_compact_replaces_them() {
     for reader in &mut readers {
         assert_eq!(reader.line(), "reading\n", "{}", reader.name);
     }
-    let (started, mut rounds) = (Instant::now(), 1);
-    while started.elapsed() < Duration::from_secs(5) {
+    // Some hours expire meanwhile, and each reader sees the tree change.
+    let has_seen_enough = |name: &&str| stop.with_extension(name).exists();
+    let mut rounds = 1;
+    until("each reader has seen some states of the tree", || {
         if rounds % 6 == 0 && writer.first + HOURS < 24 {
             writer.expire();
         }
         writer.round();
         rounds += 1;
-    }
+        rounds > 12 && names.iter().all(has_seen_enough)
+    });
     std::fs::write(&stop, "").unwrap();
     for reader in readers {
         let name = reader.name;

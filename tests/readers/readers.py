@@ -4,8 +4,9 @@
 
 READER is duckdb, pyarrow or polars. Each batch of telemetry has COPIES rows with its number as sensor_id, the first of them
 with a text for a value, and an hour gets batches 0, 1, 2, ...: so whatever version of an hour is read, its sensor ids are
-0 to n, each COPIES times. Reads until the file STOP is there, then once more for the types, and prints what was read as
-JSON. A file that is gone between listing and opening is no error: the tree is listed again.
+0 to n, each COPIES times. Makes the file STOP.READER when it has seen the tree change a few times. Reads until the file
+STOP is there, then once more for the types, and prints what was read as JSON. A file that is gone between listing and
+opening is no error: the tree is listed again.
 """
 
 import collections
@@ -145,6 +146,8 @@ def main():
         states.add(json.dumps(batches, sort_keys=True))
         if readings == 1:
             print("reading", flush=True)
+        if readings > 3 and len(states) > 2:
+            open(f"{STOP}.{READER}", "w").close()
     for name in hours():
         check_schema(name, batches[int(os.path.basename(name)[:2])])
     print(json.dumps({"readings": readings, "again": again, "states": len(states), "batches": batches}), flush=True)
