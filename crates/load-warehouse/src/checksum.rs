@@ -5,6 +5,8 @@
 //! A load compares what it has written before it commits, and `--verify` does the same later.
 
 use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Instant;
 
 use engine::{identifier, literal};
 use layout::{Hour, Name};
@@ -32,6 +34,37 @@ pub(crate) struct Replaced {
     /// Why not, and what is stored instead.
     pub(crate) rule: String,
     pub(crate) count: u64,
+}
+
+/// What the warehouse held of these hours, after their rows were written, was not what their files say, in these columns.
+#[derive(Debug)]
+pub(crate) struct Differs(pub(crate) BTreeMap<Hour, String>);
+
+impl fmt::Display for Differs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("the warehouse holds other values than were written to it")
+    }
+}
+
+impl std::error::Error for Differs {}
+
+/// Makes sure, before the rows of `files` are committed, that the table holds them as [`compare`] wants them; returns what
+/// was replaced. A [`Differs`] if it does not.
+pub(crate) fn confirm(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    table: &DatasetTable,
+    schema: &Schema,
+    files: &[HourFile],
+) -> anyhow::Result<Vec<HourCheck>> {
+    let begun = Instant::now();
+    let checks = compare(warehouse, dataset, table, schema, files)?;
+    log::debug!("{dataset}: {} compared in {:.3} s", cli::count(files.len(), "hour"), begun.elapsed().as_secs_f64());
+    if checks.iter().all(|check| check.differs.is_none()) {
+        return Ok(checks);
+    }
+    let differs = |check: HourCheck| Some((check.hour, check.differs?));
+    Err(anyhow::Error::new(Differs(checks.into_iter().filter_map(differs).collect())))
 }
 
 /// Compares what the table holds of the hours of `files`, which have the columns `schema`; returns the hours of which there is

@@ -7,7 +7,7 @@ use chrono::Utc;
 use layout::{Commit, Hour, Name, fault};
 use warehouse::{BrokenOff, LogEntry, Warehouse};
 
-use crate::checksum::{self, HourCheck};
+use crate::checksum::{HourCheck, confirm};
 use crate::dataset_table::DatasetTable;
 use crate::parquet_schema::Schema;
 use crate::plan::due;
@@ -24,19 +24,6 @@ pub(crate) enum Loaded {
     /// A file was replaced or removed meanwhile, so that nothing of the batch was loaded.
     Changed,
 }
-
-/// What the warehouse held of these hours, after their rows were written, was not what their files say, in these columns.
-/// Nothing was committed.
-#[derive(Debug)]
-pub(crate) struct Differs(pub(crate) BTreeMap<Hour, String>);
-
-impl std::fmt::Display for Differs {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("the warehouse holds other values than were written to it")
-    }
-}
-
-impl std::error::Error for Differs {}
 
 /// Loads files with the columns `schema`, for which the table is ready.
 pub(crate) fn load_batch(
@@ -62,11 +49,7 @@ pub(crate) fn load_batch(
             let rows = cli::count(rows, "row");
             anyhow::bail!("{rows} inserted, but the commit records promise {promised}: nothing was loaded");
         }
-        let checks = checksum::compare(warehouse, dataset, table, schema, &files)?;
-        if checks.iter().any(|check| check.differs.is_some()) {
-            let differs = |check: HourCheck| Some((check.hour, check.differs?));
-            return Err(anyhow::Error::new(Differs(checks.into_iter().filter_map(differs).collect())));
-        }
+        let checks = confirm(warehouse, dataset, table, schema, &files)?;
         warehouse.record(dataset, &entries, Utc::now())?;
         // The rows were read by path: were they those of the version that the log now names?
         Ok(files.iter().all(is_unchanged).then_some((files.len(), rows, checks)))

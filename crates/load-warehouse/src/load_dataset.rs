@@ -8,9 +8,9 @@ use indicatif::ProgressBar;
 use layout::{Hour, Name};
 use warehouse::{BrokenOff, NotOurs, Unanswered, Warehouse};
 
-use crate::checksum::HourCheck;
+use crate::checksum::{Differs, HourCheck};
 use crate::dataset_table::{DatasetTable, prepare_table};
-use crate::load_batch::{Differs, Loaded, is_unchanged, load_batch, still_due};
+use crate::load_batch::{Loaded, is_unchanged, load_batch, still_due};
 use crate::parquet_schema::{Schema, schemas};
 use crate::plan::batches;
 use crate::primary_key::{check_columns, refused};

@@ -18,7 +18,7 @@ fn meets(data_dir: &DataDir, target: &Target, trigger: &str, drop: &str, says: &
     publish_readings(data_dir, "2025-09-02T12", "a", 3);
     for _ in 0..2 {
         let run = target.run(data_dir, "readings").expect(3);
-        assert!(run.stderr.contains("readings: not loaded: "), "{}", run.stderr);
+        assert!(run.stderr.contains("readings 2025-09-02T11: "), "{}", run.stderr);
         assert!(
             run.stderr.contains("11.parquet: nothing was committed, because the warehouse holds"),
             "{}",
