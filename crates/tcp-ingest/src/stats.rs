@@ -10,7 +10,7 @@ use crate::args::Stream;
 use crate::batch::Batch;
 
 /// All counters of the process. Each is touched once a batch or less.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Stats {
     streams: Vec<StreamStats>,
     pub(crate) connections: AtomicU64,
@@ -21,7 +21,7 @@ pub(crate) struct Stats {
     pub(crate) waiting: AtomicBool,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct StreamStats {
     name: String,
     bytes: AtomicU64,
@@ -32,21 +32,8 @@ struct StreamStats {
 
 impl Stats {
     pub(crate) fn new(streams: &[Stream]) -> Self {
-        let stream = |stream: &Stream| StreamStats {
-            name: stream.name.to_string(),
-            bytes: AtomicU64::default(),
-            lines: AtomicU64::default(),
-            empty_lines: AtomicU64::default(),
-            rejects: Default::default(),
-        };
-        Self {
-            streams: streams.iter().map(stream).collect(),
-            connections: AtomicU64::default(),
-            accepted_connections: AtomicU64::default(),
-            open_segments: AtomicU64::default(),
-            sealed_segments: AtomicU64::default(),
-            waiting: AtomicBool::default(),
-        }
+        let stream = |stream: &Stream| StreamStats { name: stream.name.to_string(), ..StreamStats::default() };
+        Self { streams: streams.iter().map(stream).collect(), ..Self::default() }
     }
 
     /// Counts a batch that was written.

@@ -1,16 +1,22 @@
 //! The keeper's loop: waits for whatever comes first, and does what that asks for.
 
+use std::time::Duration;
+
 use anyhow::Result;
 use cli::Outcome;
 use sd_notify::NotifyState;
 use tokio::time::{Interval, interval, sleep_until};
 
+use super::process::{PATIENCE, Worker};
 use super::signals::{Request, Signals};
 use super::state::{Goal, Keeper, notify};
-use super::wait::{accepted, next_message, overdue, tick, time_up, writable};
+use super::wait::{accepted, if_any};
 use super::{inventory, replace};
 use crate::args::Config;
 use crate::messages::ToWorker;
+
+/// How much longer than its time a worker that drains is waited for.
+const GRACE: Duration = Duration::from_secs(5);
 
 /// Runs the keeper to its end.
 pub(crate) fn run(config: Config) -> Result<Outcome> {
@@ -54,17 +60,19 @@ impl Keeper {
 
     /// Waits for what comes first, and handles it. Returns how all of it went, if that was the end.
     async fn step(&mut self, signals: &mut Signals, watchdog: &mut Option<Interval>) -> Result<Option<Outcome>> {
-        let successor = self.successor.as_ref().map(|successor| &successor.worker);
+        let (worker, successor) = (self.worker.as_ref(), self.successor.as_ref().map(|successor| &successor.worker));
+        let overdue = successor.map(|successor| sleep_until((successor.since + PATIENCE).into()));
+        let time_up = self.goal.deadline().map(|deadline| sleep_until((deadline + GRACE).into()));
         tokio::select! {
             request = signals.next() => return self.handle_request(request),
-            message = next_message(self.worker.as_ref()) => self.handle_message(message),
-            message = next_message(successor) => self.handle_successor(&message.0),
+            message = if_any(worker.map(Worker::receive)) => self.handle_message(message),
+            message = if_any(successor.map(Worker::receive)) => self.handle_successor(&message.0),
             connection = accepted(&self.listeners), if self.accepts() => self.accept(connection).await,
-            () = writable(self.worker.as_ref()), if self.worker_serves() && !self.pending.is_empty() => {}
+            () = if_any(worker.map(Worker::writable)), if self.worker_serves() && !self.pending.is_empty() => {}
             () = sleep_until(self.restarts.start_at.into()), if self.worker.is_none() => self.start_worker(),
-            () = overdue(successor) => self.kill_what_is_overdue(),
-            () = time_up(self.goal.deadline()) => return self.give_up(),
-            () = tick(watchdog) => notify(&[NotifyState::Watchdog]),
+            () = if_any(overdue) => self.kill_what_is_overdue(),
+            () = if_any(time_up) => return self.give_up(),
+            _ = if_any(watchdog.as_mut().map(Interval::tick)) => notify(&[NotifyState::Watchdog]),
         }
         self.accept_the_rest_if_stopping();
         Ok(None)

@@ -1,31 +1,22 @@
-//! What the keeper waits for. Where there is nothing to wait for, that never ends.
+//! What the keeper waits for.
 
 use std::future::{pending, poll_fn};
 use std::io;
-use std::os::fd::OwnedFd;
 use std::task::Poll;
-use std::time::{Duration, Instant};
 
-use tokio::time::sleep_until;
-
-use super::held;
+use super::held::Connection;
 use super::listeners::Listener;
-use super::process::{PATIENCE, Worker};
-use crate::messages::ToKeeper;
 
-/// How much longer than its time a worker that drains is waited for.
-const GRACE: Duration = Duration::from_secs(5);
-
-/// The next message of a worker.
-pub(super) async fn next_message(worker: Option<&Worker>) -> (ToKeeper, Option<OwnedFd>) {
-    match worker {
-        Some(worker) => worker.receive().await,
+/// What `future` yields; nothing ever, if there is none.
+pub(super) async fn if_any<T>(future: Option<impl Future<Output = T>>) -> T {
+    match future {
+        Some(future) => future.await,
         None => pending().await,
     }
 }
 
-/// A connection was made.
-pub(super) async fn accepted(listeners: &[Listener]) -> io::Result<held::Connection> {
+/// The next connection.
+pub(super) async fn accepted(listeners: &[Listener]) -> io::Result<Connection> {
     poll_fn(|context| {
         for listener in listeners {
             if let Poll::Ready(connection) = listener.poll_accept(context) {
@@ -35,36 +26,4 @@ pub(super) async fn accepted(listeners: &[Listener]) -> io::Result<held::Connect
         Poll::Pending
     })
     .await
-}
-
-/// A worker may be able to take a message again.
-pub(super) async fn writable(worker: Option<&Worker>) {
-    match worker {
-        Some(worker) => worker.writable().await,
-        None => pending().await,
-    }
-}
-
-/// A successor should have come up, or taken over.
-pub(super) async fn overdue(successor: Option<&Worker>) {
-    match successor {
-        Some(successor) => sleep_until((successor.since + PATIENCE).into()).await,
-        None => pending().await,
-    }
-}
-
-/// The time to drain, and more, is up.
-pub(super) async fn time_up(deadline: Option<Instant>) {
-    match deadline {
-        Some(deadline) => sleep_until((deadline + GRACE).into()).await,
-        None => pending().await,
-    }
-}
-
-/// The service manager wants to know that this process lives.
-pub(super) async fn tick(watchdog: &mut Option<tokio::time::Interval>) {
-    match watchdog {
-        Some(watchdog) => _ = watchdog.tick().await,
-        None => pending().await,
-    }
 }

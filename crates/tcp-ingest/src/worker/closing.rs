@@ -27,12 +27,12 @@ const IDLE_LAST_CALL: Duration = Duration::from_secs(1);
 
 /// Whether the kernel still receives for the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
-    Open,
-    /// The source was quiet.
-    Closed,
-    /// The source was still sending when its time was almost up.
-    ClosedInItsFace,
+enum Receiving {
+    On,
+    /// Not any more, because the source was quiet.
+    Off,
+    /// Not any more, because the time was almost up. The source was still sending.
+    CutOff,
 }
 
 /// Takes what the source has sent, then the unfinished line; the caller closes the connection.
@@ -40,7 +40,7 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
     if [Ending::HandOver, Ending::ByPeer].contains(&ending) {
         return Ok(ending);
     }
-    let mut door = Door::Open;
+    let mut receiving = Receiving::On;
     let idle_last_call = Instant::now() + IDLE_LAST_CALL;
     loop {
         let now = Instant::now();
@@ -49,15 +49,15 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
             Stop::Drain(Drain { last_call, deadline }) => (last_call, now < deadline),
             Stop::HandOver => return Ok(Ending::HandOver),
         };
-        if door == Door::Open && now >= last_call {
-            door = Door::ClosedInItsFace;
+        if receiving == Receiving::On && now >= last_call {
+            receiving = Receiving::CutOff;
             connection.stop_receiving();
         }
         let before = (connection.consumed_at, connection.pending);
         let step = connection.read_if_storage_works().await?;
-        if door == Door::Closed && before != (connection.consumed_at, connection.pending) {
+        if receiving == Receiving::Off && before != (connection.consumed_at, connection.pending) {
             // It went on in the very moment in which it was taken to be quiet. What was not acknowledged is sent again.
-            door = Door::Open;
+            receiving = Receiving::On;
             socket::receive_again(&connection.socket);
         }
         match step {
@@ -65,9 +65,9 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
             Step::Again if time_left => {}
             Step::Refused if time_left && connection.thread.failure.get().is_none() => continue,
             Step::Again | Step::Refused => return Ok(connection.give_up()),
-            Step::Drained if door == Door::Open => {
+            Step::Drained if receiving == Receiving::On => {
                 if connection.falls_quiet(last_call).await {
-                    door = Door::Closed;
+                    receiving = Receiving::Off;
                     connection.stop_receiving();
                     layout::fault::point("ingest.closing");
                 }
@@ -80,7 +80,7 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
         }
         connection.let_others_go_on().await;
     }
-    if door == Door::ClosedInItsFace {
+    if receiving == Receiving::CutOff {
         let (stream, peer) = (connection.thread.stream_name(connection.stream), connection.peer);
         log::warn!("{stream} from {peer}: was still sending when its time was up; it finds its connection closed");
         socket::close_with_reset(&connection.socket)?;

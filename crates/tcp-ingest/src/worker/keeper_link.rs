@@ -1,9 +1,8 @@
 //! What the worker gets from its keeper: first the data directory, the intent log and all that is held, then orders.
 
 use std::io;
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use layout::DataDirHandle;
@@ -18,7 +17,7 @@ use crate::intent_log::IntentLog;
 use crate::messages::{ToKeeper, ToWorker};
 
 /// A message came without its descriptor, because there was no room for it. The keeper still holds what it stands for.
-const NO_DESCRIPTOR: &str =
+pub(super) const NO_DESCRIPTOR: &str =
     "too many open files to take what the keeper holds: another worker is to try; raise the limit (ulimit -n)";
 
 /// The way to and from the keeper.
@@ -34,19 +33,6 @@ pub(super) struct Inventory {
     /// What dead workers had open.
     pub(super) segments: Segments,
     pub(super) connections: Vec<Incoming>,
-}
-
-/// What comes from the keeper once the worker serves.
-pub(super) enum Received {
-    Connection(Incoming),
-    /// Take what the sources have sent, for so long at most.
-    Drain(Duration),
-    /// Stop; another worker goes on.
-    HandOver,
-    /// Log the statistics.
-    Report,
-    /// Nothing will come any more.
-    End,
 }
 
 impl KeeperLink {
@@ -87,35 +73,14 @@ impl KeeperLink {
         Ok(None)
     }
 
-    /// The next order. May be dropped and called again.
-    pub(super) async fn receive(&mut self) -> Received {
-        loop {
-            return match receive(&self.incoming).await {
-                Ok(Some((ToWorker::Connection { slot, stream, peer, new }, Some(socket)))) => {
-                    Received::Connection(Incoming { socket: socket.into(), slot, stream, peer, new })
-                }
-                Ok(Some((ToWorker::Connection { .. }, None))) => {
-                    log::error!("{NO_DESCRIPTOR}");
-                    Received::HandOver
-                }
-                Ok(Some((ToWorker::Drain { millis }, _))) => Received::Drain(Duration::from_millis(millis)),
-                Ok(Some((ToWorker::HandOver, _))) => Received::HandOver,
-                Ok(Some((ToWorker::Report, _))) => Received::Report,
-                Ok(None) => Received::End,
-                Ok(Some((message, _))) => {
-                    log::error!("a bug: the keeper says {message:?}");
-                    continue;
-                }
-                Err(error) => {
-                    log::error!("cannot read what the keeper says: {error}");
-                    Received::End
-                }
-            };
-        }
+    /// What the keeper says next; none if it says no more. May be dropped and called again.
+    pub(super) async fn receive(&mut self) -> io::Result<Option<Message>> {
+        receive(&self.incoming).await
     }
 }
 
-type Message = (ToWorker, Option<std::os::fd::OwnedFd>);
+/// A message, with its descriptor.
+pub(super) type Message = (ToWorker, Option<OwnedFd>);
 
 async fn receive(incoming: &AsyncFd<Channel>) -> io::Result<Option<Message>> {
     incoming.async_io(Interest::READABLE, Channel::receive).await

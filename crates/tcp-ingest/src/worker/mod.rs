@@ -12,16 +12,19 @@ mod thread;
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::bail;
 use cli::Outcome;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use self::keeper_link::{Inventory, KeeperLink, Received};
+use self::keeper_link::{Inventory, KeeperLink, NO_DESCRIPTOR};
 use self::pool::Pool;
+use self::serving::Incoming;
 use self::stop::{Drain, Stop};
 use crate::args::Config;
 use crate::failure::Failure;
+use crate::messages::ToWorker;
 use crate::oom_score;
 use crate::recovery::recover;
 use crate::report::Reporter;
@@ -74,26 +77,30 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
 
 /// The signals are meant for the keeper. They come here too when a terminal or a service manager signals a whole group.
 fn ignore_signals() -> io::Result<Vec<Signal>> {
-    let kinds = [
-        SignalKind::terminate(),
-        SignalKind::interrupt(),
-        SignalKind::hangup(),
-        SignalKind::user_defined1(),
-        SignalKind::user_defined2(),
-    ];
-    kinds.into_iter().map(signal).collect()
+    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
+    signals.into_iter().map(|number| signal(SignalKind::from_raw(number))).collect()
 }
 
 /// Does what the keeper says until no connection will come any more.
 async fn serve(keeper: &mut KeeperLink, pool: &mut Pool, reporter: &mut Reporter) {
     loop {
         tokio::select! {
-            received = keeper.receive() => match received {
-                Received::Connection(connection) => pool.assign(connection),
-                Received::Drain(time) => pool.stop(Stop::Drain(Drain::within(time))),
-                Received::HandOver => return pool.stop(Stop::HandOver),
-                Received::Report => reporter.log(),
-                Received::End => return,
+            message = keeper.receive() => match message {
+                Ok(Some((ToWorker::Connection { slot, stream, peer, new }, Some(socket)))) => {
+                    pool.assign(Incoming { socket: socket.into(), slot, stream, peer, new });
+                }
+                Ok(Some((ToWorker::Connection { .. }, None))) => {
+                    log::error!("{NO_DESCRIPTOR}");
+                    return pool.stop(Stop::HandOver);
+                }
+                Ok(Some((ToWorker::Drain { millis }, _))) => {
+                    pool.stop(Stop::Drain(Drain::within(Duration::from_millis(millis))));
+                }
+                Ok(Some((ToWorker::HandOver, _))) => return pool.stop(Stop::HandOver),
+                Ok(Some((ToWorker::Report, _))) => reporter.log(),
+                Ok(Some((message, _))) => log::error!("a bug: the keeper says {message:?}"),
+                Ok(None) => return,
+                Err(error) => return log::error!("cannot read what the keeper says: {error}"),
             },
             () = reporter.tick() => {}
         }

@@ -19,15 +19,15 @@ pub(crate) enum Stop {
 /// Until when what the sources have sent is taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Drain {
-    /// When a source that still sends finds its connection closed.
+    /// When a source that still sends is cut off.
     pub(crate) last_call: Instant,
     /// When reading ends. What the kernel has received by then and nobody has read is lost.
     pub(crate) deadline: Instant,
 }
 
 impl Drain {
-    /// A drain that takes so long at most. A tenth of it, a second at most, is kept for what the kernel has received when
-    /// the doors close.
+    /// A drain that takes so long at most. A tenth of it, a second at most, is kept for writing what the kernel has received
+    /// until the last call.
     pub(crate) fn within(time: Duration) -> Self {
         let deadline = Instant::now() + time;
         Self { last_call: deadline.checked_sub((time / 10).min(Duration::from_secs(1))).unwrap_or(deadline), deadline }
