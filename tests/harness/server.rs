@@ -133,10 +133,12 @@ impl Server {
     }
 }
 
-/// Whether a process has ended, although nobody may have waited for it yet.
+/// Whether a process has ended, although nobody may have waited for it yet. Its first thread can end before the others,
+/// which keep its files open.
 pub fn is_gone(id: u32) -> bool {
-    let stat = std::fs::read_to_string(format!("/proc/{id}/stat"));
-    stat.map_or(true, |stat| stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z')))
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{id}/stat")) else { return true };
+    let threads = std::fs::read_dir(format!("/proc/{id}/task")).map_or(0, Iterator::count);
+    threads <= 1 && stat.rsplit_once(") ").is_some_and(|(_, state)| state.starts_with('Z'))
 }
 
 /// Sends a signal; says whether there was such a process.
