@@ -105,7 +105,8 @@ pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: A
                 backend.add_columns(runner, LOG, &[column]).with_context(|| {
                     let sql_type = backend.type_name(needed);
                     format!(
-                        "{place}: cannot note whose data it holds: ALTER TABLE {table} ADD COLUMN {name} {sql_type}"
+                        "{place}: cannot note whose data {table} names; have its owner run: \
+                         ALTER TABLE {table} ADD COLUMN {name} {sql_type}"
                     )
                 })?;
             }

@@ -77,6 +77,7 @@ const KNOWN_ERRORS: &[KnownError] = &[
     lasting("must be owner of", RIGHTS),
     lasting("Permission denied", READ_ONLY),
     lasting("read-only", READ_ONLY),
+    lasting("Read-only file system", READ_ONLY),
     lasting("readonly database", READ_ONLY),
     lasting("unable to open database file", READ_ONLY),
     lasting("has no equivalent in encoding", ENCODING),
