@@ -36,8 +36,9 @@ const KEY: &str = "several rows have the same key: the columns of --key, or of a
                    the rows of all hours apart";
 /// What to do about a database whose encoding does not have every character.
 pub(crate) const ENCODING: &str = "create one WITH ENCODING 'UTF8' TEMPLATE template0, and set DB_NAME to it";
-const KEY_MISSING: &str = "a column of the table's key has no value in some rows, or none that the warehouse can hold: leave \
-                           those rows out in the query, or make another key";
+const VALUE_MISSING: &str = "a column must have a value, and some rows have none, or none that the warehouse can hold: if it is of \
+                             the table's key, leave those rows out in the query, or make another key; if it is not the data \
+                             set's, drop it";
 const KEY_LONG: &str =
     "the texts of a key are longer than an index takes: shorten them in the query, or make another key";
 const POLICIES: &str =
@@ -47,8 +48,7 @@ const NAME: &str =
     "the warehouse has something else of this name: rename it, or give the data set or the column another one";
 const READ_ONLY: &str =
     "the warehouse takes no changes: let this user write to it, or name the server that does (DB_HOST)";
-const CONSTRAINT: &str =
-    "somebody has given the table a column or a condition that the data set's rows do not meet: drop it";
+const CONSTRAINT: &str = "somebody has given the table a condition that the data set's rows do not meet: drop it";
 const CHANGED: &str =
     "the warehouse is not as this program made it: run again; if that does not help, rename the table";
 
@@ -82,9 +82,9 @@ const KNOWN_ERRORS: &[KnownError] = &[
     lasting("unable to open database file", READ_ONLY),
     lasting("has no equivalent in encoding", ENCODING),
     lasting("row-level security policy", POLICIES),
-    lasting("violates not-null constraint", KEY_MISSING),
-    lasting("NOT NULL constraint failed", KEY_MISSING),
-    lasting("(error 1048)", KEY_MISSING),
+    lasting("violates not-null constraint", VALUE_MISSING),
+    lasting("NOT NULL constraint failed", VALUE_MISSING),
+    lasting("(error 1048)", VALUE_MISSING),
     lasting("exceeds btree", KEY_LONG),
     lasting("(error 1290)", READ_ONLY),
     lasting("(error 1792)", READ_ONLY),
@@ -105,7 +105,7 @@ const KNOWN_ERRORS: &[KnownError] = &[
     lasting("(error 1836)", READ_ONLY),
     lasting("(error 1050)", NAME),
     lasting("(error 1060)", NAME),
-    lasting("(error 1364)", CONSTRAINT),
+    lasting("(error 1364)", VALUE_MISSING),
     lasting("(error 1452)", CONSTRAINT),
     lasting("(error 4025)", CONSTRAINT),
     lasting("(error 3819)", CONSTRAINT),

@@ -60,9 +60,9 @@ fn what_cannot_be_a_warehouse_is_refused_before_anything_is_made() {
             }
         }
         let mut program = data_dir.program("load-warehouse");
-        program.current_dir(folder).args(["readings", "--target", kind, "--file", "./md:foo?mode=ro#x"]);
+        program.current_dir(folder).args(["readings", "--target", kind, "--file", "./md:foo#x"]);
         Run::of(&mut program).expect(0);
-        assert!(folder.join("md:foo?mode=ro#x").is_file(), "{}", entries(folder));
+        assert!(folder.join("md:foo#x").is_file(), "{}", entries(folder));
         assert!(!Tree::new(data_dir.path()).warehouse().exists());
     }
 }

@@ -406,3 +406,17 @@ fn a_right_that_is_missing_is_said_once_for_all_hours() {
     assert!(run.stderr.contains("command denied"), "{}", run.stderr);
     assert_eq!(target.picture(&data_dir, &["readings"]), before);
 }
+
+#[test]
+fn a_server_that_takes_no_changes_is_a_failure_with_a_remedy() {
+    let Some(server) = MariaDb::own_with("a read-only server", &["--read-only"]) else { return };
+    server.sql(&format!("REVOKE READ_ONLY ADMIN ON *.* FROM '{}'@'%'", harness::USER));
+    let (data_dir, database) = (DataDir::new(), server.database());
+    publish_readings(&data_dir, "2025-09-02T10", "a", 2);
+    let mut program = data_dir.program("load-warehouse");
+    use_server(&mut program, "mysql", server.port, &database);
+    let run = Run::of(program.arg("readings")).expect(1);
+    assert!(run.stderr.contains("(error 1290): the warehouse takes no changes: let this user write"), "{}", run.stderr);
+    server.sql("SET GLOBAL read_only = OFF");
+    Run::of(&mut program).expect(0);
+}

@@ -88,7 +88,7 @@ fn a_column_that_must_have_a_value_and_is_not_the_data_sets_is_named() {
             target.change(data_dir, &format!("ALTER TABLE n OWNER TO {}", harness::USER));
         }
         let run = target.run(data_dir, "n").expect(3);
-        let says = "somebody has given the table a column or a condition that the data set's rows do not meet";
+        let says = "if it is not the data set's, drop it";
         assert!(run.stderr.contains(says) && run.stderr.contains("plant"), "{}", run.stderr);
         assert_plain(&run.stderr);
     });
