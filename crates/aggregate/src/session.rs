@@ -207,7 +207,7 @@ impl<'a> Session<'a> {
                 }
                 let path = self.tree.parquet(dataset, *hour);
                 let read = self.connection.execute_batch(&engine::whole_file(&path));
-                read.with_context(|| format!("{}: {}", path.display(), layout::UNREADABLE_ROWS))?;
+                read.with_context(|| format!("{}: {}", path.display(), layout::unreadable_rows()))?;
             }
         }
         Ok(())

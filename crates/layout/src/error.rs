@@ -11,18 +11,14 @@ use crate::paths::DatasetHour;
 /// A result whose error names its path.
 pub type Result<T> = std::result::Result<T, Error>;
 
-macro_rules! restore {
-    () => {
-        "put it back from a backup, or move it out of the tree, and aggregate makes it again if none of its inputs has \
-         expired; an hour of a stream is lost then"
-    };
-}
-
 /// What to do about a Parquet file that is damaged, or that is not what its name in the tree says.
-pub const RESTORE: &str = restore!();
+pub const RESTORE: &str = "put it back from a backup, or move it out of the tree, and aggregate makes it again if none of \
+                           its inputs has expired; an hour of a stream is lost then";
 
 /// What to say of a Parquet file whose rows cannot be read, before what the reader said.
-pub const UNREADABLE_ROWS: &str = concat!("cannot be read to its end; if it is damaged, ", restore!());
+pub fn unreadable_rows() -> String {
+    format!("cannot be read to its end; if it is damaged, {RESTORE}")
+}
 
 /// Something in the tree could not be done. As text it is one sentence with its remedy.
 #[derive(Debug)]

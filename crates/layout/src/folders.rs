@@ -113,16 +113,6 @@ pub(crate) enum Kind {
     Other,
 }
 
-impl Kind {
-    fn of(kind: fs::FileType) -> Self {
-        match () {
-            () if kind.is_dir() => Self::Folder,
-            () if kind.is_file() => Self::File,
-            () => Self::Other,
-        }
-    }
-}
-
 /// The names in `path` in order, with what they stand for. A folder that is not there has none.
 pub(crate) fn list(path: &Path) -> Result<Vec<(OsString, Kind)>> {
     let entries = match fault::fails("folder.list").and_then(|()| fs::read_dir(path)) {
@@ -133,12 +123,15 @@ pub(crate) fn list(path: &Path) -> Result<Vec<(OsString, Kind)>> {
     let mut names = Vec::new();
     for entry in entries {
         let entry = entry.map_err(Error::at("list the folder", path))?;
-        let kind = match entry.file_type() {
-            Ok(kind) if kind.is_symlink() => {
-                fs::metadata(entry.path()).map_or(Kind::File, |target| Kind::of(target.file_type()))
-            }
-            Ok(kind) => Kind::of(kind),
+        let file_type = match entry.file_type() {
+            Ok(link) if link.is_symlink() => fs::metadata(entry.path()).ok().map(|target| target.file_type()),
+            Ok(file_type) => Some(file_type),
             Err(_) => continue,
+        };
+        let kind = match file_type {
+            Some(file_type) if file_type.is_dir() => Kind::Folder,
+            Some(file_type) if !file_type.is_file() => Kind::Other,
+            _ => Kind::File,
         };
         names.push((entry.file_name(), kind));
     }

@@ -54,7 +54,7 @@ mod window;
 
 pub use commit::{Commit, Fingerprint, Input, Lineage, SegmentCount};
 pub use data_dir::DataDirHandle;
-pub use error::{Error, RESTORE, Result, UNREADABLE_ROWS};
+pub use error::{Error, RESTORE, Result, unreadable_rows};
 pub use files::{FileId, file_id, size, written};
 pub use hour::{Hour, HourRange};
 pub use inherited_segment::{InheritedSegment, SegmentId};

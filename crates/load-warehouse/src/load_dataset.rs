@@ -192,7 +192,7 @@ impl DatasetLoad<'_> {
         if let [file] = files.as_slice() {
             if is_unchanged(file) {
                 let damage = self.warehouse.query(&engine::whole_file(&file.path), |_| Ok(())).err();
-                let error = damage.map_or(error, |damage| damage.context(layout::UNREADABLE_ROWS));
+                let error = damage.map_or(error, |damage| damage.context(layout::unreadable_rows()));
                 self.fail(&files, &error);
             } else {
                 self.counts.changed += 1;

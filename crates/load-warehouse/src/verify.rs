@@ -174,7 +174,7 @@ fn each_difference(
         Err(error) if error.is::<TryAgain>() => Err(error),
         Err(error) => match files {
             [file] if is_unchanged(file) => {
-                Ok(vec![(file.hour, format!("{}: {}", layout::UNREADABLE_ROWS, engine::explain(&error)))])
+                Ok(vec![(file.hour, format!("{}: {}", layout::unreadable_rows(), engine::explain(&error)))])
             }
             [] | [_] => Ok(Vec::new()),
             several => {
