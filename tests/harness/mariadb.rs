@@ -38,7 +38,7 @@ impl MariaDb {
         missing(test).is_none().then(|| Self::start(options, None))
     }
 
-    /// A server of a test's own in a network of its own, or none, which is said.
+    /// A server of a test's own in a network of its own, on its usual port, or none, which is said.
     pub fn within(test: &str, network: &Network) -> Option<Self> {
         missing(test).is_none().then(|| Self::start(&[], Some(network.server())))
     }
@@ -57,7 +57,8 @@ impl MariaDb {
             .output()
             .unwrap();
         assert!(install.status.success(), "{}", String::from_utf8_lossy(&install.stdout));
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = if space.is_some() { 3306 } else { free() };
         let options: Vec<_> = options.iter().map(|option| (*option).to_owned()).collect();
         let guard = Mutex::new(Self::launch(folder.path(), port, &options, space.as_deref()));
         let server = Self { folder, port, options, space, guard };
@@ -80,7 +81,7 @@ impl MariaDb {
             // A server that starts removes what it takes for its own temporary files.
             .arg(format!("--tmpdir={}", folder.display()))
             .arg(format!("--port={port}"))
-            .arg(format!("--bind-address={}", space.map_or("127.0.0.1", |_| Network::SERVER)))
+            .arg(format!("--bind-address={}", space.map_or("127.0.0.1", |_| "0.0.0.0")))
             .args(["--skip-networking=0", "--skip-name-resolve", "--innodb-flush-log-at-trx-commit=2"])
             .args(options);
         if let Some(space) = space {

@@ -40,7 +40,7 @@ impl Postgres {
         missing(test).is_none().then(|| Self::start(settings, None))
     }
 
-    /// A server of a test's own in a network of its own, or none, which is said.
+    /// A server of a test's own in a network of its own, on its usual port, or none, which is said.
     pub fn within(test: &str, network: &Network) -> Option<Self> {
         missing(test).is_none().then(|| Self::start(&[], Some(network.server())))
     }
@@ -83,7 +83,8 @@ impl Postgres {
         let key = folder.path().join("key.pem");
         let owner = folder.path().join("data").metadata().unwrap();
         std::os::unix::fs::chown(&key, Some(owner.uid()), Some(owner.gid())).unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let free = || TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = if space.is_some() { 5432 } else { free() };
         let options: Vec<_> = settings.iter().map(|setting| (*setting).to_owned()).collect();
         let guard = Mutex::new(Self::launch(folder.path(), port, &options, space.as_deref()));
         let server = Self { folder, port, options, space, guard };
@@ -101,7 +102,7 @@ impl Postgres {
             .arg("-k")
             .arg(folder)
             .args(["-p", &port.to_string(), "-c", "fsync=off"])
-            .args(["-c", &format!("listen_addresses={}", space.map_or("127.0.0.1", |_| Network::SERVER))])
+            .args(["-c", &format!("listen_addresses={}", space.map_or("127.0.0.1", |_| "0.0.0.0"))])
             .args(settings.iter().flat_map(|setting| ["-c", setting]));
         if let Some(space) = space {
             server = within(space, &server);

@@ -6,6 +6,7 @@
 mod crash;
 mod cron;
 mod demo;
+mod docs;
 mod readers;
 mod torture;
 mod workspace;

@@ -16,7 +16,7 @@ const COPIES: usize = 40;
 const HOURS: i64 = 3;
 
 /// The Python packages that read: in `PIPELINE_PYTHONPATH`, or where scripts/test.sh puts them.
-fn packages() -> Option<PathBuf> {
+pub(crate) fn packages() -> Option<PathBuf> {
     let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(std::env::var_os("HOME")?).join(".cache")));
     let packages = std::env::var_os("PIPELINE_PYTHONPATH").map(PathBuf::from);

@@ -18,6 +18,9 @@ fn no_program_depends_on_a_program() {
     let mut seen = 0;
     for package in packages {
         let name = package["name"].as_str().unwrap();
+        if name == "manual" {
+            continue; // It is no program of the pipeline: it asks all of them for their command lines.
+        }
         seen += usize::from(PROGRAMS.contains(&name));
         for dependency in package["dependencies"].as_array().unwrap() {
             let on = dependency["name"].as_str().unwrap();
