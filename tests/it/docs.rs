@@ -18,7 +18,7 @@ use std::os::unix::fs::{PermissionsExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use harness::{MariaDb, Network, PASSWORD, Postgres, Run, extension_is_missing, skipped, program, tempfile, within};
+use harness::{MariaDb, Network, PASSWORD, Postgres, Run, extension_is_missing, program, skipped, tempfile, within};
 
 const ROOT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/..");
 const PROGRAMS: [&str; 5] = ["tcp-ingest", "compact", "aggregate", "load-warehouse", "housekeep"];

@@ -26,6 +26,7 @@ pub fn programs() -> Vec<Program> {
         Program { command, page }
     };
     vec![
+        program(tcp_ingest::Args::command(), include_str!("../../../docs/tcp-ingest.md")),
         program(compact::Args::command(), include_str!("../../../docs/compact.md")),
         program(load_warehouse::Args::command(), include_str!("../../../docs/load-warehouse.md")),
         program(housekeep::Args::command(), include_str!("../../../docs/housekeep.md")),
