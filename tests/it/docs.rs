@@ -109,6 +109,9 @@ fn missing(script: &str) -> Option<String> {
     if (script.contains("python3 - ") || script.contains("duckdb -")) && crate::readers::packages().is_none() {
         return Some("there is no Python with duckdb, pandas, polars and pyarrow".to_owned());
     }
+    if script.contains("jq ") && !Run::of(Command::new("sh").args(["-c", "command -v jq"])).stdout.starts_with('/') {
+        return Some("jq is missing: apt-get install jq".to_owned());
+    }
     let named = |extension: &str| script.contains(&format!("--target {extension}"));
     let extensions = ["sqlite", "postgres"].into_iter().filter(|name| named(name));
     extensions.filter_map(|name| extension_is_missing(&format!("{name}_scanner"))).next()
@@ -226,7 +229,8 @@ fn dead_links(page: &Page) -> Vec<String> {
     let folder = PathBuf::from(ROOT).join(&page.name);
     let links = page.text.split("](").skip(1).filter_map(|rest| rest.split_once(')')).map(|(link, _)| link);
     let files = links.filter(|link| !link.starts_with("https://"));
-    files.filter(|link| !folder.parent().unwrap().join(link).exists()).map(str::to_owned).collect()
+    let file = |link: &str| folder.parent().unwrap().join(link.split('#').next().unwrap_or_default());
+    files.filter(|link| !file(link).exists()).map(str::to_owned).collect()
 }
 
 #[test]
