@@ -10,7 +10,7 @@ use std::time::Instant;
 
 use engine::{identifier, literal};
 use layout::{Hour, Name};
-use warehouse::{SqlType, TableColumn, Warehouse};
+use warehouse::{SqlType, StoredColumn, TableColumn, Warehouse};
 
 use crate::dataset_table::DatasetTable;
 use crate::parquet_schema::Schema;
@@ -68,8 +68,30 @@ pub(crate) fn confirm(
 }
 
 /// Compares what the table holds of the hours of `files`, which have the columns `schema`; returns the hours of which there is
-/// something to say.
+/// something to say. Only of those that differ the columns are compared one by one, which takes twice as long.
 pub(crate) fn compare(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    table: &DatasetTable,
+    schema: &Schema,
+    files: &[HourFile],
+) -> anyhow::Result<Vec<HourCheck>> {
+    let mut checks = compare_by(&[], warehouse, dataset, table, schema, files)?;
+    let differs = |file: &&HourFile| checks.iter().any(|check| check.hour == file.hour && check.differs.is_some());
+    let different: Vec<_> = files.iter().filter(differs).cloned().collect();
+    if !different.is_empty() {
+        let named = compare_by(&table.columns, warehouse, dataset, table, schema, &different)?;
+        let mut named: BTreeMap<_, _> = named.into_iter().map(|check| (check.hour, check.differs)).collect();
+        for check in &mut checks {
+            check.differs = named.remove(&check.hour).flatten();
+        }
+    }
+    Ok(checks)
+}
+
+/// Compares the counts of rows, the checksums of whole rows, and those of the columns `one_by_one`.
+fn compare_by(
+    one_by_one: &[StoredColumn],
     warehouse: &Warehouse,
     dataset: &Name,
     table: &DatasetTable,
@@ -82,7 +104,14 @@ pub(crate) fn compare(
         .iter()
         .map(|(limit, column)| format!("count(*) FILTER (WHERE {})", limit.is_exceeded_by(&identifier(&column.name))));
     let counts = counts.collect::<Vec<_>>().join(", ");
-    let found = warehouse.query(&statement(warehouse, dataset, table, schema, files, &counts), |row| {
+    let columns: Vec<_> =
+        [start()].into_iter().chain(table.columns.iter().map(|stored| stored.column.clone())).collect();
+    let held = warehouse.stored(dataset, &columns, &hours(files));
+    let made = checksums(table, one_by_one, |stored| value(stored, schema));
+    let made = format!("SELECT {made}, [{counts}]::BIGINT[] AS file_row_number FROM {}", rows(schema, files));
+    let held =
+        format!("SELECT {} FROM ({held})", checksums(table, one_by_one, |stored| identifier(&stored.column.name)));
+    let found = warehouse.query(&statement(&made, &held, one_by_one), |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, String>(2)?))
     })?;
     let check = |(micros, differs, counts): (i64, Option<String>, String)| {
@@ -96,48 +125,37 @@ pub(crate) fn compare(
     Ok(found.into_iter().filter_map(check).collect())
 }
 
-/// The comparison in SQL. The checksums have the names of their columns; `file_index`, `id` and `file_row_number`, names that
-/// no column has, are the count of rows, the checksum of whole rows, and how many values were replaced.
-fn statement(
-    warehouse: &Warehouse,
-    dataset: &Name,
-    table: &DatasetTable,
-    schema: &Schema,
-    files: &[HourFile],
-    counts: &str,
-) -> String {
-    let start = TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp };
-    let columns: Vec<_> = [start].into_iter().chain(table.columns.iter().map(|stored| stored.column.clone())).collect();
-    let held = warehouse.stored(dataset, &columns, &hours(files));
-    let names: Vec<_> = table.columns.iter().map(|stored| identifier(&stored.column.name)).collect();
-    let values: Vec<_> = table.columns.iter().map(|stored| value(stored, schema)).collect();
+fn start() -> TableColumn {
+    TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp }
+}
+
+/// The comparison of the checksums that `made` selects of the files, and `held` of the table.
+fn statement(made: &str, held: &str, one_by_one: &[StoredColumn]) -> String {
     let differs = |name: &str, says: &str| {
         format!("CASE WHEN held.{name} IS DISTINCT FROM made.{name} THEN {} END", literal(says))
     };
-    let one_by_one = table.columns.iter().zip(&names).map(|(stored, name)| differs(name, &stored.column.name));
-    let says: Vec<_> = [differs("file_index", "its number of rows")].into_iter().chain(one_by_one).collect();
+    let columns = one_by_one.iter().map(|stored| differs(&identifier(&stored.column.name), &stored.column.name));
+    let says: Vec<_> = [differs("file_index", "its number of rows")].into_iter().chain(columns).collect();
     format!(
-        "WITH made AS (SELECT {}, [{counts}]::BIGINT[] AS file_row_number FROM {} GROUP BY window_start), \
-         held AS (SELECT {} FROM ({held}) GROUP BY window_start), \
+        "WITH made AS ({made} GROUP BY window_start), held AS ({held} GROUP BY window_start), \
          compared AS (SELECT window_start, file_row_number AS counts, \
          held.id IS DISTINCT FROM made.id OR held.file_index IS DISTINCT FROM made.file_index AS is_different, \
          coalesce(nullif(concat_ws(', ', {}), ''), 'which values belong to one row') AS difference \
          FROM made FULL JOIN held USING (window_start)) \
          SELECT epoch_us(window_start), CASE WHEN is_different THEN difference END, coalesce(array_to_string(counts, ','), '') \
          FROM compared WHERE is_different OR list_sum(counts) > 0",
-        checksums(&names, &values),
-        rows(schema, files),
-        checksums(&names, &names),
         says.join(", ")
     )
 }
 
-/// The count of rows and the checksums of `values`, under `names`.
-fn checksums(names: &[String], values: &[String]) -> String {
+/// The count of rows, the checksum of whole rows and those of the columns `one_by_one`, of rows in which a column is what
+/// `value` says. The checksums of columns have their names; `file_index` and `id`, names that no column has, are the count
+/// and the checksum of whole rows.
+fn checksums(table: &DatasetTable, one_by_one: &[StoredColumn], value: impl Fn(&StoredColumn) -> String) -> String {
+    let whole = each(&table.columns, |stored| format!(", {}", value(stored)));
     let sums =
-        each(&names.iter().zip(values).collect::<Vec<_>>(), |(name, value)| format!(", sum(hash({value})) AS {name}"));
-    let whole = each(values, |value| format!(", {value}"));
-    format!("window_start, count(*) AS file_index{sums}, sum(hash(ROW(0{whole}))) AS id")
+        each(one_by_one, |stored| format!(", sum(hash({})) AS {}", value(stored), identifier(&stored.column.name)));
+    format!("window_start, count(*) AS file_index, sum(hash(0{whole})) AS id{sums}")
 }
 
 /// Adds up what was replaced, by column and rule, with the hours in which it was.

@@ -53,7 +53,7 @@ pub(crate) trait Backend: fmt::Debug {
         Vec::new()
     }
 
-    /// Attaches it to `session` as `warehouse`; says whether it is there. Reading creates nothing.
+    /// Attaches it to DuckDB as `warehouse`; says whether it is there. Reading creates nothing.
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool>;
 
     /// Forgets what DuckDB remembers of the warehouse's tables, which others may have changed. Outside of a transaction.
@@ -107,7 +107,7 @@ pub(crate) trait Backend: fmt::Debug {
     /// Adds columns to a table. Outside of a transaction.
     fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()>;
 
-    /// The statement by which whoever owns a table gives a column another type.
+    /// The statement by which a table's owner gives a column another type.
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
         format!(
             "ALTER TABLE {} ALTER COLUMN {} TYPE {}",

@@ -4,13 +4,13 @@
 //! What the programs may rely on:
 //! - rows and load log change in one transaction, so that they never disagree;
 //! - a data set in it belongs to one data directory, and any other one that loads it is refused;
-//! - one load at a time writes to a warehouse; whoever finds it busy or away gets a [`cli::TryAgain`];
+//! - one load at a time writes to a warehouse; a warehouse that is busy or away gives a [`cli::TryAgain`];
 //! - reading creates nothing;
 //! - no password is in any error.
 //!
 //! Everything in which kinds of warehouses differ is behind one trait (`backend`), with a module per kind: `file` for the
 //! embedded DuckDB file, `sqlite`, `mysql` for MariaDB and MySQL, `postgres`.
-
+//!
 //! # Values that a warehouse cannot hold
 //!
 //! The same files may go into several warehouses, and a warehouse may lack what a file has. Then the hour is loaded all the

@@ -79,7 +79,7 @@ impl Backend for MySql {
         let client = Arc::new(Client::connect(&self.server, runner.limit()).map_err(explain)?);
         if access == Access::Read {
             client.run("SET SESSION TRANSACTION READ ONLY").map_err(explain)?;
-            // Who holds no lock may take its time between two rows of an answer.
+            // A reader holds no lock, so that it may take long between two rows of an answer.
             client.run(&format!("SET SESSION net_write_timeout = {}", runner.limit().as_secs())).map_err(explain)?;
         }
         rows::register(&runner.connection, &client)?;
@@ -153,7 +153,7 @@ impl Backend for MySql {
         }
     }
 
-    /// Whoever only loads needs no right to create, and does not wait here for another load.
+    /// A user that only loads needs no right to create, and does not wait here for another load.
     fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         if self.columns(runner, "load_log")?.is_empty() {
             self.change(
@@ -201,7 +201,7 @@ impl Backend for MySql {
     }
 
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        // From here on the server's patience counts: a client that is gone holds the lock.
+        // A client that is gone holds the lock until the server has waited for so long.
         self.change(runner, "SET SESSION wait_timeout = 30")?;
         self.change(runner, "BEGIN")?;
         // A reading that locks: what the transaction sees is decided by the first one that does not.

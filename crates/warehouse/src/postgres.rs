@@ -4,8 +4,8 @@
 //! - Everything in a transaction runs on its one connection: `postgres_query` sees the transaction's own changes. INSERT
 //!   is one COPY.
 //! - DDL is transactional.
-//! - The lock of a load is that of the table `load_log`, which readers do not wait for. READ COMMITTED, because who waited
-//!   for it is to see what the other has committed.
+//! - The lock of a load is that of the table `load_log`, which readers do not wait for. READ COMMITTED, because a load
+//!   that has waited for it must see what the other one has committed.
 //! - Tables are looked for in one schema, whatever the user's search path is.
 
 use std::path::PathBuf;
@@ -344,7 +344,7 @@ impl Backend for Postgres {
         }
     }
 
-    /// Whoever only loads needs no right to create.
+    /// A user that only loads needs no right to create.
     fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         if !self.columns(runner, "load_log")?.is_empty() {
             return Ok(());
@@ -364,7 +364,7 @@ impl Backend for Postgres {
         let sql = format!("CREATE TABLE {table} ({}); CREATE INDEX ON {table} (window_start)", columns.join(", "));
         self.define(runner, || {
             self.lock(runner)?;
-            // Whoever had the lock before may have made it.
+            // The load that had the lock before may have made it.
             if self.columns(runner, name)?.is_empty() { self.change(runner, &sql) } else { Ok(()) }
         })
     }

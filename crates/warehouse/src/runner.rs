@@ -95,7 +95,7 @@ impl QueryRunner {
     /// An error from its text: without secrets, without the statement, with what to do about it, and a [`TryAgain`] if it
     /// is one that passes.
     pub(crate) fn explain(&self, text: &str) -> anyhow::Error {
-        // Judged before it is scrubbed: a password of one letter leaves no word whole.
+        // Classified before the password is taken out: one of a single letter would leave no word whole.
         let (passes, remedy) = meaning(&shorten(text));
         let mut text = shorten(&scrub(text, &self.secrets));
         if let Some(remedy) = remedy {

@@ -14,7 +14,7 @@ pub(crate) struct Defaults {
     pub(crate) ssl_modes: &'static [&'static str],
 }
 
-/// A database on a server, and who connects to it.
+/// A database on a server, and the user that connects to it.
 pub(crate) struct Server {
     /// The host, or the path of a socket.
     pub(crate) host: String,

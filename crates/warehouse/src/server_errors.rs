@@ -1,18 +1,19 @@
 //! What the errors of warehouses mean: whether trying again later helps, and what to do.
 
-/// A kind of trouble, known by a part of its message.
+/// An error that is known by a part of its message.
 struct KnownError {
-    says: &'static str,
+    part: &'static str,
+    /// Whether it passes by itself, so that it helps to try again later.
     passes: bool,
     remedy: &'static str,
 }
 
-const fn passing(says: &'static str, remedy: &'static str) -> KnownError {
-    KnownError { says, passes: true, remedy }
+const fn passing(part: &'static str, remedy: &'static str) -> KnownError {
+    KnownError { part, passes: true, remedy }
 }
 
-const fn lasting(says: &'static str, remedy: &'static str) -> KnownError {
-    KnownError { says, passes: false, remedy }
+const fn lasting(part: &'static str, remedy: &'static str) -> KnownError {
+    KnownError { part, passes: false, remedy }
 }
 
 const AWAY: &str = "is the server running, and are DB_HOST and DB_PORT right?";
@@ -86,8 +87,6 @@ const KNOWN_ERRORS: &[KnownError] = &[
     lasting("NOT NULL constraint failed", VALUE_MISSING),
     lasting("(error 1048)", VALUE_MISSING),
     lasting("exceeds btree", KEY_LONG),
-    lasting("(error 1290)", READ_ONLY),
-    lasting("(error 1792)", READ_ONLY),
     // DuckDB
     passing("Could not set lock on file", BUSY),
     passing("No space left on device", FULL),
@@ -183,8 +182,8 @@ pub(crate) fn meaning(text: &str) -> (bool, Option<&'static str>) {
     let text = text.split("DETAIL:").next().unwrap_or(text);
     // So does MySQL, which also numbers its errors.
     let text = text.rfind("(error ").and_then(|number| text.get(number..)).unwrap_or(text);
-    match KNOWN_ERRORS.iter().find(|trouble| text.contains(trouble.says)) {
-        Some(trouble) => (trouble.passes, Some(trouble.remedy)),
+    match KNOWN_ERRORS.iter().find(|known| text.contains(known.part)) {
+        Some(known) => (known.passes, Some(known.remedy)),
         None => (false, None),
     }
 }

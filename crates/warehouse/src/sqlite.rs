@@ -7,8 +7,8 @@
 //! - The extension has no DDL but for its own idea of types, so SQLite's library makes the tables. Two libraries in one
 //!   process must not have the same file open: each would drop the other's locks. So DuckDB lets go of it meanwhile.
 //! - `sqlite_query` runs on the transaction's connection and takes only what returns rows: changes return theirs.
-//! - The transaction begins with a write, so that it has the file's lock before it reads; who is refused a lock after
-//!   reading would have to begin again.
+//! - The transaction begins with a write, so that it has the file's lock before it reads. A transaction that has read and
+//!   then does not get the lock would have to begin again.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -43,8 +43,8 @@ impl Sqlite {
         Ok(Self { path, extensions: args.extension_folder() })
     }
 
-    /// Never read-only: what a load that was killed has left half done is undone by the next who opens the file, who must
-    /// be able to write.
+    /// Never read-only: the next process that opens the file undoes what a killed load did not finish, for which it must be
+    /// able to write.
     fn open(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         let (path, patience) = (literal(&self.path.to_string_lossy()), PATIENCE.as_millis());
         runner.run(&format!("ATTACH {path} AS warehouse (TYPE sqlite, BUSY_TIMEOUT {patience})"))
@@ -82,7 +82,7 @@ impl Backend for Sqlite {
         extension::load(runner, EXTENSION, self.extensions.as_deref())?;
         let version = format!("SELECT * FROM {}", self.source("PRAGMA schema_version"));
         let opened = self.open(runner).and_then(|()| {
-            // The file is only now looked at.
+            // Only this reads the file.
             runner.run(&version)
         });
         opened.with_context(|| format!("{}: cannot be opened", self.location()))?;
@@ -158,7 +158,7 @@ impl Backend for Sqlite {
         let added = |column: &TableColumn| {
             format!("ALTER TABLE {table} ADD COLUMN {} {}", self.column(&column.name), self.type_name(column.sql_type))
         };
-        // Whoever had the lock before may have added it.
+        // The load that had the lock before may have added it.
         let there = "SELECT count(*) FROM pragma_table_info(?1) WHERE lower(name) = lower(?2)";
         self.define(runner, |connection| {
             columns.iter().try_for_each(|column| {

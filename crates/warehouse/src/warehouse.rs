@@ -139,7 +139,7 @@ impl Warehouse {
         let own = self.id.map(|id| id.to_string());
         let mut log = BTreeMap::<Name, DatasetLines>::new();
         for (dataset, micros, logged, tree) in rows {
-            // Lines that no load has written are no business of ours.
+            // A line that does not name an hour of a data set was not written by a load.
             let (Ok(name), Some(hour)) = (dataset.parse(), Hour::of_micros(micros)) else { continue };
             log.entry(name).or_default().push(hour, logged, tree, own.as_deref());
         }
@@ -179,7 +179,7 @@ impl Warehouse {
         self.backend.add_columns(&self.runner, dataset.as_str(), columns)
     }
 
-    /// The statement by which whoever owns the table gives a column a type that holds `kind` as well as what it holds.
+    /// The statement by which the table's owner gives a column a type that holds values of `sql_type` besides its own.
     pub fn change_type(&self, dataset: &Name, column: &TableColumn, sql_type: SqlType) -> String {
         self.backend.change_type(dataset.as_str(), &column.name, column.sql_type.with(sql_type))
     }

@@ -25,7 +25,8 @@ pub(crate) struct Watchdog {
 struct Shared {
     watch: Mutex<Watch>,
     changed: Condvar,
-    barked: AtomicBool,
+    /// Whether the statement that runs was asked to stop.
+    stopped: AtomicBool,
 }
 
 /// What the thread is to do.
@@ -41,7 +42,7 @@ enum Watch {
 }
 
 impl Watchdog {
-    /// Watches a session; `place` is what does not answer when it does not.
+    /// Watches a session with the warehouse at `location`, which the message names when it does not answer.
     pub(crate) fn new(limit: Duration, location: String, interrupt: Arc<InterruptHandle>) -> Self {
         let shared = Arc::new(Shared::default());
         let watched = Arc::clone(&shared);
@@ -51,11 +52,11 @@ impl Watchdog {
 
     /// Runs a statement; says whether it was stopped because its time was up.
     pub(crate) fn guard<T>(&self, statement: impl FnOnce() -> T) -> (T, bool) {
-        self.shared.barked.store(false, Ordering::Relaxed);
+        self.shared.stopped.store(false, Ordering::Relaxed);
         self.shared.set(Watch::Until(Instant::now() + self.limit));
         let result = statement();
         self.shared.set(Watch::Idle);
-        (result, self.shared.barked.load(Ordering::Relaxed))
+        (result, self.shared.stopped.load(Ordering::Relaxed))
     }
 
     /// The time that a statement may take.
@@ -77,7 +78,7 @@ impl Shared {
     }
 }
 
-fn watch(shared: &Shared, limit: Duration, place: &str, interrupt: &InterruptHandle) {
+fn watch(shared: &Shared, limit: Duration, location: &str, interrupt: &InterruptHandle) {
     let mut watch = shared.watch.lock().unwrap_or_else(PoisonError::into_inner);
     loop {
         let now = Instant::now();
@@ -85,7 +86,7 @@ fn watch(shared: &Shared, limit: Duration, place: &str, interrupt: &InterruptHan
             Watch::Ended => return,
             Watch::Idle => None,
             Watch::Until(end) if now < end => Some(end - now),
-            Watch::Until(end) if !shared.barked.swap(true, Ordering::Relaxed) => {
+            Watch::Until(end) if !shared.stopped.swap(true, Ordering::Relaxed) => {
                 interrupt.interrupt();
                 Some((end + GRACE).saturating_duration_since(now))
             }
@@ -93,7 +94,7 @@ fn watch(shared: &Shared, limit: Duration, place: &str, interrupt: &InterruptHan
             Watch::Until(_) => {
                 let limit = humantime::format_duration(limit);
                 cli::give_up(&format!(
-                    "{place}: no answer for {limit} (--timeout): given up; nothing is half loaded, try again later"
+                    "{location}: no answer for {limit} (--timeout): given up; nothing is half loaded, try again later"
                 ));
             }
         };

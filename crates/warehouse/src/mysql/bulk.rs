@@ -62,7 +62,7 @@ fn stream(
         drop(writer);
         let taken = consumer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
         match (taken, written) {
-            // Who reads no further makes DuckDB fail, too: the first cause is the one to tell.
+            // When the reading stops, DuckDB fails, too: the first cause is the one to report.
             (Err(error), _) => Err(runner.explain(&error.to_string())),
             (Ok(_), Err(error)) => Err(error),
             (Ok(rows), Ok(written)) if rows != written => {
@@ -110,10 +110,10 @@ fn read(csv: impl Read, sender: &SyncSender<Rows>) {
             Err(error) => return drop(sender.send(Err(error))),
         };
         let mut whole = 0;
-        for (byte, place) in bytes.iter().zip(1..) {
+        for (byte, end) in bytes.iter().zip(1..) {
             match byte {
                 b'"' => is_enclosed = !is_enclosed,
-                b'\n' if !is_enclosed => whole = place,
+                b'\n' if !is_enclosed => whole = end,
                 _ => {}
             }
         }

@@ -63,7 +63,7 @@ const DUPLICATE: u16 = 1062;
 const LOST: &str = "Lost connection: ";
 
 /// A row as text; NULL is none.
-pub(crate) type Row = Vec<Option<String>>;
+pub(crate) type TextRow = Vec<Option<String>>;
 
 /// A connection.
 #[derive(Debug)]
@@ -119,12 +119,12 @@ impl Client {
 
     /// The rows of a query, some at a time, and none at their end. The connection is busy until then, or until what is
     /// returned is dropped.
-    pub(crate) fn answer(self: &Arc<Self>, sql: &str) -> Receiver<Result<Vec<Row>, ClientError>> {
+    pub(crate) fn answer(self: &Arc<Self>, sql: &str) -> Receiver<Result<Vec<TextRow>, ClientError>> {
         let (sender, answer) = mpsc::sync_channel(1);
         let (client, sql) = (Arc::clone(self), sql.to_owned());
         std::thread::spawn(move || {
             if let Err(error) = client.with(|connection| send_rows(connection, &sql, &sender)) {
-                // Who does not listen any more has heard of another error.
+                // Nobody receives it where the statement has failed for another reason.
                 let _ = sender.send(Err(error));
             }
         });
@@ -134,7 +134,7 @@ impl Client {
     /// Tells the server that we are there, unless a statement runs, which does.
     fn ping(&self) {
         if let Ok(connection) = self.connection.try_lock() {
-            // Who uses the connection next hears of an error.
+            // An error comes again when the connection is next used.
             let _ = with(connection, |connection| Ok(connection.ping()?));
         }
     }
@@ -171,7 +171,7 @@ impl Client {
                 rows.try_for_each(|rows| server.write_all(&rows?))
             })));
             let loaded = connection.query_drop(sql);
-            // The server is given no other file. With the handler goes the reader: whoever still writes to it is told.
+            // The server gets no other file. Dropping the handler closes the pipe, which ends what still writes into it.
             connection.set_local_infile_handler(Some(no_file()));
             loaded?;
             let (rows, warnings) = (connection.affected_rows(), connection.warnings());
@@ -209,12 +209,12 @@ fn socket(connection: &Conn) -> BorrowedFd<'_> {
 fn send_rows(
     connection: &mut Conn,
     sql: &str,
-    sender: &SyncSender<Result<Vec<Row>, ClientError>>,
+    sender: &SyncSender<Result<Vec<TextRow>, ClientError>>,
 ) -> Result<(), ClientError> {
     let mut result = connection.query_iter(sql)?;
     loop {
         let rows = result.by_ref().take(CHUNK).map(|row| row?.unwrap().into_iter().map(text).collect());
-        let rows = rows.collect::<Result<Vec<Row>, ClientError>>()?;
+        let rows = rows.collect::<Result<Vec<TextRow>, ClientError>>()?;
         let is_last = rows.len() < CHUNK;
         let is_heard = sender.send(Ok(rows)).is_ok();
         if is_last || !is_heard {
@@ -224,14 +224,14 @@ fn send_rows(
     }
 }
 
-/// What is left of an answer. (The driver reads it, too, but keeps an error to itself.)
+/// Reads the rest of an answer. (The driver would do so, too, but would not report an error in it.)
 fn read_to_the_end(rows: &mut impl Iterator<Item = Result<mysql::Row, Error>>) -> Result<(), ClientError> {
     Ok(rows.try_for_each(|row| row.map(drop))?)
 }
 
 /// Keeps a session alive until it is dropped.
 #[derive(Debug)]
-pub(crate) struct KeepAlive(#[expect(dead_code, reason = "dropping it is what is told")] mpsc::Sender<()>);
+pub(crate) struct KeepAlive(#[expect(dead_code, reason = "the other end notices that it is dropped")] mpsc::Sender<()>);
 
 /// Refuses every file: a server may ask for any at any time.
 fn no_file() -> LocalInfileHandler {

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 
-/// What the file says, by the names of the environment's variables. One that everybody may change is left out with a
-/// warning, as the clients do.
+/// What the file says, by the names of the environment's variables. A file that everybody may change is skipped with
+/// a warning, as the clients do.
 pub(crate) fn read() -> anyhow::Result<BTreeMap<&'static str, String>> {
     let Some(home) = std::env::var_os("HOME") else { return Ok(BTreeMap::new()) };
     let path = PathBuf::from(home).join(".my.cnf");

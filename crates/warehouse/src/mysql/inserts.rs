@@ -37,9 +37,9 @@ pub(super) fn send(
     Ok(rows)
 }
 
-/// Where in a row the next byte stands.
+/// Where in the CSV the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum CsvState {
     RowStart,
     FieldStart,
     Bare,
@@ -52,14 +52,14 @@ enum Place {
 struct Statement {
     text: Vec<u8>,
     head: usize,
-    place: Place,
+    state: CsvState,
     /// The field at hand, if it is not enclosed: the word NULL is no text.
     bare: Vec<u8>,
 }
 
 impl Statement {
     fn new(head: &str) -> Self {
-        Self { text: head.as_bytes().to_vec(), head: head.len(), place: Place::RowStart, bare: Vec::new() }
+        Self { text: head.as_bytes().to_vec(), head: head.len(), state: CsvState::RowStart, bare: Vec::new() }
     }
 
     fn is_empty(&self) -> bool {
@@ -68,44 +68,44 @@ impl Statement {
 
     /// Whether it is complete and long enough to be run.
     fn is_long(&self) -> bool {
-        self.place == Place::RowStart && self.text.len() >= LONG
+        self.state == CsvState::RowStart && self.text.len() >= LONG
     }
 
     fn text(&self) -> Result<&str, ClientError> {
-        if self.place != Place::RowStart {
+        if self.state != CsvState::RowStart {
             return Err(ClientError::because(&"DuckDB's rows end in the middle of one"));
         }
         std::str::from_utf8(&self.text).map_err(|error| ClientError::because(&error))
     }
 
     fn push(&mut self, byte: u8) {
-        match (self.place, byte) {
-            (Place::RowStart, _) => {
+        match (self.state, byte) {
+            (CsvState::RowStart, _) => {
                 self.text.extend_from_slice(if self.is_empty() { b"(" } else { b",(" });
-                self.place = Place::FieldStart;
+                self.state = CsvState::FieldStart;
                 self.push(byte);
             }
-            (Place::FieldStart, b'"') => {
+            (CsvState::FieldStart, b'"') => {
                 self.text.push(b'\'');
-                self.place = Place::Enclosed;
+                self.state = CsvState::Enclosed;
             }
-            (Place::Enclosed, b'"') => self.place = Place::Quote,
-            (Place::Quote, b'"') => {
+            (CsvState::Enclosed, b'"') => self.state = CsvState::Quote,
+            (CsvState::Quote, b'"') => {
                 self.text.push(b'"');
-                self.place = Place::Enclosed;
+                self.state = CsvState::Enclosed;
             }
-            (Place::Enclosed, _) => self.text.extend_from_slice(escaped(&byte)),
-            (Place::Quote, _) => {
+            (CsvState::Enclosed, _) => self.text.extend_from_slice(escaped(&byte)),
+            (CsvState::Quote, _) => {
                 self.text.push(b'\'');
                 self.end_field(byte);
             }
-            (Place::FieldStart | Place::Bare, b',' | b'\n') => {
+            (CsvState::FieldStart | CsvState::Bare, b',' | b'\n') => {
                 self.end_bare();
                 self.end_field(byte);
             }
-            (Place::FieldStart | Place::Bare, _) => {
+            (CsvState::FieldStart | CsvState::Bare, _) => {
                 self.bare.push(byte);
-                self.place = Place::Bare;
+                self.state = CsvState::Bare;
             }
         }
     }
@@ -124,7 +124,7 @@ impl Statement {
     fn end_field(&mut self, byte: u8) {
         let is_row = byte == b'\n';
         self.text.push(if is_row { b')' } else { b',' });
-        self.place = if is_row { Place::RowStart } else { Place::FieldStart };
+        self.state = if is_row { CsvState::RowStart } else { CsvState::FieldStart };
     }
 }
 

@@ -11,7 +11,7 @@ use duckdb::core::{DataChunkHandle, Inserter as _, LogicalTypeHandle, LogicalTyp
 use duckdb::vtab::{BindInfo, InitInfo, TableFunctionInfo, VTab};
 use engine::literal;
 
-use super::client::{Client, ClientError, Row};
+use super::client::{Client, ClientError, TextRow};
 
 /// Makes what `client` answers readable for the queries of `connection`.
 pub(super) fn register(connection: &Connection, client: &Arc<Client>) -> duckdb::Result<()> {
@@ -24,7 +24,7 @@ pub(super) fn table(sql: &str) -> String {
 }
 
 /// The rows of an answer, from when DuckDB first asks for some.
-type Answer = Option<Receiver<Result<Vec<Row>, ClientError>>>;
+type Answer = Option<Receiver<Result<Vec<TextRow>, ClientError>>>;
 
 struct ServerRows;
 
