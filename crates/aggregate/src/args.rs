@@ -15,7 +15,8 @@ use layout::Name;
 /// A query is one SELECT in a file of its own, over data sets and reference tables by name. It sees the rows of one window
 /// at a time, from `getvariable('window_start')` to `getvariable('window_end')`, both TIMESTAMP in UTC;
 /// `getvariable('window_date')` is the DATE on which it starts in its time zone, `getvariable('look_back_start')` from when
-/// on it reads. Lines in the comments before the SELECT say what kind of windows they are:
+/// on it reads. `window_start` is also a column of each data set: an hourly query over one data set that names it, and asks for
+/// no variable, runs over many hours at once. Lines in the comments before the SELECT say what kind of windows they are:
 ///
 ///     -- @name: NAME                       the data set's name, if it is not the file's
 ///     -- @window: hour|day|week|month      hours are UTC, weeks begin on Monday [hour]
@@ -32,7 +33,7 @@ use layout::Name;
 #[command(mut_arg("from", |from| from.help("Only windows that begin at this time or later, on the clocks of their time zone: 2025-09-02T10, 2025-09-02, 2025-09 or 2025")))]
 #[command(mut_arg("to", |to| to.help("Only windows that begin before this time")))]
 #[command(group(clap::ArgGroup::new("queries").required(true).multiple(true).args(["built_in", "sql", "check"])))]
-pub(crate) struct Args {
+pub struct Args {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 

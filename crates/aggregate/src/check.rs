@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use crate::args::Args;
 use crate::order::Read;
+use crate::planner::{Planned, Planner};
 use crate::query::Query;
 use crate::report;
-use crate::run::{Planned, Run};
 use crate::session::Session;
 use crate::sources::Sources;
 
@@ -21,20 +21,20 @@ type Line = [String; 4];
 
 /// Prints what the queries, which are in order, need and yield. One that cannot be run is an error, after what it needs
 /// is said; one of which only some windows cannot, as the tree is now, is named.
-pub(crate) fn check(run: &Run<'_>, reads: &[Read]) -> anyhow::Result<Outcome> {
+pub(crate) fn check(planner: &Planner<'_>, reads: &[Read]) -> anyhow::Result<Outcome> {
     let mut lines = Vec::new();
     let mut planned = Planned::default();
     let mut errors = Vec::new();
     let mut outcome = Outcome::Done;
     for read in reads {
-        lines.extend(needs(run.args, run.known, read));
-        match yields(run, read, &mut planned, &mut lines) {
+        lines.extend(needs(planner.args, planner.known, read));
+        match yields(planner, read, &mut planned, &mut lines) {
             Ok(Outcome::Done) => {}
             Ok(less) => outcome = less,
             Err(error) => errors.push(error),
         }
     }
-    print(run.args, lines).context("cannot print")?;
+    print(planner.args, lines).context("cannot print")?;
     let last = errors.pop();
     for error in errors {
         log::error!("{}", engine::explain(&error));
@@ -72,17 +72,18 @@ fn windows(query: &Query) -> String {
 }
 
 /// Adds the columns to `lines`; returns whether all windows could be made of what is there and of what is `planned`.
-fn yields(run: &Run<'_>, read: &Read, planned: &mut Planned, lines: &mut Vec<Line>) -> anyhow::Result<Outcome> {
+fn yields(planner: &Planner<'_>, read: &Read, planned: &mut Planned, lines: &mut Vec<Line>) -> anyhow::Result<Outcome> {
     let query = &read.query;
-    let sources = Sources::resolve(read, run.known, &run.args.tables)?;
-    let session = Session::open(&run.args.session, run.tree, query, &sources, &planned.columns, 1)?;
+    let sources = Sources::resolve(read, planner.known, &planner.args.tables)?;
+    let session = Session::open(&planner.args.session, planner.tree, query, &sources, &planned.columns, 1)?;
     let columns = session.stored_columns();
-    let line = |column: &crate::session::Column| {
+    let line = |column: &crate::columns::SqlColumn| {
         [query.name.to_string(), "column".to_owned(), column.name.clone(), column.sql_type.clone()]
     };
     lines.extend(columns.iter().map(line));
+    session.check_column_names()?;
     planned.columns.insert(query.name.clone(), columns);
-    let (recipe, plan) = run.look(query, &sources, Some(&query.name), &planned.files)?;
+    let (recipe, plan) = planner.plan(query, &sources, Some(&query.name), &planned.files)?;
     planned.add_files(&query.name, &recipe, &plan);
     Ok(if report::name_refused(query, &plan) { Outcome::Partial } else { Outcome::Done })
 }

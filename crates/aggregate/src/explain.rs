@@ -7,9 +7,10 @@ use anyhow::Context as _;
 use layout::Tree;
 
 use crate::args::Args;
+use crate::columns::SqlColumn;
 use crate::plan::{Plan, Step};
 use crate::query::Query;
-use crate::session::{Column, Promised, Session};
+use crate::session::{Promised, Session};
 use crate::sources::Sources;
 
 /// Prints the plan of `query`; returns the columns that it is going to yield. Those of data sets that other plans are
@@ -21,23 +22,23 @@ pub(crate) fn explain(
     sources: &Sources<'_>,
     plan: &Plan,
     promised: &Promised,
-) -> anyhow::Result<Vec<Column>> {
+) -> anyhow::Result<Vec<SqlColumn>> {
     let mut text = format!("{}: {}\n", query.name, query.origin);
     let reads: Vec<_> = sources.datasets.iter().map(ToString::to_string).collect();
     writeln!(text, "reads {}", reads.join(", "))?;
     for (table, _) in &sources.tables {
         writeln!(text, "reads {} from {}", table.name, table.file.display())?;
     }
-    let mut session = Session::open(&args.session, tree, query, sources, promised, 1)?;
-    session.find_together()?;
-    let how = if session.can_run_together() { "many hours at once where they are small" } else { "window by window" };
+    let session = Session::open(&args.session, tree, query, sources, promised, 1)?;
+    session.check_column_names()?;
+    let how = if session.has_batch() { "many hours at once where they are small" } else { "window by window" };
     writeln!(
         text,
         "{} to make, {how}, {} up to date, {} not over, {} of which retention removed a part",
         cli::count(plan.steps.len(), query.calendar.unit().as_str()),
         plan.fresh,
         plan.current,
-        plan.expired
+        plan.frozen.count
     )?;
     for step in &plan.steps {
         let files: usize = step.inputs.values().map(std::collections::BTreeMap::len).sum();

@@ -1,20 +1,21 @@
 //! Which windows are made: a pure function of what the tree holds and the time.
 
-mod left;
+mod frozen;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use cli::Failure;
-use layout::{Commit, Fingerprint, Hour, HourRange, Input, Lineage, Name, Overlap, Window};
+use layout::{
+    Commit, Fingerprint, Freshness, Hour, HourRange, InputNow, Lineage, Name, Overlap, Recipe, Window, freshness,
+};
 
-pub(crate) use self::left::Left;
-use self::left::removed;
+use self::frozen::{Frozen, removed};
 use crate::calendar::{Calendar, Unit};
-use crate::holdings::{Files, Holdings};
 use crate::query::Query;
+use crate::scan::{Files, Snapshot};
 
 /// The files that are read for a window: of each data set that has any, the hours with their fingerprints.
 pub(crate) type Inputs = BTreeMap<Name, BTreeMap<Hour, Fingerprint>>;
@@ -57,37 +58,15 @@ impl fmt::Display for Reason {
     }
 }
 
-/// What a query is made of apart from the files that it reads.
-#[derive(Debug)]
-pub(crate) struct Recipe {
-    /// The query.
-    pub(crate) query: Fingerprint,
-    /// The reference tables.
-    pub(crate) tables: BTreeMap<String, Fingerprint>,
-    /// The reference tables whose change makes nothing out of date.
-    pub(crate) ignore_changes: BTreeSet<String>,
-}
-
-impl Recipe {
-    /// The commit record of `window`, made of `inputs`.
-    pub(crate) fn commit(&self, window: &Window, inputs: &Inputs) -> Commit {
-        let (query, tables) = (self.query.clone(), self.tables.clone());
-        let inputs = inputs.iter().map(|(name, files)| (name.clone(), input(window, files))).collect();
-        Commit::of_window(Lineage::Query { query, inputs, tables }, *window)
-    }
-
-    /// The reference tables of `tables` whose change counts.
-    fn counted<'t>(&self, tables: &'t BTreeMap<String, Fingerprint>) -> BTreeMap<&'t str, &'t Fingerprint> {
-        let counts = |(name, _): &(&'t String, _)| !self.ignore_changes.contains(*name);
-        tables.iter().filter(counts).map(|(name, fingerprint)| (name.as_str(), fingerprint)).collect()
-    }
-}
-
-/// What was read of a data set, as a record of `window` has it.
-fn input(window: &Window, files: &BTreeMap<Hour, Fingerprint>) -> Input {
-    match files.get(&window.hour()) {
-        Some(fingerprint) if window.is_hour() && files.len() == 1 => Input::Hour(fingerprint.clone()),
-        _ => Input::Hours(files.clone()),
+impl Reason {
+    /// The reason to make a window that stands so to what would be made now, if there is one.
+    fn of(freshness: Freshness<'_>) -> Option<Self> {
+        match freshness {
+            Freshness::UpToDate => None,
+            Freshness::Late(name) | Freshness::OlderInput(name) => Some(Self::Input(name.clone())),
+            Freshness::OtherQuery => Some(Self::Query),
+            Freshness::OtherTable(name) => Some(Self::Table(name.to_owned())),
+        }
     }
 }
 
@@ -117,14 +96,12 @@ pub(crate) struct Plan {
     pub(crate) refused: Vec<Refused>,
     /// How many windows are up to date.
     pub(crate) fresh: usize,
-    /// How many windows are left as they are, because retention removed a part of them or of what they read.
-    pub(crate) expired: usize,
-    /// Those of them that are not what the query would make.
-    pub(crate) left: Left,
+    /// Windows that stay as they are, because retention removed a part of them or of what they read.
+    pub(crate) frozen: Frozen,
     /// How many windows are not over.
     pub(crate) current: usize,
-    /// Windows that are left as they are, because nothing is there any more of what they were made of.
-    pub(crate) bereft: Vec<Hour>,
+    /// Windows that stay as they are, because nothing is there any more of what they were made of.
+    pub(crate) orphaned: Vec<Hour>,
 }
 
 /// A window that is not made, because an input does not fit into it: its rows are in a file that covers more.
@@ -146,52 +123,52 @@ enum Problem {
 ///
 /// A window of which retention has removed anything is left alone: made anew, it would be made of a part. So is one of
 /// which all inputs are gone without retention, a mistake or a disk that is not there, unless it is to be made anew.
-pub(crate) fn plan(output: &Name, recipe: &Recipe, holdings: &Holdings, wanted: Wanted<'_>) -> anyhow::Result<Plan> {
+pub(crate) fn plan(output: &Name, recipe: &Recipe, snapshot: &Snapshot, wanted: Wanted<'_>) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
-    let mut bereft: BTreeMap<Hour, Option<Window>> =
-        holdings.output.iter().map(|(hour, made)| (*hour, made.as_ref().ok().map(|made| made.window(*hour)))).collect();
-    for (hour, window) in &bereft {
+    let mut orphaned: BTreeMap<Hour, Option<Window>> =
+        snapshot.output.iter().map(|(hour, made)| (*hour, made.as_ref().ok().map(|made| made.window(*hour)))).collect();
+    for (hour, window) in &orphaned {
         let Some(window) = window else { continue };
         let fits = wanted.calendar.window_at(window.start)?;
         if (fits.start, fits.end) != (window.start, window.end) {
             return Err(misfit(output, *hour, window, wanted.calendar));
         }
     }
-    let mut spans: Vec<_> = holdings.inputs.values().flat_map(spans).collect();
+    let mut spans: Vec<_> = snapshot.inputs.values().flat_map(spans).collect();
     spans.sort_unstable();
     for window in wanted.calendar.windows(spans)? {
         if !wanted.calendar.begins_in(&window, wanted.range)? {
             continue;
         }
-        bereft.remove(&window.hour());
-        plan.add(recipe, holdings, wanted, window);
+        orphaned.remove(&window.hour());
+        plan.add(recipe, snapshot, wanted, window);
     }
-    for (hour, window) in bereft {
+    for (hour, window) in orphaned {
         let Some(window) = window else {
-            plan.add_unreadable(hour, holdings);
+            plan.add_unreadable(hour, snapshot);
             continue;
         };
         if !wanted.calendar.begins_in(&window, wanted.range)? {
             continue;
         }
-        if let Some(removed) = removed(holdings, &window) {
-            plan.leave(recipe, holdings, wanted, window, removed);
+        if let Some(removed) = removed(snapshot, &window) {
+            plan.freeze(recipe, snapshot, wanted, window, removed);
         } else if wanted.rebuild {
             plan.steps.push(Step { window, inputs: Inputs::new(), reason: Reason::Asked });
         } else {
-            plan.bereft.push(hour);
+            plan.orphaned.push(hour);
         }
     }
     plan.steps.sort_by_key(|step| step.window);
-    plan.left.outdated.sort();
+    plan.frozen.outdated.sort();
     Ok(plan)
 }
 
 impl Plan {
-    fn add(&mut self, recipe: &Recipe, holdings: &Holdings, wanted: Wanted<'_>, window: Window) {
+    fn add(&mut self, recipe: &Recipe, snapshot: &Snapshot, wanted: Wanted<'_>, window: Window) {
         let hour = window.hour();
-        if holdings.expired_output.contains(&hour) {
-            self.expired += 1;
+        if snapshot.expired_output.contains(&hour) {
+            self.frozen.count += 1;
             return;
         }
         // Hours are there when they are over, or because that was asked of compact.
@@ -199,26 +176,26 @@ impl Plan {
             self.current += 1;
             return;
         }
-        if let Some(removed) = removed(holdings, &window) {
-            self.leave(recipe, holdings, wanted, window, removed);
+        if let Some(removed) = removed(snapshot, &window) {
+            self.freeze(recipe, snapshot, wanted, window, removed);
             return;
         }
-        let made = holdings.output.get(&hour);
+        let made = snapshot.output.get(&hour);
         let made = made.map(|made| made.as_ref().map_err(|error| unreadable(hour, error))).transpose();
-        match inputs(holdings, &window).and_then(|inputs| Ok((inputs, made?))) {
+        match inputs(snapshot, &window).and_then(|inputs| Ok((inputs, made?))) {
             Err(Problem::Unreadable(failure)) => self.unreadable.push(failure),
             Err(Problem::Refused(refused)) => self.refused.push(refused),
             Ok((inputs, made)) => {
-                match reason(recipe, &window, &inputs, made).or_else(|| wanted.rebuild.then_some(Reason::Asked)) {
-                    Some(reason) => self.steps.push(Step { window, inputs, reason }),
+                match reason(recipe, window, &inputs, made).or_else(|| wanted.rebuild.then_some(Reason::Asked)) {
+                    Some(reason) => self.steps.push(Step { window, inputs: fingerprints(inputs), reason }),
                     None => self.fresh += 1,
                 }
             }
         }
     }
 
-    fn add_unreadable(&mut self, hour: Hour, holdings: &Holdings) {
-        if let Some(Err(error)) = holdings.output.get(&hour) {
+    fn add_unreadable(&mut self, hour: Hour, snapshot: &Snapshot) {
+        if let Some(Err(error)) = snapshot.output.get(&hour) {
             self.unreadable.push(Failure::new(hour, error.to_string()));
         }
     }
@@ -246,12 +223,15 @@ fn spans(files: &Files) -> impl Iterator<Item = Window> {
 }
 
 /// The files that are read for `window`, or why one of them cannot be.
-fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, Problem> {
-    let mut inputs = Inputs::new();
+fn inputs<'s>(
+    snapshot: &'s Snapshot,
+    window: &Window,
+) -> Result<BTreeMap<&'s Name, BTreeMap<Hour, &'s Commit>>, Problem> {
+    let mut inputs = BTreeMap::new();
     let refused = |name: &Name, covers| Problem::Refused(Refused { window: *window, input: name.clone(), covers });
     let hours = window.hours_read();
     let from = hours.from.unwrap_or(Hour::MIN);
-    for (name, files) in &holdings.inputs {
+    for (name, files) in &snapshot.inputs {
         let mut read = BTreeMap::new();
         // Windows of one data set do not overlap: of those that start earlier only the last may reach into this one.
         let before = files.range(..from).rev().find_map(|(hour, commit)| Some(commit.as_ref().ok()?.window(*hour)));
@@ -270,10 +250,10 @@ fn inputs(holdings: &Holdings, window: &Window) -> Result<Inputs, Problem> {
                 Overlap::Part if models::model(name.as_str()).is_none() => return Err(refused(name, covers)),
                 Overlap::Part | Overlap::All => {}
             }
-            read.insert(*hour, commit.fingerprint.clone());
+            read.insert(*hour, commit);
         }
         if !read.is_empty() {
-            inputs.insert(name.clone(), read);
+            inputs.insert(name, read);
         }
     }
     Ok(inputs)
@@ -299,28 +279,22 @@ pub(crate) fn time(time: DateTime<Utc>) -> String {
 }
 
 /// Why a window that was `made` is out of date, if it is.
-fn reason(recipe: &Recipe, window: &Window, inputs: &Inputs, made: Option<&Commit>) -> Option<Reason> {
-    let Some(commit) = made else { return Some(Reason::Missing) };
-    changed(recipe, window, commit).or_else(|| {
-        let was = commit.lineage.inputs().map(|(name, input)| (name.clone(), input.clone())).collect();
-        let now = inputs.iter().map(|(name, files)| (name.clone(), input(window, files))).collect();
-        difference(&now, &was).map(|name| Reason::Input(name.clone()))
-    })
+fn reason(
+    recipe: &Recipe,
+    window: Window,
+    inputs: &BTreeMap<&Name, BTreeMap<Hour, &Commit>>,
+    made: Option<&Commit>,
+) -> Option<Reason> {
+    let Some(made) = made else { return Some(Reason::Missing) };
+    let now = inputs.iter().map(|(name, files)| (*name, InputNow { files: files.clone(), removed: None })).collect();
+    Reason::of(freshness(made, window.hour(), &now, Some((recipe, window))))
 }
 
-/// What has changed of the recipe since a window was made, if anything that counts.
-fn changed(recipe: &Recipe, window: &Window, made: &Commit) -> Option<Reason> {
-    let Lineage::Query { query, tables, .. } = &made.lineage else { return Some(Reason::Query) };
-    if *query != recipe.query || made.window(window.hour()) != *window {
-        return Some(Reason::Query);
-    }
-    let (now, then) = (recipe.counted(&recipe.tables), recipe.counted(tables));
-    difference(&now, &then).map(|name| Reason::Table((*name).to_owned()))
-}
-
-/// The first key whose value is not the same in both.
-fn difference<'m, K: Ord, V: PartialEq>(a: &'m BTreeMap<K, V>, b: &'m BTreeMap<K, V>) -> Option<&'m K> {
-    a.keys().chain(b.keys()).find(|key| a.get(key) != b.get(key))
+fn fingerprints(inputs: BTreeMap<&Name, BTreeMap<Hour, &Commit>>) -> Inputs {
+    let fingerprints = |files: BTreeMap<Hour, &Commit>| {
+        files.into_iter().map(|(hour, commit)| (hour, commit.fingerprint.clone())).collect()
+    };
+    inputs.into_iter().map(|(name, files)| (name.clone(), fingerprints(files))).collect()
 }
 
 #[cfg(test)]

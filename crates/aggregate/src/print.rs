@@ -13,9 +13,8 @@ use crate::session::Session;
 /// Prints the rows of the windows of `plan`, in order.
 pub(crate) fn print(args: &Args, session: &Session<'_>, plan: &Plan) -> anyhow::Result<Outcome> {
     let mut failed = Vec::new();
-    let select = session.select();
+    let (columns, select) = engine::printable(session.connection(), &session.select())?;
     let out = io::BufWriter::new(io::stdout().lock());
-    let columns = session.columns().iter().map(|column| column.name.clone()).collect();
     let mut table = Table::new(out, args.print.format, columns)?;
     for step in &plan.steps {
         let mut run = || {

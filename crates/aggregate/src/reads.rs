@@ -57,6 +57,12 @@ impl<'a> Parser<'a> {
 pub(crate) struct Parsed {
     /// The names of the tables that it reads.
     pub(crate) tables: BTreeSet<String>,
+    /// Whether it asks for variables of its window.
+    pub(crate) variables: bool,
+    /// Whether it reads the column `window_start` of its data sets, and calls nothing else so.
+    pub(crate) window_start: bool,
+    /// Its text, without comments and semicolon.
+    pub(crate) sql: String,
     /// The SELECT, in the form of `json_serialize_sql`.
     pub(crate) statement: Value,
 }
@@ -78,9 +84,11 @@ pub(crate) fn parse(connection: &Connection, query: &Query) -> anyhow::Result<Pa
         [] => bail!("{}: there is no query in it", query.origin),
         _ => bail!("{}: a query is one SELECT, and there are several", query.origin),
     };
-    let mut walk = Walk { query, tables: BTreeSet::new() };
+    let mut walk = Walk { query, tables: BTreeSet::new(), variables: false };
     walk.visit(&statement, &[])?;
-    Ok(Parsed { tables: walk.tables, statement })
+    let sql = connection.query_row("SELECT json_deserialize_sql(?::JSON)", [parsed.to_string()], |row| row.get(0))?;
+    let window_start = reads_window_start(&statement, "") == Some(true);
+    Ok(Parsed { tables: walk.tables, variables: walk.variables, window_start, sql, statement })
 }
 
 /// The text at `pointer` in `node`, or none.
@@ -97,9 +105,29 @@ fn location(node: &Value) -> Option<usize> {
     node.get("query_location").and_then(Value::as_u64).and_then(|at| at.try_into().ok())
 }
 
+/// Whether a query, of which `node` stands under `key`, reads a column `window_start`; none if it also calls something of
+/// its own so.
+fn reads_window_start(node: &Value, key: &str) -> Option<bool> {
+    match node {
+        Value::String(name) if name.eq_ignore_ascii_case("window_start") => match key {
+            "column_names" | "using_columns" | "exclude_list" => Some(true),
+            "value" => Some(false),
+            _ => None,
+        },
+        Value::Array(nodes) => any(nodes.iter().map(|node| reads_window_start(node, key))),
+        Value::Object(object) => any(object.iter().map(|(key, node)| reads_window_start(node, key))),
+        _ => Some(false),
+    }
+}
+
+fn any(mut found: impl Iterator<Item = Option<bool>>) -> Option<bool> {
+    found.try_fold(false, |any, found| Some(found? || any))
+}
+
 struct Walk<'q> {
     query: &'q Query,
     tables: BTreeSet<String>,
+    variables: bool,
 }
 
 impl Walk<'_> {
@@ -150,9 +178,10 @@ impl Walk<'_> {
     }
 
     /// A variable that is not there would be NULL.
-    fn variable(&self, node: &Value) -> anyhow::Result<()> {
+    fn variable(&mut self, node: &Value) -> anyhow::Result<()> {
         let name = text(node, "/children/0/value/value").to_lowercase();
         let is_read = text(node, "/function_name").eq_ignore_ascii_case("getvariable");
+        self.variables |= is_read;
         if !is_read || VARIABLES.contains(&name.as_str()) {
             return Ok(());
         }

@@ -16,17 +16,17 @@ use crate::sources::how_to_make;
 
 /// Says what is not made although it is not up to date, for reasons that somebody has to look at; and what was asked for
 /// and cannot be.
-pub(crate) fn name_left(args: &Args, query: &Query, plan: &Plan) -> Outcome {
+pub(crate) fn name_not_made(args: &Args, query: &Query, plan: &Plan) -> Outcome {
     cli::report_failures(&query.name, &plan.unreadable);
-    if !plan.bereft.is_empty() {
+    if !plan.orphaned.is_empty() {
         log::warn!(
             "{}: {} left as they are, because nothing is there any more of what they were made of: put the input back, or \
              make them anew without it by --rebuild",
             query.name,
-            span(query, plan.bereft.iter().copied()),
+            span(query, plan.orphaned.iter().copied()),
         );
     }
-    let whole = if args.output.is_some() { name_left_out(query, plan) } else { name_expired(args, query, plan) };
+    let whole = if args.output.is_some() { name_not_printed(query, plan) } else { name_frozen(args, query, plan) };
     let refused = name_refused(query, plan);
     if whole && !refused && plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
 }
@@ -77,26 +77,25 @@ pub(crate) fn name_missing(args: &Args, query: &Query, dataset: &Name) {
 }
 
 /// Says which windows are not printed, since they would show a part as if it was all; returns whether there are none.
-fn name_left_out(query: &Query, plan: &Plan) -> bool {
-    let left_out = &plan.left.unmade;
-    if !left_out.is_empty() {
-        let windows = span(query, left_out.iter().copied());
+fn name_not_printed(query: &Query, plan: &Plan) -> bool {
+    let unmade = &plan.frozen.unmade;
+    if !unmade.is_empty() {
+        let windows = span(query, unmade.iter().copied());
         log::error!("{}: {windows} left out, because retention removed a part of what they read", query.name);
     }
-    left_out.is_empty()
+    unmade.is_empty()
 }
 
-/// Says which windows retention keeps as they are although they are not what the query would make; returns whether
-/// there is everything in them that was sent.
-fn name_expired(args: &Args, query: &Query, plan: &Plan) -> bool {
-    let (name, left) = (&query.name, &plan.left);
-    if let Some(late) = left.late.first() {
+/// Says which frozen windows are not what the query would make; returns whether there is everything in them that was sent.
+fn name_frozen(args: &Args, query: &Query, plan: &Plan) -> bool {
+    let (name, frozen) = (&query.name, &plan.frozen);
+    if let Some(late) = frozen.late.first() {
         let (dataset, removed) = &late.removed;
         log::error!(
             "{name}: {} left without what has come late to {}, because retention removed a part of what they read ({dataset} \
              {removed} first): put that back, or make them of what is left alone by deleting the records of what was \
              removed (.expired.json in their folders of parquet/{dataset}/)",
-            span(query, left.late.iter().map(|late| late.hour)),
+            span(query, frozen.late.iter().map(|late| late.hour)),
             late.input,
         );
     }
@@ -104,23 +103,23 @@ fn name_expired(args: &Args, query: &Query, plan: &Plan) -> bool {
     let asked = args.rebuild || args.range.is_given();
     let first = plan.fresh == 0 && !plan.steps.is_empty();
     let level = if asked || first { Level::Warn } else { Level::Info };
-    if let Some((_, reason)) = left.outdated.first() {
-        let windows = span(query, left.outdated.iter().map(|(hour, _)| *hour));
+    if let Some((_, reason)) = frozen.outdated.first() {
+        let windows = span(query, frozen.outdated.iter().map(|(hour, _)| *hour));
         log::log!(
             level,
             "{name}: {windows} left as they are although {reason}, because retention removed a part of what they read"
         );
     }
-    if !left.unmade.is_empty() {
-        let windows = span(query, left.unmade.iter().copied());
+    if !frozen.unmade.is_empty() {
+        let windows = span(query, frozen.unmade.iter().copied());
         log::log!(level, "{name}: {windows} never made, because retention removed a part of what they read");
     }
-    let rest = plan.expired - left.late.len() - left.outdated.len() - left.unmade.len();
+    let rest = frozen.count - frozen.late.len() - frozen.outdated.len() - frozen.unmade.len();
     if args.rebuild && rest > 0 {
         let rest = cli::count(rest, query.calendar.unit().as_str());
         log::warn!("{name}: {rest} left as they are, because retention removed a part of them");
     }
-    left.late.is_empty()
+    frozen.late.is_empty()
 }
 
 /// Windows in words: how many, the first and the last.
@@ -142,6 +141,6 @@ pub(crate) fn summary(query: &Query, made: &Made, plan: &Plan) {
         cli::count(made.windows, query.calendar.unit().as_str()),
         made.failed.len() + plan.unreadable.len() + plan.refused.len(),
         plan.fresh,
-        plan.expired + made.removed
+        plan.frozen.count + made.removed
     );
 }

@@ -11,12 +11,13 @@ use engine::{SessionArgs, file_literal, identifier, read_parquet};
 use layout::{HourRange, Name, Tree, Window};
 use serde_json::Value;
 
+use crate::batch;
+use crate::columns::{SqlColumn, describe, stored, without_rows};
 use crate::plan::Inputs;
 use crate::query::Query;
-use crate::reads;
+use crate::reads::{self, Parsed};
 use crate::sources::{Sources, how_to_make};
 use crate::tables;
-use crate::together;
 
 /// The name of the view of the query: none that a data set or a table can have.
 const QUERY: &str = "\"the query\"";
@@ -27,29 +28,17 @@ pub(crate) struct Session<'a> {
     pub(crate) tree: &'a Tree,
     pub(crate) query: &'a Query,
     /// Each data set with its columns.
-    datasets: Vec<(Name, Vec<Column>)>,
+    datasets: Vec<(Name, Vec<SqlColumn>)>,
+    /// Whether the query reads the column `window_start` of its data sets.
+    window_start: bool,
     connection: Connection,
-    columns: Vec<Column>,
-    /// The query over many hours at once, if it can be had.
-    together: Option<String>,
-}
-
-/// A column with its type in DuckDB.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Column {
-    pub(crate) name: String,
-    pub(crate) sql_type: String,
-}
-
-impl Column {
-    /// Its type in a file. Sums of integers are HUGEINT in DuckDB, which neither Parquet nor any warehouse has.
-    pub(crate) fn stored_type(&self) -> &str {
-        if self.sql_type.ends_with("HUGEINT") { "BIGINT" } else { &self.sql_type }
-    }
+    columns: Vec<SqlColumn>,
+    /// The query over many windows at once, if it can be had.
+    batch: Option<String>,
 }
 
 /// The columns of data sets that are made in the same run and have no file yet.
-pub(crate) type Promised = std::collections::BTreeMap<Name, Vec<Column>>;
+pub(crate) type Promised = std::collections::BTreeMap<Name, Vec<SqlColumn>>;
 
 impl<'a> Session<'a> {
     /// Opens a session for `query`, in which up to `workers` threads run it side by side.
@@ -76,75 +65,73 @@ impl<'a> Session<'a> {
         let datasets = datasets.collect::<anyhow::Result<Vec<_>>>()?;
         // The threads that run windows side by side count among DuckDB's own: all together are as many as were asked for.
         connection.execute_batch(&format!("SET external_threads = {workers}"))?;
-        Self { tree, query, datasets, connection, columns: Vec::new(), together: None }.prepare()
+        let parsed = reads::parse(&connection, query)?;
+        let window_start = parsed.window_start;
+        let mut session = Self { tree, query, datasets, window_start, connection, columns: Vec::new(), batch: None };
+        session = session.prepare()?;
+        session.batch = session.batch(&parsed);
+        Ok(session)
     }
 
     /// A session of another thread over the same tables.
     pub(crate) fn fork(&self) -> anyhow::Result<Self> {
-        let (tree, query, datasets) = (self.tree, self.query, self.datasets.clone());
-        let (connection, together) = (self.connection.try_clone()?, self.together.clone());
-        Self { tree, query, datasets, connection, columns: Vec::new(), together }.prepare()
+        let (connection, datasets, batch) = (self.connection.try_clone()?, self.datasets.clone(), self.batch.clone());
+        Self { connection, datasets, columns: Vec::new(), batch, ..*self }.prepare()
     }
 
-    /// Finds out whether the query can be run over many hours at once.
-    pub(crate) fn find_together(&mut self) -> anyhow::Result<()> {
-        if let [(dataset, columns)] = self.datasets.as_slice()
-            && self.query.calendar.is_hourly()
-        {
-            let parsed = reads::parse(&self.connection, self.query)?;
-            self.together = together::over_hours(&self.connection, parsed, dataset, columns, &self.columns);
+    /// The query over many windows at once, if DuckDB can do all of it in a join.
+    fn batch(&self, parsed: &Parsed) -> Option<String> {
+        let [(dataset, columns)] = self.datasets.as_slice() else { return None };
+        if !self.query.calendar.is_hourly() {
+            return None;
         }
-        Ok(())
+        let batch = batch::over_windows(parsed, dataset, columns, &self.columns)?;
+        let none = format!("({})", without_rows(columns));
+        self.connection.execute_batch(&batch::create_views(&[], columns, "0", &none)).ok()?;
+        let mut found = describe(&self.connection, &format!("({batch})")).ok()?;
+        found.pop();
+        (found == self.stored_columns()).then_some(batch)
     }
 
-    /// Whether the query can be run over many hours at once.
-    pub(crate) fn can_run_together(&self) -> bool {
-        self.together.is_some()
+    /// Whether the query can be run over many windows at once.
+    pub(crate) fn has_batch(&self) -> bool {
+        self.batch.is_some()
     }
 
-    /// Runs the query over many hours at once and calls `each` with every row, behind the number of its hour: hour after
-    /// hour, and in each in the order of the query. Their files must have the columns that are read.
-    pub(crate) fn run_together(
+    /// Runs the query over many windows at once and calls `each` with every row, behind the number of its window: window
+    /// after window, and in each in the order of the query. Each of them must have one file with the columns that are read.
+    pub(crate) fn run_batch(
         &self,
         windows: &[Window],
         mut each: impl FnMut(usize, &duckdb::Row<'_>) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
-        let (Some(together), [(dataset, columns)]) = (&self.together, self.datasets.as_slice()) else {
-            bail!("the query cannot be run over many hours at once");
+        let (Some(batch), [(dataset, columns)]) = (&self.batch, self.datasets.as_slice()) else {
+            bail!("the query cannot be run over many windows at once");
         };
         let files = windows.iter().map(|window| file_literal(&self.tree.parquet(dataset, window.hour())));
-        let files = files.collect::<Vec<_>>().join(", ");
+        let files = format!("[{}]", files.collect::<Vec<_>>().join(", "));
         // The files of a stream are all alike. A query may have been another one when it made some of an aggregate's.
         if models::model(dataset.as_str()).is_none() {
             self.check_alike(&files, columns)?;
         }
-        let columns = columns.iter().map(|column| identifier(&column.name)).collect::<Vec<_>>().join(", ");
-        let hour = identifier(together::HOUR);
-        let view = format!(
-            "{}CREATE OR REPLACE TEMP VIEW {} AS SELECT {columns}, file_index::BIGINT AS {hour}
-             FROM read_parquet([{}], hive_partitioning = false, union_by_name = false);",
-            together::set_hours(windows),
-            identifier(together::ROWS),
-            files,
-        );
-        self.connection.execute_batch(&view)?;
-        let select = format!("SELECT {}, {hour} FROM ({together})", result_columns(&self.columns));
-        let mut statement = self.connection.prepare(&select)?;
+        let source = format!("read_parquet({files}, hive_partitioning = false, union_by_name = false)");
+        self.connection.execute_batch(&batch::create_views(windows, columns, "file_index", &source))?;
+        let mut statement = self.connection.prepare(batch)?;
         let mut rows = statement.query([])?;
         let mut last = 0;
         while let Some(row) = rows.next()? {
-            let hour: usize = row.get(self.columns.len())?;
-            anyhow::ensure!(last <= hour && hour < windows.len(), "DuckDB yields hours out of their order");
-            last = hour;
-            each(hour, row)?;
+            let number: usize = row.get(self.columns.len())?;
+            anyhow::ensure!(last <= number && number < windows.len(), "DuckDB yields windows out of their order");
+            last = number;
+            each(number, row)?;
         }
         Ok(())
     }
 
     /// Fails unless all of `files` have these very columns: read together, all would have the types of the first.
-    fn check_alike(&self, files: &str, columns: &[Column]) -> anyhow::Result<()> {
+    fn check_alike(&self, files: &str, columns: &[SqlColumn]) -> anyhow::Result<()> {
         let sql = format!(
-            "SELECT DISTINCT list_sort(list(name || ' ' || duckdb_type)) FROM parquet_schema([{files}]) \
+            "SELECT DISTINCT list_sort(list(name || ' ' || duckdb_type)) FROM parquet_schema({files}) \
              WHERE duckdb_type IS NOT NULL GROUP BY file_name"
         );
         let mut expected: Vec<_> =
@@ -164,19 +151,25 @@ impl<'a> Session<'a> {
     }
 
     /// The result's columns.
-    pub(crate) fn columns(&self) -> &[Column] {
+    pub(crate) fn columns(&self) -> &[SqlColumn] {
         &self.columns
     }
 
     /// The columns of the files that are made of the result.
-    pub(crate) fn stored_columns(&self) -> Vec<Column> {
-        let stored = |column: &Column| Column { sql_type: column.stored_type().to_owned(), ..column.clone() };
+    pub(crate) fn stored_columns(&self) -> Vec<SqlColumn> {
+        let stored = |column: &SqlColumn| SqlColumn { sql_type: column.stored_type().to_owned(), ..column.clone() };
         self.columns.iter().map(stored).collect()
+    }
+
+    /// Fails unless every kind of warehouse can have the columns.
+    pub(crate) fn check_column_names(&self) -> anyhow::Result<()> {
+        engine::check_column_names(self.columns.iter().map(|column| column.name.as_str()))
+            .map_err(|problem| anyhow!("{}: {problem}", self.query.origin))
     }
 
     /// The query to run in each window.
     pub(crate) fn select(&self) -> String {
-        format!("SELECT {} FROM {QUERY}", result_columns(&self.columns))
+        format!("SELECT {} FROM {QUERY}", stored(&self.columns))
     }
 
     /// Runs `statements` while the query sees the rows of `window`. A data set that is not among `inputs` has none.
@@ -191,7 +184,10 @@ impl<'a> Session<'a> {
                 }
                 None => without_rows(columns),
             };
-            let _ = write!(sql, "CREATE OR REPLACE TEMP VIEW {} AS {rows};", identifier(dataset.as_str()));
+            let own = columns.iter().any(|column| column.name.eq_ignore_ascii_case("window_start"));
+            let start = if self.window_start && !own { ", getvariable('window_start') AS window_start" } else { "" };
+            let dataset = identifier(dataset.as_str());
+            let _ = write!(sql, "CREATE OR REPLACE TEMP VIEW {dataset} AS SELECT *{start} FROM ({rows});");
         }
         sql.push_str(statements);
         Ok(self.connection.execute_batch(&sql)?)
@@ -234,23 +230,6 @@ impl<'a> Session<'a> {
     }
 }
 
-/// `columns` as a list of results: sums of integers become BIGINT, and one that does not fit is an error.
-pub(crate) fn result_columns(columns: &[Column]) -> String {
-    let columns = columns.iter().map(|column| {
-        let name = identifier(&column.name);
-        let stored = column.stored_type();
-        if stored == column.sql_type { name } else { format!("CAST({name} AS {stored}) AS {name}") }
-    });
-    columns.collect::<Vec<_>>().join(", ")
-}
-
-/// The columns of what stands behind `FROM` in `source`.
-pub(crate) fn describe(connection: &Connection, source: &str) -> anyhow::Result<Vec<Column>> {
-    let mut statement = connection.prepare(&format!("DESCRIBE SELECT * FROM {source}"))?;
-    let columns = statement.query_map([], |row| Ok(Column { name: row.get(0)?, sql_type: row.get(1)? }))?;
-    Ok(columns.collect::<duckdb::Result<_>>()?)
-}
-
 /// Sets what the query may ask of its window.
 fn variables(query: &Query, window: &Window) -> anyhow::Result<String> {
     let set = |name: &str, value: String| format!("SET VARIABLE {name} = {value};");
@@ -280,9 +259,14 @@ fn within(dataset: &Name, window: &Window) -> String {
 }
 
 /// The columns of `dataset`: a stream's are those of its model, another data set's those of its newest file.
-fn columns(connection: &Connection, tree: &Tree, dataset: &Name, promised: &Promised) -> anyhow::Result<Vec<Column>> {
+fn columns(
+    connection: &Connection,
+    tree: &Tree,
+    dataset: &Name,
+    promised: &Promised,
+) -> anyhow::Result<Vec<SqlColumn>> {
     if let Some(model) = models::model(dataset.as_str()) {
-        let column = |column: &models::Column| Column {
+        let column = |column: &models::Column| SqlColumn {
             name: column.name.to_owned(),
             sql_type: column.column_type.sql().to_owned(),
         };
@@ -297,12 +281,6 @@ fn columns(connection: &Connection, tree: &Tree, dataset: &Name, promised: &Prom
     };
     describe(connection, &read_parquet([newest.path.as_path()]))
         .with_context(|| format!("{}: its columns cannot be read", newest.path.display()))
-}
-
-/// A query with `columns` and no rows.
-fn without_rows(columns: &[Column]) -> String {
-    let columns = columns.iter().map(|Column { name, sql_type }| format!("NULL::{sql_type} AS {}", identifier(name)));
-    format!("SELECT {} WHERE false", columns.collect::<Vec<_>>().join(", "))
 }
 
 /// An error of DuckDB about a statement in which the query stands behind `lead` bytes, with the place that it is about.

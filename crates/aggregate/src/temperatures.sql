@@ -1,9 +1,9 @@
 -- The temperatures of each sensor in an hour, in degrees Celsius (which devices in the field also write Celcius).
 -- Text values ("n/a", "error") are counted apart; a sensor that sent nothing else has no mean.
 SELECT
-    getvariable('window_start') AS start_time,
-    getvariable('window_end') AS end_time,
-    readings.sensor_id,
+    window_start AS start_time,
+    window_start + INTERVAL 1 HOUR AS end_time,
+    readings.sensor_id AS sensor_id,
     sensors.name AS sensor_name,
     sensors.location AS sensor_location,
     readings.avg_temp,
@@ -13,6 +13,7 @@ SELECT
     readings.text_samples
 FROM (
     SELECT
+        window_start,
         sensor_id,
         avg(celsius) AS avg_temp,
         min(celsius) AS min_temp,
@@ -21,6 +22,7 @@ FROM (
         count(measurement_text) AS text_samples
     FROM (
         SELECT
+            window_start,
             sensor_id,
             measurement_text,
             CASE
@@ -30,7 +32,7 @@ FROM (
         FROM telemetry
         WHERE measurement_kind = 'Temperature'
     )
-    GROUP BY sensor_id
+    GROUP BY window_start, sensor_id
 ) AS readings
 LEFT JOIN sensors ON sensors.sensor_id = readings.sensor_id
-ORDER BY readings.sensor_id
+ORDER BY sensor_id

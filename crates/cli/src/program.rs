@@ -11,6 +11,7 @@ use crate::args::CommonArgs;
 use crate::cleanup::run_when_interrupted;
 use crate::exit::{Outcome, Reported, TryAgain, Usage};
 use crate::progress::BesideProgress;
+use crate::table::escape;
 
 /// Whether an error was logged.
 static FAILED: AtomicBool = AtomicBool::new(false);
@@ -37,7 +38,9 @@ pub fn main<A: Parser + AsRef<CommonArgs>>(
             FAILED.fetch_or(record.level() == log::Level::Error, Ordering::Relaxed);
             let name = A::command().get_name().to_owned();
             let time = out.timestamp_seconds();
-            writeln!(out, "{time} {name}: {}: {}", record.level().as_str().to_lowercase(), record.args())
+            // A message may quote what a device sent.
+            let text = record.args().to_string().split('\n').map(escape).collect::<Vec<_>>().join("\n");
+            writeln!(out, "{time} {name}: {}: {text}", record.level().as_str().to_lowercase())
         })
         .build();
     let most = logger.filter();

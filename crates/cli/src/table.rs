@@ -16,6 +16,9 @@ pub enum Format {
 }
 
 /// Rows to print. NDJSON and CSV are written as they come; a table is held back until its widths are known.
+///
+/// In CSV an empty text is `""`, and null is nothing. In a table, characters that would move the cursor, colour the terminal
+/// or reorder the line are escaped: text may come from any device.
 #[derive(Debug)]
 pub struct Table<W> {
     out: W,
@@ -28,7 +31,7 @@ impl<W: Write> Table<W> {
     /// Begins a table with these columns.
     pub fn new(mut out: W, format: Format, columns: Vec<String>) -> io::Result<Self> {
         if format == Format::Csv {
-            write_csv(&mut out, columns.iter().map(|name| name.as_str().into()))?;
+            write_csv(&mut out, columns.iter().map(|name| csv_text(name)))?;
         }
         Ok(Self { out, format, columns, held: Vec::new() })
     }
@@ -37,7 +40,7 @@ impl<W: Write> Table<W> {
     pub fn row(&mut self, row: Vec<Value>) -> io::Result<()> {
         match self.format {
             Format::Table => self.held.push(row),
-            Format::Csv => write_csv(&mut self.out, row.iter().map(text))?,
+            Format::Csv => write_csv(&mut self.out, row.iter().map(csv_cell))?,
             Format::Ndjson => {
                 let object: Map<_, _> = self.columns.iter().cloned().zip(row).collect();
                 serde_json::to_writer(&mut self.out, &object)?;
@@ -50,18 +53,20 @@ impl<W: Write> Table<W> {
     /// Prints what is held back and flushes.
     pub fn finish(mut self) -> io::Result<()> {
         if self.format == Format::Table {
-            let cells: Vec<Vec<_>> = self.held.iter().map(|row| row.iter().map(text).collect()).collect();
+            let header: Vec<_> = self.columns.iter().map(|name| escape(name)).collect();
+            let cells: Vec<Vec<_>> =
+                self.held.iter().map(|row| row.iter().map(|cell| escape(&text(cell))).collect()).collect();
             let widths: Vec<usize> = (0..self.columns.len())
                 .map(|column| {
                     let cells = cells.iter().filter_map(|row| row.get(column));
-                    let header = self.columns.get(column).map_or(0, |name| name.chars().count());
+                    let header = header.get(column).map_or(0, |name| name.chars().count());
                     cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(header)
                 })
                 .collect();
             let right: Vec<bool> = (0..self.columns.len())
                 .map(|column| self.held.iter().filter_map(|row| row.get(column)).any(Value::is_number))
                 .collect();
-            for row in std::iter::once(&self.columns).chain(&cells) {
+            for row in std::iter::once(&header).chain(&cells) {
                 let mut line = String::new();
                 for ((cell, width), right) in row.iter().zip(&widths).zip(&right) {
                     let padding = " ".repeat(width - cell.chars().count());
@@ -75,7 +80,7 @@ impl<W: Write> Table<W> {
     }
 }
 
-/// A value as a cell: text without quotes, nothing for null.
+/// A value as text: without quotes, nothing for null.
 fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
@@ -84,14 +89,34 @@ fn text(value: &Value) -> String {
     }
 }
 
+/// `text` with escapes for what a terminal would not show but do: control characters, those that change the direction of
+/// writing, and separators of lines.
+pub(crate) fn escape(text: &str) -> String {
+    let is_shown = |c: char| {
+        !c.is_control()
+            && !matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    };
+    let mut escaped = String::with_capacity(text.len());
+    for c in text.chars() {
+        if is_shown(c) { escaped.push(c) } else { escaped.extend(c.escape_default()) }
+    }
+    escaped
+}
+
+fn csv_cell(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        value => csv_text(&text(value)),
+    }
+}
+
+fn csv_text(text: &str) -> String {
+    let is_plain = !text.is_empty() && !text.contains([',', '"', '\n', '\r']);
+    if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
+}
+
 fn write_csv(out: &mut impl Write, cells: impl Iterator<Item = String>) -> io::Result<()> {
-    let cells: Vec<_> =
-        cells
-            .map(|cell| {
-                if cell.contains([',', '"', '\n', '\r']) { format!("\"{}\"", cell.replace('"', "\"\"")) } else { cell }
-            })
-            .collect();
-    writeln!(out, "{}", cells.join(","))
+    writeln!(out, "{}", cells.collect::<Vec<_>>().join(","))
 }
 
 #[cfg(test)]
@@ -114,5 +139,31 @@ mod tests {
         assert_eq!(print(Format::Table), "name     n\na,\"b\"   10\n       2.5\n");
         assert_eq!(print(Format::Ndjson), "{\"name\":\"a,\\\"b\\\"\",\"n\":10}\n{\"name\":null,\"n\":2.5}\n");
         assert_eq!(print(Format::Csv), "name,n\n\"a,\"\"b\"\"\",10\n,2.5\n");
+    }
+
+    fn print_text(format: Format, column: &str, text: &str) -> String {
+        let mut out = Vec::new();
+        let mut table = Table::new(&mut out, format, vec![column.into(), "n".into()]).unwrap();
+        table.row(vec![json!(text), json!(1)]).unwrap();
+        table.finish().unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn text_cannot_do_anything_to_a_terminal() {
+        let table = print_text(Format::Table, "a\u{1b}", "\u{1b}[2Jgone\r\u{7}\u{9b}1m\n\u{202e}x\u{2028}\t\u{7f}ä");
+        assert_eq!(
+            table,
+            "a\\u{1b}                                                   n\n\\u{1b}[2Jgone\\r\\u{7}\\u{9b}1m\\n\\u{202e}x\\u{2028}\\t\\u{7f}ä  1\n"
+        );
+        let csv = print_text(Format::Csv, "a", "\u{1b}[2J\r");
+        assert_eq!(csv, "a,n\n\"\u{1b}[2J\r\",1\n", "what a pipe reads stays as it is");
+        let line: Value = serde_json::from_str(&print_text(Format::Ndjson, "a", "\u{1b}[2J\r")).unwrap();
+        assert_eq!(line, json!({"a": "\u{1b}[2J\r", "n": 1}));
+    }
+
+    #[test]
+    fn an_empty_text_is_not_null_in_csv() {
+        assert_eq!(print_text(Format::Csv, "", ""), "\"\",n\n\"\",1\n");
     }
 }

@@ -14,7 +14,7 @@ mod sql;
 
 pub use column_names::{check_column_names, folded_name};
 pub use error::explain;
-pub use output::{print_query, print_rows};
+pub use output::{print_query, print_rows, printable};
 pub use parquet::{copy_statement, copy_to_draft, read_parquet, whole_file};
 pub use session::{CLEANUP, SessionArgs, open};
 pub use small::SmallFile;

@@ -1,31 +1,58 @@
 //! The rows of a query on stdout.
+//!
+//! Numbers, text and times are printed here, times as ISO 8601 in UTC without a zone. All else, from lists to intervals, is
+//! text as DuckDB writes it, so that every type can be printed.
 
 use std::io::Write;
 
 use anyhow::Context as _;
-use chrono::DateTime;
+use chrono::{DateTime, NaiveDateTime};
 use cli::{Format, Table};
 use duckdb::types::{TimeUnit, ValueRef};
-use duckdb::{Connection, Row, Rows};
+use duckdb::{Connection, Row};
 use serde_json::Value;
 
 /// Runs `sql` and prints its rows to `out`.
 pub fn print_query(connection: &Connection, sql: &str, out: impl Write, format: Format) -> anyhow::Result<()> {
-    let mut statement = connection.prepare(sql)?;
-    let rows = statement.query([])?;
-    let columns = rows.as_ref().map(duckdb::Statement::column_names).unwrap_or_default();
+    let (columns, sql) = printable(connection, sql)?;
     let mut table = Table::new(out, format, columns)?;
-    add_rows(rows, &mut table)?;
+    print_rows(connection, &sql, &mut table)?;
     table.finish().context("cannot print")
 }
 
-/// Runs `sql` and adds its rows to `table`, which has its columns.
-pub fn print_rows(connection: &Connection, sql: &str, table: &mut Table<impl Write>) -> anyhow::Result<()> {
-    let mut statement = connection.prepare(sql)?;
-    add_rows(statement.query([])?, table)
+/// The names of the columns of `sql`, and SQL that yields the same rows in types that [`print_rows`] prints.
+pub fn printable(connection: &Connection, sql: &str) -> anyhow::Result<(Vec<String>, String)> {
+    let mut statement = connection.prepare(&format!("DESCRIBE {sql}"))?;
+    let columns = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
+    let columns = columns.collect::<duckdb::Result<Vec<_>>>()?;
+    let column = |(at, (name, sql_type)): (usize, &(String, String))| {
+        let name = crate::identifier(name);
+        if is_printed(sql_type) {
+            format!("#{} AS {name}", at + 1)
+        } else {
+            format!("CAST(#{} AS VARCHAR) AS {name}", at + 1)
+        }
+    };
+    let select: Vec<_> = columns.iter().enumerate().map(column).collect();
+    let sql = format!("SELECT {} FROM ({sql})", select.join(", "));
+    Ok((columns.into_iter().map(|(name, _)| name).collect(), sql))
 }
 
-fn add_rows(mut rows: Rows<'_>, table: &mut Table<impl Write>) -> anyhow::Result<()> {
+/// Whether [`value`] prints values of this type.
+fn is_printed(sql_type: &str) -> bool {
+    matches!(sql_type, "BOOLEAN" | "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "HUGEINT")
+        || matches!(
+            sql_type,
+            "UTINYINT" | "USMALLINT" | "UINTEGER" | "UBIGINT" | "FLOAT" | "DOUBLE" | "VARCHAR" | "DATE"
+        )
+        || sql_type.starts_with("TIMESTAMP") && !sql_type.ends_with(']')
+        || sql_type.starts_with("DECIMAL") && !sql_type.ends_with(']')
+}
+
+/// Runs the `sql` of [`printable`] and adds its rows to `table`, which has its columns.
+pub fn print_rows(connection: &Connection, sql: &str, table: &mut Table<impl Write>) -> anyhow::Result<()> {
+    let mut statement = connection.prepare(sql)?;
+    let mut rows = statement.query([])?;
     let count = rows.as_ref().map_or(0, duckdb::Statement::column_count);
     while let Some(row) = rows.next()? {
         table.row((0..count).map(|column| value(row, column)).collect::<anyhow::Result<_>>()?)?;
@@ -34,8 +61,7 @@ fn add_rows(mut rows: Rows<'_>, table: &mut Table<impl Write>) -> anyhow::Result
 }
 
 fn value(row: &Row<'_>, column: usize) -> anyhow::Result<Value> {
-    let value = row.get_ref(column)?;
-    Ok(match value {
+    Ok(match row.get_ref(column)? {
         ValueRef::Null => Value::Null,
         ValueRef::Boolean(value) => value.into(),
         ValueRef::TinyInt(value) => value.into(),
@@ -48,27 +74,118 @@ fn value(row: &Row<'_>, column: usize) -> anyhow::Result<Value> {
         ValueRef::UBigInt(value) => value.into(),
         ValueRef::HugeInt(value) => value.to_string().into(),
         ValueRef::Decimal(value) => value.to_string().into(),
-        ValueRef::Float(value) => value.into(),
-        ValueRef::Double(value) => value.into(),
+        ValueRef::Float(value) if value.is_finite() => value.into(),
+        ValueRef::Double(value) if value.is_finite() => value.into(),
+        ValueRef::Float(value) => not_finite(value.into()).into(),
+        ValueRef::Double(value) => not_finite(value).into(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
-        ValueRef::Timestamp(unit, value) => timestamp(unit, value)?.into(),
-        ValueRef::Date32(days) => timestamp(TimeUnit::Second, i64::from(days) * 86_400)?.get(..10).into(),
-        other => anyhow::bail!(
-            "column {}: the type {:?} cannot be printed: cast it in the query, for example to VARCHAR",
-            column + 1,
-            other.data_type()
-        ),
+        ValueRef::Timestamp(unit, value) => timestamp(unit, value).into(),
+        ValueRef::Date32(days) => date(days).into(),
+        other => anyhow::bail!("column {}: DuckDB has a value of type {:?} in it", column + 1, other.data_type()),
     })
 }
 
-/// A time as ISO 8601, UTC without a zone, with as many digits after the second as it needs.
-fn timestamp(unit: TimeUnit, value: i64) -> anyhow::Result<String> {
-    let time = match unit {
-        TimeUnit::Second => DateTime::from_timestamp(value, 0),
-        TimeUnit::Millisecond => DateTime::from_timestamp_millis(value),
-        TimeUnit::Microsecond => DateTime::from_timestamp_micros(value),
-        TimeUnit::Nanosecond => Some(DateTime::from_timestamp_nanos(value)),
+/// What JSON has no number for, in words that databases and languages read.
+fn not_finite(value: f64) -> &'static str {
+    match value {
+        f64::INFINITY => "Infinity",
+        f64::NEG_INFINITY => "-Infinity",
+        _ => "NaN",
+    }
+}
+
+/// A time with as many digits after the second as it needs.
+fn timestamp(unit: TimeUnit, value: i64) -> String {
+    let (time, name) = match unit {
+        TimeUnit::Second => (DateTime::from_timestamp(value, 0), "seconds"),
+        TimeUnit::Millisecond => (DateTime::from_timestamp_millis(value), "milliseconds"),
+        TimeUnit::Microsecond => (DateTime::from_timestamp_micros(value), "microseconds"),
+        TimeUnit::Nanosecond => (Some(DateTime::from_timestamp_nanos(value)), "nanoseconds"),
     };
-    let time = time.context("a timestamp out of the range that can be printed")?;
-    Ok(time.naive_utc().format("%Y-%m-%dT%H:%M:%S%.f").to_string())
+    let shown = |time: NaiveDateTime| time.format("%Y-%m-%dT%H:%M:%S%.f").to_string();
+    far(value, i64::MAX, time.map(|time| shown(time.naive_utc())), name)
+}
+
+fn date(days: i32) -> String {
+    let date = DateTime::from_timestamp(i64::from(days) * 86_400, 0);
+    far(days.into(), i32::MAX.into(), date.map(|date| date.format("%Y-%m-%d").to_string()), "days")
+}
+
+/// `shown`, or what is told of a time that is infinite to DuckDB, or of a year that the calendar does not reach.
+fn far(value: i64, infinity: i64, shown: Option<String>, unit: &str) -> String {
+    match shown {
+        _ if value == infinity => "infinity".to_owned(),
+        _ if value == -infinity => "-infinity".to_owned(),
+        Some(shown) => shown,
+        None => format!("{value} {unit} since 1970"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn printed(sql: &str, format: Format) -> String {
+        let mut out = Vec::new();
+        print_query(&Connection::open_in_memory().unwrap(), sql, &mut out, format).unwrap();
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn every_type_of_duckdb_is_printed() {
+        for (value, expected) in [
+            ("true", "true"),
+            ("-1::TINYINT", "-1"),
+            ("255::UTINYINT", "255"),
+            ("18446744073709551615::UBIGINT", "18446744073709551615"),
+            ("(-170141183460469231731687303715884105727)::HUGEINT", "-170141183460469231731687303715884105727"),
+            ("340282366920938463463374607431768211455::UHUGEINT", "340282366920938463463374607431768211455"),
+            ("(-0.05)::DECIMAL(9,9)", "-0.050000000"),
+            ("12345678901234567890.12::DECIMAL(38,2)", "12345678901234567890.12"),
+            ("0.1::DOUBLE", "0.1"),
+            ("0.1::FLOAT", "0.10000000149011612"),
+            ("'nan'::DOUBLE", "NaN"),
+            ("'inf'::FLOAT", "Infinity"),
+            ("'-inf'::DOUBLE", "-Infinity"),
+            ("'ä'", "ä"),
+            ("''", "\"\""),
+            ("NULL", ""),
+            ("'a'::ENUM('a', 'b')", "a"),
+            ("'\\xff\\x00a'::BLOB", "\\xFF\\x00a"),
+            ("'0101'::BIT", "0101"),
+            ("'35ca621b-97b1-4e08-8655-854607c414b8'::UUID", "35ca621b-97b1-4e08-8655-854607c414b8"),
+            ("DATE '2025-09-02'", "2025-09-02"),
+            ("DATE '-infinity'", "-infinity"),
+            ("DATE '12025-09-02'", "+12025-09-02"),
+            ("DATE '300000-01-01'", "108853222 days since 1970"),
+            ("TIME '10:00:00.5'", "10:00:00.5"),
+            ("TIMETZ '10:00:00+02'", "10:00:00+02"),
+            ("TIMESTAMP '2025-09-02 10:00:00.5'", "2025-09-02T10:00:00.500"),
+            ("TIMESTAMP 'infinity'", "infinity"),
+            ("TIMESTAMP_NS '2025-09-02 10:00:00.123456789'", "2025-09-02T10:00:00.123456789"),
+            ("TIMESTAMP_MS '2025-09-02 10:00:00'", "2025-09-02T10:00:00"),
+            ("TIMESTAMP_S '2025-09-02 10:00:00'", "2025-09-02T10:00:00"),
+            ("make_timestamp(0)::TIMESTAMPTZ", "1970-01-01T00:00:00"),
+            ("INTERVAL '1 month 2 days'", "1 month 2 days"),
+            ("[1.10::DECIMAL(9,2), NULL]", "\"[1.10, NULL]\""),
+            ("[TIMESTAMP '2025-09-02 10:00:00']", "['2025-09-02 10:00:00']"),
+            ("[1, 2]::INTEGER[2]", "\"[1, 2]\""),
+            ("{'a': 1, 'b': [true]}", "\"{'a': 1, 'b': [true]}\""),
+            ("MAP {'k': 'nan'::DOUBLE}", "{k=nan}"),
+            ("union_value(n := 2)", "2"),
+            ("'{\"a\":1}'::JSON", "\"{\"\"a\"\":1}\""),
+        ] {
+            assert_eq!(
+                printed(&format!("SELECT {value} AS x, 1 AS x"), Format::Csv),
+                format!("x,x\n{expected},1\n"),
+                "{value}"
+            );
+            printed(&format!("SELECT {value} AS x"), Format::Table);
+            let line = printed(&format!("SELECT {value} AS x"), Format::Ndjson);
+            assert!(
+                serde_json::from_str::<Value>(&line).is_ok_and(|line| line["x"].is_null() == (value == "NULL")),
+                "{line}"
+            );
+        }
+    }
 }

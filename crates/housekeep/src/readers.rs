@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use layout::{Commit, Fingerprint, Hour, Lineage, Name, Overlap, Window};
+use layout::{Commit, Freshness, Hour, InputNow, Name, Overlap, Window};
 
 use crate::scan::{Dataset, Snapshot};
 
@@ -156,32 +156,17 @@ impl<'s> Reader<'s> {
     }
 }
 
-/// Whether a window was made of something else than what is there now. Of one that reads what retention has removed, that is
-/// only what has come late since then: not what another query has made anew.
-fn is_stale(inputs: &[(&Name, &Dataset)], window: Window, hour: Hour, commit: &Commit) -> bool {
-    let Lineage::Query { inputs: read, .. } = &commit.lineage else { return false };
-    let then = read.iter().flat_map(|(name, input)| input.files(hour).map(move |(at, file)| ((name, at), file)));
-    let then: BTreeMap<_, _> = then.collect();
+/// Whether a window was made of something else than what is there now.
+fn is_stale<'h>(inputs: &[(&'h Name, &'h Dataset)], window: Window, hour: Hour, commit: &Commit) -> bool {
     let hours = window.hours_read();
     let from = hours.from.unwrap_or(Hour::MIN);
-    let mut now: BTreeMap<(&Name, Hour), &Fingerprint> = BTreeMap::new();
-    let (mut has_expired, mut is_late) = (false, false);
-    for (name, input) in inputs {
-        let removed = input.expired.range(from..).next().filter(|(hour, _)| hours.contains(**hour));
-        has_expired |= removed.is_some();
-        for (at, parquet) in input.hours.range(from..).take_while(|(at, _)| hours.contains(**at)) {
-            let Ok(file) = &parquet.commit else { continue };
-            if window.overlap(&file.window(*at)) == Overlap::Nothing {
-                continue;
-            }
-            let like_before = || match removed {
-                Some((_, Ok(before))) => file.is_made_like(before),
-                _ => true,
-            };
-            let differs = then.get(&(*name, *at)) != Some(&&file.fingerprint);
-            is_late |= differs && read.contains_key(*name) && like_before();
-            now.insert((name, *at), &file.fingerprint);
-        }
-    }
-    if has_expired { is_late } else { now != then }
+    let now = |(name, input): &(&'h Name, &'h Dataset)| {
+        let files = input.hours.range(from..).take_while(|(at, _)| hours.contains(**at));
+        let files = files.filter_map(|(at, parquet)| Some((*at, parquet.commit.as_ref().ok()?)));
+        let files = files.filter(|(at, file)| window.overlap(&file.window(*at)) != Overlap::Nothing).collect();
+        let removed = input.expired.range(from..).next().filter(|(at, _)| hours.contains(**at));
+        (*name, InputNow { files, removed: removed.map(|(_, record)| record.as_ref().ok()) })
+    };
+    let now = inputs.iter().map(now).collect();
+    matches!(layout::freshness(commit, hour, &now, None), Freshness::Late(_))
 }

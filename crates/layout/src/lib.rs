@@ -26,7 +26,7 @@
 //! | `name`, `hour`, `window`, `segment_name`, `paths` | names and paths: nothing of the disk |
 //! | `error`, `fault` | what can go wrong, and how tests make it happen |
 //! | `files`, `folders`, `lock` | one file, one folder, one lock |
-//! | `publish`, `removal`, `commit`, `expired_hours`, `tree_id`, `listing` | whole hours, and what is there |
+//! | `publish`, `removal`, `commit`, `freshness`, `expired_hours`, `tree_id`, `listing` | whole hours, and what is there |
 //! | `segment`, `segment_copy`, `inherited_segment`, `quarantine`, `recover`, `data_dir` | what is written while it arrives |
 
 mod commit;
@@ -36,6 +36,7 @@ mod expired_hours;
 pub mod fault;
 mod files;
 mod folders;
+mod freshness;
 mod hour;
 mod inherited_segment;
 mod listing;
@@ -56,6 +57,7 @@ pub use commit::{Commit, Fingerprint, Input, Lineage, SegmentCount};
 pub use data_dir::DataDirHandle;
 pub use error::{Error, RESTORE, Result, unreadable_rows};
 pub use files::{FileId, file_id, size, written};
+pub use freshness::{Freshness, InputNow, Recipe, freshness};
 pub use hour::{Hour, HourRange};
 pub use inherited_segment::{InheritedSegment, SegmentId};
 pub use listing::{Hours, OpenFile, ParquetFile};

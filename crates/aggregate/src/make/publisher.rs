@@ -6,12 +6,29 @@ use std::thread::{Scope, ScopedJoinHandle};
 use cli::Failure;
 use layout::{Draft, Hour};
 
-use super::Made;
-
-/// How many windows are published together: they sync their folder once.
-const TOGETHER: usize = 32;
+/// How many windows are published at a time: they sync their folder once.
+const AT_A_TIME: usize = 32;
 /// How many such batches a thread has under way before it waits for the first: the disk sets the pace.
 const UNDER_WAY: usize = 8;
+
+/// What became of the windows of a plan.
+#[derive(Debug, Default)]
+pub(crate) struct Made {
+    /// Published.
+    pub(crate) windows: usize,
+    /// Not made, and why.
+    pub(crate) failed: Vec<Failure>,
+    /// Kept as they were, because an input was removed meanwhile.
+    pub(crate) removed: usize,
+}
+
+impl Made {
+    pub(super) fn add(&mut self, other: Self) {
+        self.windows += other.windows;
+        self.failed.extend(other.failed);
+        self.removed += other.removed;
+    }
+}
 
 /// The windows that one thread has made, on their way to their names.
 pub(super) struct Publisher<'scope, 'env> {
@@ -29,7 +46,7 @@ impl<'scope, 'env> Publisher<'scope, 'env> {
     pub(super) fn publish(&mut self, batch: &mut Vec<(Hour, Draft)>) {
         let mut rest = std::mem::take(batch);
         while !rest.is_empty() {
-            let later = rest.split_off(rest.len().min(TOGETHER));
+            let later = rest.split_off(rest.len().min(AT_A_TIME));
             let batch = std::mem::replace(&mut rest, later);
             if self.under_way.len() == UNDER_WAY {
                 self.wait_for_first();

@@ -1,3 +1,7 @@
+use std::collections::BTreeSet;
+
+use layout::Input;
+
 use super::*;
 
 fn fingerprint(text: &str) -> Fingerprint {
@@ -38,12 +42,12 @@ fn files(files: &[(&str, &str)]) -> Files {
 /// Retention removed what the query "1" had made.
 const EXPIRED: &dyn Fn(&Name, Hour) -> Option<Commit> = &|_, _| Some(file("1"));
 
-fn holdings(inputs: &[(&str, &[(&str, &str)])]) -> Holdings {
+fn snapshot_of(inputs: &[(&str, &[(&str, &str)])]) -> Snapshot {
     let inputs = inputs.iter().map(|(dataset, of)| (name(dataset), files(of))).collect();
-    Holdings { inputs, ..Holdings::default() }
+    Snapshot { inputs, ..Snapshot::default() }
 }
 
-fn planned(calendar: &Calendar, recipe: &Recipe, holdings: &Holdings, now: &str) -> Plan {
+fn planned(calendar: &Calendar, recipe: &Recipe, snapshot: &Snapshot, now: &str) -> Plan {
     let wanted = Wanted {
         calendar,
         range: HourRange::ALL,
@@ -52,14 +56,14 @@ fn planned(calendar: &Calendar, recipe: &Recipe, holdings: &Holdings, now: &str)
         now: now.parse().unwrap(),
         expired: EXPIRED,
     };
-    plan(&name("made"), recipe, holdings, wanted).unwrap()
+    plan(&name("made"), recipe, snapshot, wanted).unwrap()
 }
 
 /// Does what is planned, and returns why.
-fn carry_out(calendar: &Calendar, recipe: &Recipe, holdings: &mut Holdings) -> Vec<(String, Reason)> {
-    let plan = planned(calendar, recipe, holdings, "2030-01-01T00:00:00Z");
+fn carry_out(calendar: &Calendar, recipe: &Recipe, snapshot: &mut Snapshot) -> Vec<(String, Reason)> {
+    let plan = planned(calendar, recipe, snapshot, "2030-01-01T00:00:00Z");
     for step in &plan.steps {
-        holdings.output.insert(step.window.hour(), Ok(recipe.commit(&step.window, &step.inputs)));
+        snapshot.output.insert(step.window.hour(), Ok(recipe.commit(step.window, &step.inputs)));
     }
     plan.steps.into_iter().map(|step| (step.window.hour().to_string(), step.reason)).collect()
 }
@@ -68,10 +72,10 @@ fn carry_out(calendar: &Calendar, recipe: &Recipe, holdings: &mut Holdings) -> V
 fn an_hour_is_out_of_date_when_anything_it_was_made_of_differs() {
     let hourly = Calendar::hourly();
     let at = "2025-09-02T10";
-    let mut house = holdings(&[("x", &[(at, "1")])]);
+    let mut snapshot = snapshot_of(&[("x", &[(at, "1")])]);
     let mut reasons = |recipe: &Recipe, inputs: &[(&str, &str)]| {
-        house.inputs = inputs.iter().map(|(dataset, version)| (name(dataset), files(&[(at, version)]))).collect();
-        carry_out(&hourly, recipe, &mut house).into_iter().map(|(_, reason)| reason).collect::<Vec<_>>()
+        snapshot.inputs = inputs.iter().map(|(dataset, version)| (name(dataset), files(&[(at, version)]))).collect();
+        carry_out(&hourly, recipe, &mut snapshot).into_iter().map(|(_, reason)| reason).collect::<Vec<_>>()
     };
     let first = recipe("a", "1");
     assert_eq!(reasons(&first, &[("x", "1")]), [Reason::Missing]);
@@ -100,14 +104,14 @@ fn late_data_touches_the_days_that_read_its_hour_and_no_others() {
         (&days, vec!["2025-09-01T18", "2025-09-02T18"]),
         (&two_days, vec!["2025-09-01T18", "2025-09-02T18", "2025-09-03T18"]),
     ] {
-        let mut house = holdings(&[("telemetry", &hours)]);
-        let made = carry_out(calendar, &recipe, &mut house);
+        let mut snapshot = snapshot_of(&[("telemetry", &hours)]);
+        let made = carry_out(calendar, &recipe, &mut snapshot);
         let starts: Vec<_> = made.iter().map(|(hour, _)| hour.as_str()).collect();
         assert_eq!(starts, ["2025-09-01T18", "2025-09-02T18", "2025-09-03T18", "2025-09-04T18"]);
-        assert_eq!(carry_out(calendar, &recipe, &mut house), []);
+        assert_eq!(carry_out(calendar, &recipe, &mut snapshot), []);
         // The hour at the border of two days belongs to both.
-        house.inputs.get_mut(&name("telemetry")).unwrap().insert(hour("2025-09-02T18"), Ok(file("2")));
-        let made = carry_out(calendar, &recipe, &mut house);
+        snapshot.inputs.get_mut(&name("telemetry")).unwrap().insert(hour("2025-09-02T18"), Ok(file("2")));
+        let made = carry_out(calendar, &recipe, &mut snapshot);
         assert_eq!(made.into_iter().map(|(hour, _)| hour).collect::<Vec<_>>(), touched);
     }
 }
@@ -116,26 +120,26 @@ fn late_data_touches_the_days_that_read_its_hour_and_no_others() {
 fn a_day_that_is_not_over_waits() {
     let days = Calendar::new(Unit::Day, Some("Europe/Berlin"), None).unwrap();
     let recipe = recipe("a", "1");
-    let house = holdings(&[("telemetry", &[("2025-09-02T10", "1")])]);
-    let plan = planned(&days, &recipe, &house, "2025-09-02T21:59:59Z");
+    let snapshot = snapshot_of(&[("telemetry", &[("2025-09-02T10", "1")])]);
+    let plan = planned(&days, &recipe, &snapshot, "2025-09-02T21:59:59Z");
     assert_eq!((plan.steps.len(), plan.current), (0, 1));
-    let plan = planned(&days, &recipe, &house, "2025-09-02T22:00:00Z");
+    let plan = planned(&days, &recipe, &snapshot, "2025-09-02T22:00:00Z");
     assert_eq!((plan.steps.len(), plan.current), (1, 0));
 }
 
 #[test]
-fn windows_that_retention_touched_are_left_alone() {
+fn windows_that_retention_touched_are_frozen() {
     let recipe = recipe("a", "1");
-    let mut house = holdings(&[("x", &[("2025-09-02T10", "1"), ("2025-09-03T10", "1")])]);
-    house.expired_inputs.insert(name("x"), [hour("2025-09-02T07")].into());
+    let mut snapshot = snapshot_of(&[("x", &[("2025-09-02T10", "1"), ("2025-09-03T10", "1")])]);
+    snapshot.expired_inputs.insert(name("x"), [hour("2025-09-02T07")].into());
     let days = Calendar::new(Unit::Day, None, None).unwrap();
-    let plan = planned(&days, &recipe, &house, "2030-01-01T00:00:00Z");
-    assert_eq!((plan.steps.len(), plan.expired), (1, 1));
-    let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
-    assert_eq!((plan.steps.len(), plan.expired), (2, 0));
-    house.expired_output.insert(hour("2025-09-03T10"));
-    let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
-    assert_eq!((plan.steps.len(), plan.expired), (1, 1));
+    let plan = planned(&days, &recipe, &snapshot, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.steps.len(), plan.frozen.count), (1, 1));
+    let plan = planned(&Calendar::hourly(), &recipe, &snapshot, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.steps.len(), plan.frozen.count), (2, 0));
+    snapshot.expired_output.insert(hour("2025-09-03T10"));
+    let plan = planned(&Calendar::hourly(), &recipe, &snapshot, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.steps.len(), plan.frozen.count), (1, 1));
 }
 
 #[test]
@@ -143,53 +147,57 @@ fn of_windows_that_retention_touched_those_that_lack_late_data_are_told_from_tho
     let days = Calendar::new(Unit::Day, None, None).unwrap();
     let (morning, evening) = ("2025-09-02T07", "2025-09-02T19");
     let (first, second) = (recipe("a", "1"), recipe("b", "1"));
-    let left = |recipe: &Recipe, x: &[(&str, &str)], y: &[(&str, &str)]| {
-        let mut house = holdings(&[("x", &[(morning, "1"), (evening, "1")])]);
-        carry_out(&days, &first, &mut house);
-        house.inputs = [(name("x"), files(x)), (name("y"), files(y))].into();
-        house.expired_inputs.insert(name("x"), [hour(morning)].into());
-        let plan = planned(&days, recipe, &house, "2030-01-01T00:00:00Z");
-        assert_eq!((plan.steps.len(), plan.expired, plan.left.unmade.len()), (0, 1, 0));
-        let late: Vec<_> = plan.left.late.into_iter().map(|late| (late.input.to_string(), late.removed)).collect();
-        (late, plan.left.outdated.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>())
+    let frozen = |recipe: &Recipe, x: &[(&str, &str)], y: &[(&str, &str)]| {
+        let mut snapshot = snapshot_of(&[("x", &[(morning, "1"), (evening, "1")])]);
+        carry_out(&days, &first, &mut snapshot);
+        snapshot.inputs = [(name("x"), files(x)), (name("y"), files(y))].into();
+        snapshot.expired_inputs.insert(name("x"), [hour(morning)].into());
+        let plan = planned(&days, recipe, &snapshot, "2030-01-01T00:00:00Z");
+        assert_eq!((plan.steps.len(), plan.frozen.count, plan.frozen.unmade.len()), (0, 1, 0));
+        let late: Vec<_> = plan.frozen.late.into_iter().map(|late| (late.input.to_string(), late.removed)).collect();
+        (late, plan.frozen.outdated.into_iter().map(|(_, reason)| reason).collect::<Vec<_>>())
     };
     let removed = (name("x"), hour(morning));
-    assert_eq!(left(&first, &[(evening, "1")], &[]), (vec![], vec![]), "as it was made");
-    assert_eq!(left(&first, &[], &[]), (vec![], vec![]), "more of it is gone");
+    assert_eq!(frozen(&first, &[(evening, "1")], &[]), (vec![], vec![]), "as it was made");
+    assert_eq!(frozen(&first, &[], &[]), (vec![], vec![]), "more of it is gone");
     let late = (vec![("x".into(), removed.clone())], vec![]);
-    assert_eq!(left(&first, &[(evening, "1+")], &[]), late);
-    assert_eq!(left(&first, &[(evening, "1+"), ("2025-09-02T20", "1+")], &[]), late, "all of it");
-    assert_eq!(left(&first, &[(evening, "1"), ("2025-09-02T20", "1")], &[]), late, "an hour that came late");
+    assert_eq!(frozen(&first, &[(evening, "1+")], &[]), late);
+    assert_eq!(frozen(&first, &[(evening, "1+"), ("2025-09-02T20", "1+")], &[]), late, "all of it");
+    assert_eq!(frozen(&first, &[(evening, "1"), ("2025-09-02T20", "1")], &[]), late, "an hour that came late");
     for anew in ["2", "2+"] {
-        assert_eq!(left(&first, &[(evening, anew)], &[]), (vec![], vec![Reason::Input(name("x"))]), "by another query");
+        assert_eq!(
+            frozen(&first, &[(evening, anew)], &[]),
+            (vec![], vec![Reason::Input(name("x"))]),
+            "by another query"
+        );
     }
-    assert_eq!(left(&first, &[(evening, "1")], &[(evening, "1")]).0, [("y".into(), removed.clone())]);
-    assert_eq!(left(&second, &[(evening, "1")], &[(evening, "1")]), (vec![], vec![Reason::Query]), "y is new to it");
-    assert_eq!(left(&second, &[(evening, "1+")], &[]), late);
-    assert_eq!(left(&recipe("a", "2"), &[], &[]), (vec![], vec![Reason::Table("sensors".into())]));
+    assert_eq!(frozen(&first, &[(evening, "1")], &[(evening, "1")]).0, [("y".into(), removed.clone())]);
+    assert_eq!(frozen(&second, &[(evening, "1")], &[(evening, "1")]), (vec![], vec![Reason::Query]), "y is new to it");
+    assert_eq!(frozen(&second, &[(evening, "1+")], &[]), late);
+    assert_eq!(frozen(&recipe("a", "2"), &[], &[]), (vec![], vec![Reason::Table("sensors".into())]));
 }
 
 #[test]
 fn a_window_that_was_never_made_and_cannot_be_is_told_from_one_that_retention_removed() {
-    let mut house = holdings(&[("x", &[("2025-09-02T10", "1"), ("2025-09-03T10", "1")])]);
-    house.expired_inputs.insert(name("x"), [hour("2025-09-02T07"), hour("2025-09-03T07")].into());
-    house.expired_output.insert(hour("2025-09-03T00"));
+    let mut snapshot = snapshot_of(&[("x", &[("2025-09-02T10", "1"), ("2025-09-03T10", "1")])]);
+    snapshot.expired_inputs.insert(name("x"), [hour("2025-09-02T07"), hour("2025-09-03T07")].into());
+    snapshot.expired_output.insert(hour("2025-09-03T00"));
     let days = Calendar::new(Unit::Day, None, None).unwrap();
-    let plan = planned(&days, &recipe("a", "1"), &house, "2030-01-01T00:00:00Z");
-    assert_eq!((plan.expired, plan.left.unmade), (2, vec![hour("2025-09-02T00")]));
-    let plan = planned(&days, &recipe("a", "1"), &house, "2025-09-02T20:00:00Z");
-    assert_eq!((plan.current, plan.left.unmade.len()), (1, 0), "one that is not over waits all the same");
+    let plan = planned(&days, &recipe("a", "1"), &snapshot, "2030-01-01T00:00:00Z");
+    assert_eq!((plan.frozen.count, plan.frozen.unmade), (2, vec![hour("2025-09-02T00")]));
+    let plan = planned(&days, &recipe("a", "1"), &snapshot, "2025-09-02T20:00:00Z");
+    assert_eq!((plan.current, plan.frozen.unmade.len()), (1, 0), "one that is not over waits all the same");
 }
 
 #[test]
-fn a_window_whose_inputs_are_gone_is_left_alone_unless_it_is_asked_for() {
+fn a_window_whose_inputs_are_gone_stays_unless_it_is_asked_for() {
     let recipe = recipe("a", "1");
     let hourly = Calendar::hourly();
-    let mut house = holdings(&[("x", &[("2025-09-02T10", "1")])]);
-    carry_out(&hourly, &recipe, &mut house);
-    house.inputs.clear();
-    let left = planned(&hourly, &recipe, &house, "2030-01-01T00:00:00Z");
-    assert_eq!((left.steps.len(), left.bereft.len()), (0, 1));
+    let mut snapshot = snapshot_of(&[("x", &[("2025-09-02T10", "1")])]);
+    carry_out(&hourly, &recipe, &mut snapshot);
+    snapshot.inputs.clear();
+    let without = planned(&hourly, &recipe, &snapshot, "2030-01-01T00:00:00Z");
+    assert_eq!((without.steps.len(), without.orphaned.len()), (0, 1));
     let now = "2030-01-01T00:00:00Z".parse().unwrap();
     let wanted = Wanted {
         calendar: &hourly,
@@ -199,15 +207,15 @@ fn a_window_whose_inputs_are_gone_is_left_alone_unless_it_is_asked_for() {
         now,
         expired: EXPIRED,
     };
-    let plan = plan(&name("made"), &recipe, &house, wanted).unwrap();
+    let plan = plan(&name("made"), &recipe, &snapshot, wanted).unwrap();
     assert_eq!((plan.steps.len(), plan.steps[0].inputs.len()), (1, 0));
 }
 
 #[test]
 fn windows_of_another_kind_are_not_mixed_with_those_that_are_there() {
     let recipe = recipe("a", "1");
-    let mut house = holdings(&[("x", &[("2025-09-02T00", "1")])]);
-    carry_out(&Calendar::hourly(), &recipe, &mut house);
+    let mut snapshot = snapshot_of(&[("x", &[("2025-09-02T00", "1")])]);
+    carry_out(&Calendar::hourly(), &recipe, &mut snapshot);
     let days = Calendar::new(Unit::Day, None, None).unwrap();
     let now = "2030-01-01T00:00:00Z".parse().unwrap();
     let wanted = Wanted {
@@ -218,7 +226,7 @@ fn windows_of_another_kind_are_not_mixed_with_those_that_are_there() {
         now,
         expired: EXPIRED,
     };
-    let error = plan(&name("made"), &recipe, &house, wanted).unwrap_err().to_string();
+    let error = plan(&name("made"), &recipe, &snapshot, wanted).unwrap_err().to_string();
     assert!(error.contains("made 2025-09-02T00: the data set has windows of another kind"), "{error}");
 }
 
@@ -226,8 +234,8 @@ fn windows_of_another_kind_are_not_mixed_with_those_that_are_there() {
 fn a_file_that_lies_in_a_window_in_part_is_refused_unless_its_rows_have_a_time() {
     let recipe = recipe("a", "1");
     let days = Calendar::new(Unit::Day, Some("Asia/Kolkata"), None).unwrap();
-    let house = holdings(&[("x", &[("2025-09-02T18", "1"), ("2025-09-03T10", "1")])]);
-    let plan = planned(&days, &recipe, &house, "2030-01-01T00:00:00Z");
+    let snapshot = snapshot_of(&[("x", &[("2025-09-02T18", "1"), ("2025-09-03T10", "1")])]);
+    let plan = planned(&days, &recipe, &snapshot, "2030-01-01T00:00:00Z");
     assert_eq!((plan.steps.len(), plan.refused.len()), (0, 2));
     assert_eq!(plan.refused[0].covers, Window::of_hour(hour("2025-09-02T18")));
 }
@@ -235,12 +243,12 @@ fn a_file_that_lies_in_a_window_in_part_is_refused_unless_its_rows_have_a_time()
 #[test]
 fn a_window_that_begins_inside_an_earlier_one_of_its_input_is_refused_too() {
     let recipe = recipe("a", "1");
-    let mut house = holdings(&[("x", &[("2025-09-02T00", "1"), ("2025-09-02T05", "1")])]);
+    let mut snapshot = snapshot_of(&[("x", &[("2025-09-02T00", "1"), ("2025-09-02T05", "1")])]);
     let window =
         Window { end: "2025-09-03T00:00:00Z".parse().unwrap(), ..Window::of_hour("2025-09-02T00".parse().unwrap()) };
     let day = Commit::of_window(Lineage::Segments(Vec::new()), window);
-    house.inputs.insert(name("days"), [("2025-09-02T00".parse().unwrap(), Ok(day))].into());
-    let plan = planned(&Calendar::hourly(), &recipe, &house, "2030-01-01T00:00:00Z");
+    snapshot.inputs.insert(name("days"), [("2025-09-02T00".parse().unwrap(), Ok(day))].into());
+    let plan = planned(&Calendar::hourly(), &recipe, &snapshot, "2030-01-01T00:00:00Z");
     // Each hour of the day lies in it in part.
     assert_eq!((plan.steps.len(), plan.refused.len()), (0, 24));
 }

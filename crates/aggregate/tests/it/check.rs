@@ -25,7 +25,7 @@ fn a_check_says_what_is_needed_and_yielded_and_runs_nothing() {
          days,window,day,\"Europe/Berlin, reads 2 days before it\"\n\
          days,reference table,names,{names}\n\
          days,data set,telemetry,stream\n\
-         days,key,sensor_id,\n\
+         days,key,sensor_id,\"\"\n\
          days,column,sensor_id,BIGINT\ndays,column,total,BIGINT\ndays,column,name,VARCHAR\n\
          months,window,month,UTC\nmonths,data set,days,aggregate\nmonths,column,most,BIGINT\n"
     );

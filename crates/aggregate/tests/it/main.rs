@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::indexing_slicing, clippy::panic, reason = "tests")]
 
+mod batch;
 mod check;
 mod crash;
 mod freshness;
@@ -10,6 +11,5 @@ mod refused;
 mod retention;
 mod tables;
 mod temperatures;
-mod together;
 mod tree;
 mod windows;

@@ -233,7 +233,7 @@ fn a_damaged_hour_of_an_aggregate_is_to_be_deleted_and_then_made_again() {
     let path = &published(&data_dir, "temperatures")[0];
     fs::write(path, "PAR1").unwrap();
     let failed = run(&data_dir, "temperatures").expect(3);
-    assert!(failed.stderr.contains("00.parquet: cannot read"), "{}", failed.stderr);
+    assert!(failed.stderr.contains("00.parquet: has no Parquet footer"), "{}", failed.stderr);
     assert!(failed.stderr.contains("move it out of the tree, and aggregate makes it again"), "{}", failed.stderr);
     fs::remove_file(path).unwrap();
     run(&data_dir, "temperatures").expect(0);
@@ -266,7 +266,7 @@ fn a_sum_that_does_not_fit_is_an_error_and_not_another_number() {
 }
 
 #[test]
-fn an_empty_house_has_nothing_to_aggregate() {
+fn an_empty_data_directory_has_nothing_to_aggregate() {
     let data_dir = DataDir::new();
     run(&data_dir, "temperatures").expect(0);
     assert_eq!(data_dir.files(), [""; 0]);

@@ -1,10 +1,8 @@
-//! Places in a query's file, as people and editors write them.
+//! Locations in a query's file, as people and editors write them.
 
 use std::fmt::Display;
 
 use anyhow::anyhow;
-
-use crate::query::Query;
 
 /// An error about the byte `position` of `sql`, which stands in `origin`: the line and column, and the line itself.
 pub(crate) fn error_at(origin: &str, sql: &str, position: Option<usize>, message: impl Display) -> anyhow::Error {
@@ -18,13 +16,6 @@ pub(crate) fn error_at(origin: &str, sql: &str, position: Option<usize>, message
     // Tabs stay, so that the mark stands below its place.
     let space: String = lead.chars().map(|c| if c == '\t' { '\t' } else { ' ' }).collect();
     anyhow!("{origin}:{line}:{}: {message}\n  {shown}\n  {space}^", lead.chars().count() + 1)
-}
-
-impl Query {
-    /// An error about the byte `position` of the query.
-    pub(crate) fn error_at(&self, position: Option<usize>, message: impl Display) -> anyhow::Error {
-        error_at(&self.origin, &self.sql, position, message)
-    }
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 use engine::SmallFile;
 use layout::{Draft, Tree};
 
-use super::{Maker, count};
+use super::window::{Maker, count};
 use crate::plan::Step;
 use crate::session::Session;
 
@@ -21,9 +21,9 @@ const MOST_ROWS: usize = 2_000;
 
 impl Maker<'_> {
     /// Makes the hours of a share, unpublished, as far as that can be done at once; the others are none.
-    pub(super) fn make_together(self, session: &Session<'_>, share: &[Step]) -> Option<Vec<Option<Draft>>> {
+    pub(super) fn make_batch(self, session: &Session<'_>, share: &[Step]) -> Option<Vec<Option<Draft>>> {
         let is_one_file = |step: &Step| count(&step.inputs) == 1;
-        if !session.can_run_together() || share.len() < LEAST || !share.iter().all(is_one_file) {
+        if !session.has_batch() || share.len() < LEAST || !share.iter().all(is_one_file) {
             return None;
         }
         let columns = session.columns().iter().map(|column| (column.name.as_str(), column.stored_type()));
@@ -40,7 +40,7 @@ impl Maker<'_> {
             file.clear();
             Ok(())
         };
-        let ran = session.run_together(&windows, |hour, row| {
+        let ran = session.run_batch(&windows, |hour, row| {
             if current != Some(hour) {
                 finish(current.replace(hour), &mut file)?;
             }
