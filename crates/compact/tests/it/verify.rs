@@ -25,7 +25,7 @@ fn compacted() -> DataDir {
 }
 
 /// What `--verify` says of the hours, by hour: state, problem and remedy.
-fn verdicts(data_dir: &DataDir, flags: &str, status: i32) -> Vec<[String; 4]> {
+fn findings(data_dir: &DataDir, flags: &str, status: i32) -> Vec<[String; 4]> {
     let run = data_dir.run("compact", &format!("--verify --format ndjson {flags}")).expect(status);
     let rows = run.stdout.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
     rows.map(|row| ["hour", "state", "problem", "remedy"].map(|key| row[key].as_str().unwrap_or_default().to_owned()))
@@ -51,7 +51,7 @@ fn problem(spoil: impl FnOnce(&Path, Commit)) -> String {
     let run = data_dir.run("compact", "--verify").expect(3);
     assert!(run.stderr.contains("1 of 4 hours is not as it should be"), "{}", run.stderr);
     assert_eq!(run.stdout.lines().count(), 2, "{}", run.stdout);
-    let all = verdicts(&data_dir, "", 3);
+    let all = findings(&data_dir, "", 3);
     assert_eq!(all.iter().map(|row| row[0].as_str()).collect::<Vec<_>>(), HOURS);
     let states: Vec<_> = all.iter().map(|row| row[1].as_str()).collect();
     assert_eq!(states, ["ok", "ok", "wrong", "ok"], "{all:?}");
@@ -68,7 +68,7 @@ fn a_sound_tree_is_silent() {
     let data_dir = compacted();
     let run = data_dir.run("compact", "--verify").expect(0);
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
-    let all = verdicts(&data_dir, "telemetry --from 2025-09-02T09 --to 2025-09-02T11 --threads 1", 0);
+    let all = findings(&data_dir, "telemetry --from 2025-09-02T09 --to 2025-09-02T11 --threads 1", 0);
     assert_eq!(all.iter().map(|row| (&*row[0], &*row[1])).collect::<Vec<_>>(), [(HOURS[1], "ok"), (HOURS[2], "ok")]);
     let run = data_dir.run("compact", "--verify -v").expect(0);
     assert!(run.stderr.contains("4 hours, 400 rows") && run.stderr.lines().count() == 1, "{}", run.stderr);
@@ -141,7 +141,7 @@ fn a_link_to_nothing_is_wrong_and_what_nobody_published_is_no_hour() {
     std::fs::rename(&path, data_dir.path().join("away")).unwrap();
     std::os::unix::fs::symlink(data_dir.path().join("not mounted"), &path).unwrap();
     std::fs::write(path.with_file_name(".12.parquet.01K4Z0000000000000000000A0.tmp"), "half").unwrap();
-    let all = verdicts(&data_dir, "", 3);
+    let all = findings(&data_dir, "", 3);
     assert_eq!(all.iter().map(|row| &*row[1]).collect::<Vec<_>>(), ["ok", "ok", "wrong", "ok"]);
 }
 
@@ -156,7 +156,7 @@ fn segments_that_only_wait_to_be_removed_are_reported_and_no_failure() {
     std::fs::write(&segment, &bytes).unwrap();
     let run = data_dir.run("compact", "--verify").expect(0);
     assert!(run.stdout.contains("left to remove") && run.stdout.contains("1 segment"), "{}", run.stdout);
-    assert_eq!(verdicts(&data_dir, "", 0)[0][1], "left to remove");
+    assert_eq!(findings(&data_dir, "", 0)[0][1], "left to remove");
     assert!(segment.exists());
     data_dir.run("compact", "").expect(0);
     assert_eq!(data_dir.run("compact", "--verify").expect(0).stdout, "");
@@ -168,13 +168,13 @@ fn aggregates_are_read_too_and_duplicates_are_accounted_for() {
     data_dir.seal("telemetry", HOUR, &[readings(HOUR, [1, 2]), readings(HOUR, [2, 3])].concat());
     data_dir.run("compact", "--dedup").expect(0);
     data_dir.run("aggregate", "temperatures").expect(0);
-    assert_eq!(verdicts(&data_dir, "", 0).len(), 2);
-    assert_eq!(verdicts(&data_dir, "temperatures", 0).len(), 1);
+    assert_eq!(findings(&data_dir, "", 0).len(), 2);
+    assert_eq!(findings(&data_dir, "temperatures", 0).len(), 1);
     let path = parquet(&data_dir, "temperatures", HOUR);
     let mut bytes = std::fs::read(&path).unwrap();
     bytes[4..60].fill(0xff);
     std::fs::write(&path, &bytes).unwrap();
-    let all = verdicts(&data_dir, "", 3);
+    let all = findings(&data_dir, "", 3);
     let wrong = all.iter().find(|row| row[1] == "wrong").unwrap();
     assert!(wrong[3].contains("aggregate makes it again"), "{wrong:?}");
 }
