@@ -56,7 +56,9 @@ pub fn report_failures(name: &Name, failures: &[Failure]) {
         causes.entry(&failure.cause).or_default().push(failure);
     }
     let mut causes: Vec<_> = causes.into_values().collect();
-    causes.iter_mut().for_each(|failures| failures.sort_by_key(|failure| failure.hour));
+    for failures in &mut causes {
+        failures.sort_by_key(|failure| failure.hour);
+    }
     causes.sort_by_key(|failures| failures.first().map(|failure| failure.hour));
     for failures in causes {
         let Some((first, more)) = failures.split_first() else { continue };

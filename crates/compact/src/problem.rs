@@ -22,17 +22,21 @@ impl fmt::Display for Problem {
 
 impl Error for Problem {}
 
-/// The text of an error without the advice that DuckDB has for its own users, and what to do, if the cause is known.
-pub(crate) fn explain(error: &anyhow::Error) -> (String, Option<&'static str>) {
+/// The text of an error without advice (DuckDB's, which is for its own users, or the tree's), and what to do, if the cause
+/// is known.
+pub(crate) fn explain(error: &anyhow::Error) -> (String, Option<String>) {
     let text = engine::explain(error);
-    let (text, remedy) = known_cause(&text);
-    (text.to_owned(), remedy)
+    let (text, known) = known_cause(&text);
+    let of_tree = error.chain().find_map(|cause| cause.downcast_ref::<layout::Error>()?.remedy());
+    let remedy = of_tree.or(known.map(str::to_owned));
+    let without = remedy.as_ref().and_then(|remedy| text.strip_suffix(remedy.as_str())?.strip_suffix(": "));
+    (without.unwrap_or(text).to_owned(), remedy)
 }
 
 /// The failure of an hour that is not compacted because of `error`.
 pub(crate) fn failure(hour: Hour, error: &anyhow::Error) -> Failure {
     let (text, known) = explain(error);
-    let own = error.downcast_ref().map(|Problem { remedy, .. }| remedy.as_str());
-    let remedy = own.or(known).unwrap_or("put it right");
+    let own = error.downcast_ref().map(|Problem { remedy, .. }| remedy.clone());
+    let remedy = own.or(known).unwrap_or_else(|| "put it right".to_owned());
     Failure::new(hour, format!("{text}; its segments are kept: {remedy}, then run compact again"))
 }

@@ -12,7 +12,6 @@ use crate::args::Args;
 use crate::batches::compact_hours;
 use crate::listing::Listing;
 use crate::plan::{HourPlan, due, plan};
-use crate::problem::explain;
 use crate::progress::StreamProgress;
 use crate::report::{Summary, list_plans, print_plans};
 use crate::scan::scan;
@@ -59,7 +58,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
             Ok(true) => {}
             Ok(false) => locked.push(name),
             Err(error) => {
-                let remedy = explain(&error).1.map_or(String::new(), |remedy| format!(" ({remedy})"));
+                let remedy =
+                    cli::known_cause(&engine::explain(&error)).1.map_or(String::new(), |remedy| format!(" ({remedy})"));
                 errors.push(error.context(format!("{name}: cannot be compacted{remedy}")));
             }
         }
