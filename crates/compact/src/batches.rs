@@ -82,7 +82,9 @@ fn side_by_side(
         };
         batch(stream, plans, &prepare)
     })?;
-    done.into_iter().for_each(|done| summary.add(done));
+    for done in done {
+        summary.add(done);
+    }
     Ok(())
 }
 

@@ -12,7 +12,7 @@ fn readings(sensors: impl IntoIterator<Item = i64>) -> Vec<String> {
     sensors.into_iter().map(|sensor| reading(epoch(HOUR) + sensor, sensor, 20.5)).collect()
 }
 
-/// A data_dir whose only hour retention has removed.
+/// A data directory whose only hour retention has removed.
 fn expired() -> DataDir {
     let data_dir = DataDir::new();
     data_dir.seal("telemetry", HOUR, &readings([1]));

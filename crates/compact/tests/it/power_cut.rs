@@ -89,7 +89,7 @@ fn states(disk: &mut Disk, calls: &[Call]) -> Vec<(usize, Cut, State)> {
     states
 }
 
-/// Checks each of `states` by `check` in a data_dir that holds it, on all processors. Returns the first failure.
+/// Checks each of `states` by `check` in a data directory that holds it, on all processors. Returns the first failure.
 fn each_state(
     states: &[(usize, Cut, State)],
     check: impl Fn(usize, &DataDir, &mut Reader) -> Result<(), String> + Sync,
