@@ -45,16 +45,16 @@ pub(crate) fn over_windows(
 
 /// The order of `parsed` in each of many windows, if it is one by columns of its result.
 fn order(parsed: &Parsed, result: &[SqlColumn]) -> Option<String> {
-    let mut order = format!("windows.{NUMBER}");
+    let mut order = vec![format!("windows.{NUMBER}")];
     let modifiers = array(&parsed.statement, "/node/modifiers").iter();
     for key in modifiers.flat_map(|modifier| array(modifier, "/orders")) {
         let [name] = array(key, "/expression/column_names") else { return None };
         let column = result.iter().find(|column| Some(column.name.as_str()) == name.as_str())?;
         let direction = if text(key, "/type") == "DESCENDING" { "DESC" } else { "" };
         let nulls = Some(text(key, "/null_order")).filter(|nulls| *nulls != "ORDER_DEFAULT").unwrap_or_default();
-        order += &format!(", query.{} {direction} {nulls}", identifier(&column.name));
+        order.push(format!("query.{} {direction} {nulls}", identifier(&column.name)));
     }
-    Some(order)
+    Some(order.join(", "))
 }
 
 /// Makes the views of `windows` and of the rows of `source`, a part of a SELECT from FROM on in which `number` is the number

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::args::Args;
 use crate::order::Read;
-use crate::planner::{Planned, Planner};
+use crate::planner::{Expected, Planner};
 use crate::query::Query;
 use crate::report;
 use crate::session::Session;
@@ -23,12 +23,12 @@ type Line = [String; 4];
 /// is said; one of which only some windows cannot, as the tree is now, is named.
 pub(crate) fn check(planner: &Planner<'_>, reads: &[Read]) -> anyhow::Result<Outcome> {
     let mut lines = Vec::new();
-    let mut planned = Planned::default();
+    let mut expected = Expected::default();
     let mut errors = Vec::new();
     let mut outcome = Outcome::Done;
     for read in reads {
         lines.extend(needs(planner.args, planner.known, read));
-        match yields(planner, read, &mut planned, &mut lines) {
+        match yields(planner, read, &mut expected, &mut lines) {
             Ok(Outcome::Done) => {}
             Ok(less) => outcome = less,
             Err(error) => errors.push(error),
@@ -71,20 +71,25 @@ fn windows(query: &Query) -> String {
     }
 }
 
-/// Adds the columns to `lines`; returns whether all windows could be made of what is there and of what is `planned`.
-fn yields(planner: &Planner<'_>, read: &Read, planned: &mut Planned, lines: &mut Vec<Line>) -> anyhow::Result<Outcome> {
+/// Adds the columns to `lines`; returns whether all windows could be made of what is there and of what is `expected`.
+fn yields(
+    planner: &Planner<'_>,
+    read: &Read,
+    expected: &mut Expected,
+    lines: &mut Vec<Line>,
+) -> anyhow::Result<Outcome> {
     let query = &read.query;
     let sources = Sources::resolve(read, planner.known, &planner.args.tables)?;
-    let session = Session::open(&planner.args.session, planner.tree, query, &sources, &planned.columns, 1)?;
+    let session = Session::open(&planner.args.session, planner.tree, query, &sources, &expected.columns, 1)?;
     let columns = session.stored_columns();
     let line = |column: &crate::columns::SqlColumn| {
         [query.name.to_string(), "column".to_owned(), column.name.clone(), column.sql_type.clone()]
     };
     lines.extend(columns.iter().map(line));
     session.check_column_names()?;
-    planned.columns.insert(query.name.clone(), columns);
-    let (recipe, plan) = planner.plan(query, &sources, Some(&query.name), &planned.files)?;
-    planned.add_files(&query.name, &recipe, &plan);
+    expected.columns.insert(query.name.clone(), columns);
+    let (recipe, plan) = planner.plan(query, &sources, Some(&query.name), &expected.files)?;
+    expected.add_files(&query.name, &recipe, &plan);
     Ok(if report::name_refused(query, &plan) { Outcome::Partial } else { Outcome::Done })
 }
 

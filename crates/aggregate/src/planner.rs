@@ -24,14 +24,14 @@ pub(crate) struct Planner<'a> {
 }
 
 impl Planner<'_> {
-    /// Plans the windows of `query` by what the tree holds, and the files `planned` as if they were in it. Without an
+    /// Plans the windows of `query` by what the tree holds, and by the files `expected` as if they were in it. Without an
     /// `output`, all windows are planned as if none was made.
     pub(crate) fn plan(
         &self,
         query: &Query,
         sources: &Sources<'_>,
         output: Option<&Name>,
-        planned: &Overlay,
+        expected: &Overlay,
     ) -> anyhow::Result<(Recipe, Plan)> {
         let (args, range) = (self.args, self.args.range.range()?);
         let recipe = Recipe {
@@ -41,7 +41,7 @@ impl Planner<'_> {
         };
         let mut snapshot = scan(self.tree, &sources.datasets, output, &query.calendar, range)?;
         for (dataset, files) in &mut snapshot.inputs {
-            let files_of = planned.get(dataset).into_iter().flatten();
+            let files_of = expected.get(dataset).into_iter().flatten();
             files.extend(files_of.map(|(hour, commit)| (*hour, Ok(commit.clone()))));
             if files.is_empty() {
                 report::name_missing(args, query, dataset);
@@ -78,12 +78,12 @@ impl Planner<'_> {
 
 /// What would have been made, where nothing is.
 #[derive(Debug, Default)]
-pub(crate) struct Planned {
+pub(crate) struct Expected {
     pub(crate) files: Overlay,
     pub(crate) columns: Promised,
 }
 
-impl Planned {
+impl Expected {
     /// Adds the files that `plan` would make.
     pub(crate) fn add_files(&mut self, dataset: &Name, recipe: &Recipe, plan: &Plan) {
         let files = plan.steps.iter().map(|step| (step.window.hour(), recipe.commit(step.window, &step.inputs)));

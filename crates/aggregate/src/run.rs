@@ -13,7 +13,7 @@ use crate::explain;
 use crate::make::{Made, Maker, make};
 use crate::order::{Read, in_order};
 use crate::plan::{Plan, Step};
-use crate::planner::{Overlay, Planned, Planner};
+use crate::planner::{Expected, Overlay, Planner};
 use crate::print;
 use crate::query::{Query, queries};
 use crate::reads::Parser;
@@ -127,24 +127,24 @@ fn print(planner: &Planner<'_>, query: &Query, sources: &Sources<'_>) -> anyhow:
 /// What is printed instead of being made.
 #[derive(Default)]
 struct Preview {
-    planned: Planned,
+    expected: Expected,
     /// Data set, hour and reason of each window.
     lines: Vec<[String; 3]>,
 }
 
 impl Preview {
     fn add(&mut self, planner: &Planner<'_>, query: &Query, sources: &Sources<'_>) -> anyhow::Result<Outcome> {
-        let (args, planned) = (planner.args, &mut self.planned);
-        let (recipe, plan) = planner.plan(query, sources, Some(&query.name), &planned.files)?;
+        let (args, expected) = (planner.args, &mut self.expected);
+        let (recipe, plan) = planner.plan(query, sources, Some(&query.name), &expected.files)?;
         if args.explain {
-            let columns = explain::explain(args, planner.tree, query, sources, &plan, &planned.columns)?;
-            planned.columns.insert(query.name.clone(), columns);
+            let columns = explain::explain(args, planner.tree, query, sources, &plan, &expected.columns)?;
+            expected.columns.insert(query.name.clone(), columns);
         } else {
             let hour = |step: &Step| step.window.hour().to_string();
             let line = |step| [query.name.to_string(), hour(step), step.reason.to_string()];
             self.lines.extend(plan.steps.iter().map(line));
         }
-        planned.add_files(&query.name, &recipe, &plan);
+        expected.add_files(&query.name, &recipe, &plan);
         Ok(report::name_not_made(args, query, &plan))
     }
 }

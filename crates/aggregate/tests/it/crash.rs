@@ -11,7 +11,7 @@ use crate::tree::{file, lineage, many_hours, planned, published, rows, run, tele
 
 const HOURS: i64 = 40;
 
-/// All that a data_dir holds of the aggregate: rows and records.
+/// All that a data directory holds of the aggregate: rows and records.
 fn content(data_dir: &DataDir) -> (Vec<String>, Vec<Lineage>) {
     let files = published(data_dir, "temperatures");
     let lineages = files.iter().map(|file| Commit::read(file).unwrap().lineage).collect();
@@ -129,7 +129,7 @@ fn chained() -> (DataDir, String) {
     (data_dir, arguments)
 }
 
-/// All that a data_dir holds of the three: files with their rows and records.
+/// All that a data directory holds of the three: files with their rows and records.
 fn all_content(data_dir: &DataDir) -> Vec<(String, Vec<String>, Commit)> {
     let files = ["temperatures", "days", "months"].into_iter().flat_map(|dataset| published(data_dir, dataset));
     files
