@@ -176,7 +176,7 @@ impl DatasetLoad<'_> {
         Ok(still_due(self.warehouse, self.dataset, files)?.is_empty())
     }
 
-    /// Tries each half of files that failed together, so that one bad file keeps no other out.
+    /// Tries each half of a batch that failed, so that one bad file keeps no other out.
     fn each_half(
         &mut self,
         mut files: Vec<HourFile>,

@@ -159,7 +159,7 @@ fn loaded(warehouse: Option<&Warehouse>, dataset: &Name) -> anyhow::Result<Loade
     warehouse.map_or_else(|| Ok(LoadedHours::new()), |warehouse| warehouse.loaded(dataset))
 }
 
-/// What is wrong with the rows of `files`. Where they cannot be compared together, each is by itself: one damaged file
+/// What is wrong with the rows of `files`. Where one query cannot compare them, each has its own: one damaged file
 /// keeps no other from being looked at.
 fn each_difference(
     warehouse: &Warehouse,

@@ -77,7 +77,7 @@ const KNOWN_ERRORS: &[KnownError] = &[
     lasting("permission denied", RIGHTS),
     lasting("must be owner of", RIGHTS),
     lasting("Permission denied", READ_ONLY),
-    lasting("read-only", READ_ONLY),
+    lasting("in a read-only transaction", READ_ONLY),
     lasting("Read-only file system", READ_ONLY),
     lasting("readonly database", READ_ONLY),
     lasting("unable to open database file", READ_ONLY),
@@ -218,6 +218,9 @@ mod tests {
         let refused = "Can't connect: Access denied for user 'u'@'h' (Can't connect to server)";
         assert!(!meaning(refused).0 && meaning(refused).1.is_some());
         assert!(meaning("connection to server failed: Connection refused").0);
+        let locked = "IO Error: Could not set lock on file \"x\": Conflicting lock is held. However, you would be able to open \
+                      this database in read-only mode";
+        assert!(meaning(locked).0);
         assert!(meaning("duplicate key value violates unique constraint \"pg_type_typname_nsp_index\"").0);
         assert!(!meaning("duplicate key value violates unique constraint \"readings_pkey\"").0);
         assert!(!meaning("Duplicate entry 'database is locked' for key 'PRIMARY' (error 1062)").0);

@@ -1,6 +1,6 @@
 //! load-warehouse over real trees, into real DuckDB and SQLite files and real servers of MariaDB and PostgreSQL.
 //!
-//! Histories are the same for all; where there is no server or no extension, its share is left out, loudly.
+//! Histories are the same for all; where there is no server or no extension, its share is skipped, loudly.
 
 #![allow(
     clippy::unwrap_used,
