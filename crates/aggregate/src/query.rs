@@ -165,7 +165,14 @@ fn matching(pattern: &str, given: &str) -> anyhow::Result<Vec<PathBuf>> {
         glob::MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true };
     let files =
         glob::glob_with(pattern, options).map_err(|error| Usage(format!("--sql {given}: not a pattern: {error}")))?;
-    let files: Vec<_> = files.collect::<Result<_, _>>().with_context(|| format!("--sql {given}"))?;
+    let mut files: Vec<_> = files.collect::<Result<_, _>>().with_context(|| format!("--sql {given}"))?;
+    files.retain(|file| {
+        let irregular = file.exists() && !file.is_file();
+        if irregular {
+            log::warn!("{}: is no regular file, and is passed over", file.display());
+        }
+        !irregular
+    });
     if files.is_empty() {
         let what = if Path::new(given).is_dir() { "there is no .sql file in it" } else { "there is no such file" };
         return Err(Usage(format!("--sql {given}: {what}")).into());

@@ -1,7 +1,6 @@
 //! Reference tables: small files that are not part of the tree, read once into memory at the start of a run.
 
 use std::collections::BTreeSet;
-use std::io::ErrorKind;
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
@@ -16,9 +15,10 @@ use crate::query::DeclaredTable;
 /// The fingerprint of the content of a reference table's file.
 pub(crate) fn fingerprint(table: &TableArg) -> anyhow::Result<Fingerprint> {
     let problem = || format!("{}: the reference table {} cannot be read", table.file.display(), table.name);
-    match std::fs::read(&table.file) {
+    // It is read more than once, which a FIFO does not allow.
+    match layout::read_file(&table.file) {
         Ok(bytes) => Ok(Fingerprint::of(&bytes)),
-        Err(error) if error.kind() == ErrorKind::NotFound => Err(Usage(format!("{}: {error}", problem())).into()),
+        Err(error) if error.is_not_found() => Err(Usage(format!("{}: {error}", problem())).into()),
         Err(error) => Err(error).with_context(problem),
     }
 }

@@ -56,8 +56,8 @@ pub(crate) fn open_with(path: &Path, options: &mut fs::OpenOptions) -> Result<(F
     if metadata.is_file() { Ok((file, metadata)) } else { Err(irregular(path, metadata.file_type())) }
 }
 
-/// The content of a regular file.
-pub(crate) fn read(path: &Path) -> Result<Vec<u8>> {
+/// The content of a regular file, of the tree or elsewhere. Anything else is an error at once, also a FIFO.
+pub fn read(path: &Path) -> Result<Vec<u8>> {
     let mut content = Vec::new();
     open(path)?.0.read_to_end(&mut content).map_err(Error::at("read", path))?;
     Ok(content)

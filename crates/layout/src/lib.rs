@@ -56,7 +56,7 @@ mod window;
 pub use commit::{Commit, Fingerprint, Input, Lineage, SegmentCount};
 pub use data_dir::DataDirHandle;
 pub use error::{Error, RESTORE, Result, unreadable_rows};
-pub use files::{FileId, file_id, size, written};
+pub use files::{FileId, file_id, read as read_file, size, written};
 pub use freshness::{Freshness, InputNow, Recipe, freshness};
 pub use hour::{Hour, HourRange};
 pub use inherited_segment::{InheritedSegment, SegmentId};

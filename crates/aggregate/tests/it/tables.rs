@@ -83,6 +83,10 @@ fn a_reference_table_that_cannot_be_used_is_named_with_what_is_wrong() {
         "{}",
         failed.stderr
     );
+    let fifo = data_dir.path().join("fifo.csv");
+    assert!(std::process::Command::new("mkfifo").arg(&fifo).status().unwrap().success());
+    let failed = run(&data_dir, &format!("temperatures --table sensors={}", fifo.display())).expect(1);
+    assert!(failed.stderr.contains("fifo.csv: is a FIFO, and no regular file"), "{}", failed.stderr);
     run(&data_dir, "temperatures --table sensors").expect(2);
     run(&data_dir, "temperatures --table Sensors=x.csv").expect(2);
 }
