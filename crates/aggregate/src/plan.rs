@@ -1,24 +1,23 @@
 //! Which windows are made: a pure function of what the tree holds and the time.
 
 mod frozen;
+mod inputs;
+mod reason;
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use anyhow::anyhow;
 use chrono::{DateTime, Utc};
 use cli::Failure;
-use layout::{
-    Commit, Fingerprint, Freshness, Hour, HourRange, InputNow, Lineage, Name, Overlap, Recipe, Window, freshness,
-};
+use layout::{Commit, Freshness, Hour, HourRange, InputNow, Lineage, Name, Recipe, Window, freshness};
 
-use self::frozen::{Frozen, removed};
+use self::frozen::{Frozen, Late, removed, removed_of};
+pub(crate) use self::inputs::{Inputs, Refused};
+use self::inputs::{Problem, fingerprints, inputs, unreadable};
+pub(crate) use self::reason::Reason;
 use crate::calendar::{Calendar, Unit};
 use crate::query::Query;
 use crate::scan::{Files, Snapshot};
-
-/// The files that are read for a window: of each data set that has any, the hours with their fingerprints.
-pub(crate) type Inputs = BTreeMap<Name, BTreeMap<Hour, Fingerprint>>;
 
 /// A window that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,45 +28,6 @@ pub(crate) struct Step {
     pub(crate) inputs: Inputs,
     /// Why it is made.
     pub(crate) reason: Reason,
-}
-
-/// Why a window is made.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Reason {
-    /// It is not there yet.
-    Missing,
-    /// It was made by another query.
-    Query,
-    /// This reference table was given, or not, or had another content.
-    Table(String),
-    /// This data set had other files for the window, or none, or has none any more.
-    Input(Name),
-    /// It is wanted although it is up to date.
-    Asked,
-}
-
-impl fmt::Display for Reason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Missing => f.write_str("not made yet"),
-            Self::Query => f.write_str("the query has changed"),
-            Self::Table(name) => write!(f, "the table {name} has changed"),
-            Self::Input(name) => write!(f, "{name} has changed"),
-            Self::Asked => f.write_str("asked for"),
-        }
-    }
-}
-
-impl Reason {
-    /// The reason to make a window that stands so to what would be made now, if there is one.
-    fn of(freshness: Freshness<'_>) -> Option<Self> {
-        match freshness {
-            Freshness::UpToDate => None,
-            Freshness::Late(name) | Freshness::OlderInput(name) => Some(Self::Input(name.clone())),
-            Freshness::OtherQuery => Some(Self::Query),
-            Freshness::OtherTable(name) => Some(Self::Table(name.to_owned())),
-        }
-    }
 }
 
 /// The windows that are wanted.
@@ -102,21 +62,6 @@ pub(crate) struct Plan {
     pub(crate) current: usize,
     /// Windows that stay as they are, because nothing is there any more of what they were made of.
     pub(crate) orphaned: Vec<Hour>,
-}
-
-/// A window that is not made, because an input does not fit into it: its rows are in a file that covers more.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) window: Window,
-    pub(crate) input: Name,
-    /// What the file covers.
-    pub(crate) covers: Window,
-}
-
-/// Why it cannot be said what a window is made of.
-enum Problem {
-    Unreadable(Failure),
-    Refused(Refused),
 }
 
 /// Plans the windows of the data set `output` by `recipe`: those that are out of date, or all if they are to be made anew.
@@ -194,6 +139,43 @@ impl Plan {
         }
     }
 
+    /// Leaves `window` as it is.
+    fn freeze(
+        &mut self,
+        recipe: &Recipe,
+        snapshot: &Snapshot,
+        wanted: Wanted<'_>,
+        window: Window,
+        removed: (Name, Hour),
+    ) {
+        let hour = window.hour();
+        if let Some(Err(_)) = snapshot.output.get(&hour) {
+            return self.add_unreadable(hour, snapshot);
+        }
+        self.frozen.count += 1;
+        let Some(Ok(made)) = snapshot.output.get(&hour) else { return self.frozen.unmade.push(hour) };
+        let files = match inputs(snapshot, &window) {
+            Ok(files) => files,
+            Err(Problem::Unreadable(failure)) => return self.unreadable.push(failure),
+            Err(Problem::Refused(_)) => BTreeMap::new(),
+        };
+        // The record of a removed hour is compared with the files that have changed since: without files it need not be read.
+        let record = |name: &Name, hour| files.contains_key(name).then(|| (wanted.expired)(name, hour)).flatten();
+        let records = snapshot.expired_inputs.keys();
+        let records = records.filter_map(|name| Some((name, record(name, removed_of(snapshot, name, &window)?))));
+        let records: BTreeMap<&Name, Option<Commit>> = records.collect();
+        let names = files.keys().chain(records.keys()).copied();
+        let now = |name| InputNow {
+            files: files.get(name).cloned().unwrap_or_default(),
+            removed: records.get(name).map(Option::as_ref),
+        };
+        let now = names.map(|name| (name, now(name))).collect();
+        match freshness(made, hour, &now, Some((recipe, window))) {
+            Freshness::Late(input) => self.frozen.late.push(Late { hour, input: input.clone(), removed }),
+            other => self.frozen.outdated.extend(Reason::of(other).map(|reason| (hour, reason))),
+        }
+    }
+
     fn add_unreadable(&mut self, hour: Hour, snapshot: &Snapshot) {
         if let Some(Err(error)) = snapshot.output.get(&hour) {
             self.unreadable.push(Failure::new(hour, error.to_string()));
@@ -222,47 +204,6 @@ fn spans(files: &Files) -> impl Iterator<Item = Window> {
     })
 }
 
-/// The files that are read for `window`, or why one of them cannot be.
-fn inputs<'s>(
-    snapshot: &'s Snapshot,
-    window: &Window,
-) -> Result<BTreeMap<&'s Name, BTreeMap<Hour, &'s Commit>>, Problem> {
-    let mut inputs = BTreeMap::new();
-    let refused = |name: &Name, covers| Problem::Refused(Refused { window: *window, input: name.clone(), covers });
-    let hours = window.hours_read();
-    let from = hours.from.unwrap_or(Hour::MIN);
-    for (name, files) in &snapshot.inputs {
-        let mut read = BTreeMap::new();
-        // Windows of one data set do not overlap: of those that start earlier only the last may reach into this one.
-        let before = files.range(..from).rev().find_map(|(hour, commit)| Some(commit.as_ref().ok()?.window(*hour)));
-        if let Some(covers) = before.filter(|covers| window.overlap(covers) != Overlap::Nothing) {
-            return Err(refused(name, covers));
-        }
-        for (hour, commit) in files.range(from..) {
-            if !hours.contains(*hour) {
-                break;
-            }
-            let commit = commit.as_ref().map_err(|error| unreadable(window.hour(), error))?;
-            let covers = commit.window(*hour);
-            match window.overlap(&covers) {
-                Overlap::Nothing => continue,
-                // Rows of a stream have a time, by which they are told apart.
-                Overlap::Part if models::model(name.as_str()).is_none() => return Err(refused(name, covers)),
-                Overlap::Part | Overlap::All => {}
-            }
-            read.insert(*hour, commit);
-        }
-        if !read.is_empty() {
-            inputs.insert(name, read);
-        }
-    }
-    Ok(inputs)
-}
-
-fn unreadable(hour: Hour, error: &layout::Error) -> Problem {
-    Problem::Unreadable(Failure::new(hour, error.to_string()))
-}
-
 fn misfit(output: &Name, hour: Hour, window: &Window, calendar: &Calendar) -> anyhow::Error {
     anyhow!(
         "{output} {hour}: the data set has windows of another kind, this one from {} to {}, and the query makes those of \
@@ -288,13 +229,6 @@ fn reason(
     let Some(made) = made else { return Some(Reason::Missing) };
     let now = inputs.iter().map(|(name, files)| (*name, InputNow { files: files.clone(), removed: None })).collect();
     Reason::of(freshness(made, window.hour(), &now, Some((recipe, window))))
-}
-
-fn fingerprints(inputs: BTreeMap<&Name, BTreeMap<Hour, &Commit>>) -> Inputs {
-    let fingerprints = |files: BTreeMap<Hour, &Commit>| {
-        files.into_iter().map(|(hour, commit)| (hour, commit.fingerprint.clone())).collect()
-    };
-    inputs.into_iter().map(|(name, files)| (name.clone(), fingerprints(files))).collect()
 }
 
 #[cfg(test)]

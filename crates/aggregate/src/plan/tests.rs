@@ -1,6 +1,6 @@
 use std::collections::BTreeSet;
 
-use layout::Input;
+use layout::{Fingerprint, Input};
 
 use super::*;
 
