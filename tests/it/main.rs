@@ -7,6 +7,7 @@ mod crash;
 mod cron;
 mod demo;
 mod docs;
+mod imports;
 mod readers;
 mod torture;
 mod workspace;
