@@ -42,10 +42,14 @@ struct Block {
     text: String,
 }
 
+fn has_end(name: &str, extension: &str) -> bool {
+    Path::new(name).extension().is_some_and(|end| end == extension)
+}
+
 /// README.md and all of docs/.
 fn pages() -> Vec<Page> {
     let docs = fs::read_dir(format!("{ROOT}/docs")).unwrap().map(|entry| entry.unwrap().file_name());
-    let docs = docs.map(|name| format!("docs/{}", name.into_string().unwrap())).filter(|name| name.ends_with(".md"));
+    let docs = docs.map(|name| format!("docs/{}", name.into_string().unwrap())).filter(|name| has_end(name, "md"));
     let names = docs.chain(["README.md".to_owned()]);
     names.map(|name| Page { text: fs::read_to_string(format!("{ROOT}/{name}")).unwrap(), name }).collect()
 }
@@ -113,8 +117,8 @@ fn missing(script: &str) -> Option<String> {
         return Some("jq is missing: apt-get install jq".to_owned());
     }
     let named = |extension: &str| script.contains(&format!("--target {extension}"));
-    let extensions = ["sqlite", "postgres"].into_iter().filter(|name| named(name));
-    extensions.filter_map(|name| extension_is_missing(&format!("{name}_scanner"))).next()
+    let mut extensions = ["sqlite", "postgres"].into_iter().filter(|name| named(name));
+    extensions.find_map(|name| extension_is_missing(&format!("{name}_scanner")))
 }
 
 /// Runs the blocks of a page, and compares what they print with what the page says that they do.
@@ -204,7 +208,7 @@ fn check_not_run(block: &Block) -> Result<(), String> {
         .filter(|word| ["scripts/", ".ci/", "crates/"].iter().any(|start| word.starts_with(start)))
     {
         let path = PathBuf::from(ROOT).join(word);
-        let is_script = word.ends_with(".sh") || word.ends_with("/run");
+        let is_script = has_end(word, "sh") || word.ends_with("/run");
         if !path.exists() || (is_script && Run::of(Command::new(&path).arg("--help")).status != Some(0)) {
             return Err(format!("{}: {word} is not there, or has no --help", block.place));
         }

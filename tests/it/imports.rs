@@ -4,7 +4,10 @@
 //! of tests and comments. A name that a module imports for others (`pub use`) counts as one of the file that defines it.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+
+use harness::tempfile::tempdir;
 
 mod modules;
 
@@ -44,9 +47,10 @@ fn way_back<'a>(imports: &'a Imports, start: &'a PathBuf) -> Option<Vec<&'a Path
 fn shown(name: &str, imports: &Imports) -> String {
     let mut text = String::new();
     for circle in circles(imports) {
-        text += &format!("{name}: a circle of {} files\n", circle.len());
+        writeln!(text, "{name}: a circle of {} files", circle.len()).unwrap();
         for (file, next) in circle.iter().zip(circle.iter().cycle().skip(1)) {
-            text += &format!("    {} imports {} of {}\n", file.display(), imports[*file][*next], next.display());
+            let (path, by) = (next.display(), &imports[*file][*next]);
+            writeln!(text, "    {} imports {by} of {path}", file.display()).unwrap();
         }
     }
     text
@@ -67,7 +71,7 @@ fn no_files_of_a_crate_import_each_other_in_a_circle() {
 
 /// What is found in a crate that consists of these files.
 fn found(files: &[(&str, &str)]) -> String {
-    let folder = harness::tempfile::tempdir().unwrap();
+    let folder = tempdir().unwrap();
     for (name, text) in files {
         let path = folder.path().join(name);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

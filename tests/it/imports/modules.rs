@@ -31,17 +31,17 @@ impl Crate {
     pub(super) fn read(folder: &Path) -> Self {
         let mut all = Self { folder: folder.to_owned(), modules: BTreeMap::new() };
         let root = ["lib.rs", "main.rs"].into_iter().find(|name| folder.join(name).exists());
-        all.read_file(Way::new(), PathBuf::from(root.expect("no lib.rs or main.rs")));
+        all.read_file(&Way::new(), Path::new(root.expect("no lib.rs or main.rs")));
         all
     }
 
-    fn read_file(&mut self, way: Way, file: PathBuf) {
-        let text = std::fs::read_to_string(self.folder.join(&file)).unwrap();
-        self.read_module(way, &file, &mut tokens(&text).into_iter().peekable());
+    fn read_file(&mut self, way: &Way, file: &Path) {
+        let text = std::fs::read_to_string(self.folder.join(file)).unwrap();
+        self.read_module(way, file, &mut tokens(&text).into_iter().peekable());
     }
 
     /// Reads up to the bracket that closes the module, or to the end of the file.
-    fn read_module(&mut self, way: Way, file: &Path, tokens: &mut Tokens) {
+    fn read_module(&mut self, way: &Way, file: &Path, tokens: &mut Tokens) {
         self.modules.insert(way.clone(), Module { file: file.to_owned(), ..Module::default() });
         let (mut depth, mut previous) = (0, String::new());
         while let Some(token) = tokens.next() {
@@ -50,8 +50,8 @@ impl Crate {
                 "}" if depth == 0 => return,
                 "}" => depth -= 1,
                 "#" if is_for_tests(tokens) => skip_item(tokens),
-                "use" => self.add_names(&way, tokens),
-                "mod" => self.read_child(&way, file, tokens),
+                "use" => self.add_names(way, tokens),
+                "mod" => self.read_child(way, file, tokens),
                 "::" | "." => {}
                 _ if is_word(&token) && previous != "::" && previous != "." => {
                     let mut path = vec![token.clone()];
@@ -59,7 +59,7 @@ impl Crate {
                         path.extend(tokens.next_if(|token| is_word(token)));
                     }
                     if path.len() > 1 {
-                        self.module(&way).paths.push(path);
+                        self.module(way).paths.push(path);
                     }
                 }
                 _ => {}
@@ -76,12 +76,12 @@ impl Crate {
     fn read_child(&mut self, way: &Way, file: &Path, tokens: &mut Tokens) {
         let child = [way.as_slice(), &[tokens.next().unwrap()]].concat();
         if tokens.next().as_deref() == Some("{") {
-            return self.read_module(child, file, tokens);
+            return self.read_module(&child, file, tokens);
         }
         let path: PathBuf = child.iter().collect();
         let files = [path.with_extension("rs"), path.join("mod.rs")];
         let file = files.into_iter().find(|file| self.folder.join(file).exists());
-        self.read_file(child, file.expect("a module has no file"));
+        self.read_file(&child, &file.expect("a module has no file"));
     }
 
     /// After `use`.
