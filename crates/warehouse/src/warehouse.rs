@@ -110,7 +110,8 @@ impl Warehouse {
     /// The same, but nothing if somebody has dropped the table.
     pub fn held(&self, dataset: &Name) -> anyhow::Result<LoadedHours> {
         let loaded = self.loaded(dataset)?;
-        Ok(if self.columns(dataset)?.is_empty() { LoadedHours::new() } else { loaded })
+        let is_dropped = !loaded.is_empty() && self.columns(dataset)?.is_empty();
+        Ok(if is_dropped { LoadedHours::new() } else { loaded })
     }
 
     /// The lines of the load log, of one data set or of all; none if the warehouse has none.

@@ -112,7 +112,9 @@ fn a_file_damaged_behind_its_footer_keeps_no_other_hour_out() {
         std::fs::write(&damaged, bytes).unwrap();
         let run = target.run(data_dir, "readings").expect(3);
         assert!(
-            run.stderr.contains("03.parquet: cannot be read to its end; if it is damaged, move it"),
+            run.stderr.contains(
+                "03.parquet: cannot be read to its end; if it is damaged, put it back from a backup, or move it"
+            ),
             "{}",
             run.stderr
         );
