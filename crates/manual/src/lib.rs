@@ -28,6 +28,7 @@ pub fn programs() -> Vec<Program> {
     vec![
         program(tcp_ingest::Args::command(), include_str!("../../../docs/tcp-ingest.md")),
         program(compact::Args::command(), include_str!("../../../docs/compact.md")),
+        program(aggregate::Args::command(), include_str!("../../../docs/aggregate.md")),
         program(load_warehouse::Args::command(), include_str!("../../../docs/load-warehouse.md")),
         program(housekeep::Args::command(), include_str!("../../../docs/housekeep.md")),
     ]

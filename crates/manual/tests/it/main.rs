@@ -81,3 +81,19 @@ fn markdown_becomes_roff() {
     let made = markdown::to_roff(page);
     assert!(made.ends_with(expected), "{made}");
 }
+
+#[test]
+fn a_page_mentions_no_option_that_no_program_has() {
+    let known: Vec<String> = programs().iter().flat_map(flags).collect();
+    let docs = fs::read_dir(DOCS).unwrap().map(|entry| entry.unwrap().path());
+    for page in docs.chain([Path::new(DOCS).join("../README.md")]) {
+        let text = fs::read_to_string(&page).unwrap();
+        // Blocks of code are run: what is left is code in sentences.
+        let prose: String = text.split("```").step_by(2).collect();
+        let code = prose.split('`').skip(1).step_by(2).filter(|code| !code.starts_with("cargo "));
+        for word in code.flat_map(str::split_whitespace).filter(|word| word.starts_with("--") && word.len() > 2) {
+            let flag = word.split('=').next().unwrap();
+            assert!(known.iter().any(|known| known == flag), "{}: there is no option {flag}", page.display());
+        }
+    }
+}
