@@ -117,9 +117,14 @@ pub(crate) trait Backend: fmt::Debug {
         )
     }
 
+    /// A column in the warehouse's own SQL, such that [`Backend::source`] yields its values exactly.
+    fn exact(&self, column: &TableColumn) -> String {
+        self.column(&column.name)
+    }
+
     /// The rows of a table that `condition` picks, as a query of DuckDB that yields each value of `columns` exactly as it is.
     fn stored(&self, table: &str, columns: &[TableColumn], condition: &str) -> String {
-        let list: Vec<_> = columns.iter().map(|column| self.column(&column.name)).collect();
+        let list: Vec<_> = columns.iter().map(|column| self.exact(column)).collect();
         let select = format!("SELECT {} FROM {} WHERE {condition}", list.join(", "), self.table(table));
         format!("SELECT {} FROM {}", casts(columns), self.source(&select))
     }

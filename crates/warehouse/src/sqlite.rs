@@ -174,9 +174,13 @@ impl Backend for Sqlite {
         format!("ALTER TABLE {table} RENAME COLUMN {} TO {before}", self.column(column))
     }
 
-    fn stored(&self, table: &str, columns: &[TableColumn], condition: &str) -> String {
-        // Not `sqlite_query`, which yields text: SQLite rounds a floating number that becomes text.
-        format!("SELECT {} FROM warehouse.{} WHERE {condition}", casts(columns), identifier(table))
+    /// SQLite makes text of a floating number with 15 digits unless it is asked for more.
+    fn exact(&self, column: &TableColumn) -> String {
+        let name = self.column(&column.name);
+        match column.sql_type {
+            SqlType::Double => format!("CASE WHEN {name} IS NOT NULL THEN printf('%!.20e', {name}) END AS {name}"),
+            _ => name,
+        }
     }
 
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {

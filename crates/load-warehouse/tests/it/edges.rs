@@ -213,6 +213,31 @@ fn every_number_time_and_truth_arrives_as_it_is() {
 }
 
 #[test]
+fn floating_numbers_of_any_size_arrive_as_they_are() {
+    on_each("floating numbers", |data_dir, target| {
+        let random = |salt: &str, bound: u64| format!("(hash('{salt} {}' || i) % {bound})::BIGINT", harness::seed());
+        let select = format!(
+            "SELECT ({} - 4503599627370496)::DOUBLE * pow(2::DOUBLE, {} - 1100) AS v, \
+             {}::DOUBLE / {} AS w FROM range(30000) r(i)",
+            random("a", 1 << 53),
+            random("b", 2000),
+            random("c", 1_000_000_000),
+            random("d", 1000)
+        );
+        publish(
+            data_dir,
+            "numbers",
+            HOUR,
+            "a",
+            &format!("SELECT v, w FROM ({select}) WHERE isfinite(v) AND isfinite(w)"),
+        );
+        // The load compares what it has written with the file.
+        target.run(data_dir, "numbers").expect(0);
+        target.run(data_dir, "numbers --verify").expect(0);
+    });
+}
+
+#[test]
 fn what_a_warehouse_cannot_hold_is_replaced_counted_and_named_once() {
     on_each("values that it cannot hold", |data_dir, target| {
         let is = |kinds: &[&str]| {
