@@ -75,8 +75,8 @@ pub struct Args {
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
 
-    /// Print the rows of the windows, up to date or not, and publish nothing; those of which retention removed a part are left
-    /// out
+    /// Print the rows of the windows, up to date or not, and publish nothing; those of which retention removed a part are
+    /// skipped
     #[arg(long, value_name = "-", value_parser = ["-"], conflicts_with_all = ["dry_run", "rebuild", "what"])]
     pub(crate) output: Option<String>,
 

@@ -322,7 +322,7 @@ mod tests {
 
     #[test]
     fn windows_follow_each_other_without_a_gap_whatever_the_clocks_do() {
-        // Clocks put back over midnight, a day that was left out, offsets with seconds, half hours of daylight saving.
+        // Clocks put back over midnight, a day that was skipped, offsets with seconds, half hours of daylight saving.
         for (zone, from, to) in [
             ("America/St_Johns", "2006-10-01T00:00:00Z", "2006-12-01T00:00:00Z"),
             ("Pacific/Apia", "2011-12-01T00:00:00Z", "2012-02-01T00:00:00Z"),

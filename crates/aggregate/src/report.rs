@@ -81,7 +81,7 @@ fn name_not_printed(query: &Query, plan: &Plan) -> bool {
     let unmade = &plan.frozen.unmade;
     if !unmade.is_empty() {
         let windows = span(query, unmade.iter().copied());
-        log::error!("{}: {windows} left out, because retention removed a part of what they read", query.name);
+        log::error!("{}: {windows} skipped, because retention removed a part of what they read", query.name);
     }
     unmade.is_empty()
 }

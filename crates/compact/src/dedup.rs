@@ -1,7 +1,7 @@
 //! `--dedup`: rows that are equal to another row of their hour in all columns are removed.
 //!
 //! Two queries do it, and their numbers are held against each other. The first counts equal rows and keeps those that
-//! stand more than once, each with its count, in a temporary table. The second passes on all rows that are not in that
+//! stand more than once, each with its count, in a temporary table. The second yields all rows that are not in that
 //! table, in the order in which they are read, and then the table's rows once each. So neighbours stay neighbours in the
 //! file's row groups, nothing is sorted but what stands more than once, and without duplicates the hour is made as ever.
 //! Both spill to disk when memory is short: an hour of 7.2 million rows, each of them twice, takes a limit of 150 MB.

@@ -59,7 +59,7 @@ pub(crate) enum Command {
     /// Printed as CSV, it is a line for each property.
     ///
     /// A Parquet file that cannot be read is named, and makes the exit status 3. The same goes for a warehouse that cannot be
-    /// asked; one that is busy or down is only left out, with a warning.
+    /// asked; one that is busy or down is only skipped, with a warning.
     Status(SharedArgs),
 }
 

@@ -49,7 +49,7 @@ impl Locked {
         Ok(files::metadata(path)?.is_some_and(|there| is_same(&there, &ours)).then_some(locked))
     }
 
-    /// Takes over the lock of a file that another process had open. The descriptor that it passed on still holds the
+    /// Takes over the lock of a file that another process had open. The descriptor that it sent still holds the
     /// lock, unless that process ended in order and released it.
     pub(crate) fn inherit(file: File) -> Self {
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);

@@ -105,8 +105,8 @@ fn verify_one(
     let after = self::loaded(warehouse, dataset)?;
     let all = loaded.keys().chain(held.keys()).chain(in_tree.keys()).chain(problems.keys());
     let all: BTreeSet<_> = all.copied().collect();
-    let settled = all.into_iter().filter(|hour| range.contains(*hour) && loaded.get(hour) == after.get(hour));
-    let verified = settled.map(|hour| {
+    let unchanged = all.into_iter().filter(|hour| range.contains(*hour) && loaded.get(hour) == after.get(hour));
+    let verified = unchanged.map(|hour| {
         let (logged, file) = (loaded.get(&hour), in_tree.get(&hour));
         let finding = match (problems.remove(&hour), logged, file) {
             (Some(problem), _, _) => Finding::Wrong(problem),

@@ -87,7 +87,7 @@ impl Limit {
     }
 }
 
-/// How many characters of a text that is too long are left out for a mark and the MD5 of all of it.
+/// How many characters of a text that is too long make room for a mark and the MD5 of all of it.
 const MARK: usize = 34;
 
 /// The limit of a column that holds so many characters. What is stored of longer texts differs where they do.

@@ -17,7 +17,7 @@ pub(crate) struct Input<'i> {
 #[derive(Clone, Copy)]
 pub(crate) struct Block {
     pub(crate) end: usize,
-    /// Another worker takes up.
+    /// Another worker resumes.
     pub(crate) successor: bool,
     /// Workers died of it, so it is not parsed.
     #[allow(dead_code, reason = "framing knows nothing of it")]

@@ -1,4 +1,4 @@
-//! Lines do not depend on how the input is cut, or on workers that take up where others were, and no byte is lost.
+//! Lines do not depend on how the input is cut, or on workers that resume where others were, and no byte is lost.
 #![no_main]
 #![allow(clippy::indexing_slicing, clippy::panic, reason = "tests")]
 

@@ -124,7 +124,7 @@ fn what_is_printed_is_whole() {
     let (data_dir, days) = data_dir();
     let printed = run(&data_dir, &format!("{days} --output - --format csv")).expect(3);
     assert_eq!(printed.stdout, "sensor_id,n\n1,4\n2,4\n");
-    let message = "days: 1 day (2025-09-02T00) left out, because retention removed a part of what they read";
+    let message = "days: 1 day (2025-09-02T00) skipped, because retention removed a part of what they read";
     assert!(printed.stderr.contains(message), "{}", printed.stderr);
     run(&data_dir, &format!("{days} --output - --from 2025-09-03")).expect(0);
 }

@@ -25,29 +25,29 @@ fn inherited(dir: &TestDir, segment: &OpenSegment) -> InheritedSegment {
 #[test]
 fn a_data_directory_that_was_removed_is_made_again_and_its_open_segments_are_put_back() {
     let dir = TestDir::new();
-    let anchor = DataDirHandle::new(&dir.tree).unwrap();
+    let data_dir = DataDirHandle::new(&dir.tree).unwrap();
     let mut segment = segment(&dir);
-    assert!(!anchor.keep(&mut segment).unwrap());
+    assert!(!data_dir.keep(&mut segment).unwrap());
     fs::remove_dir_all(dir.tree.root()).unwrap();
-    assert!(anchor.keep(&mut segment).unwrap());
-    assert!(!anchor.keep(&mut segment).unwrap());
+    assert!(data_dir.keep(&mut segment).unwrap());
+    assert!(!data_dir.keep(&mut segment).unwrap());
     segment.append(&mut [IoSlice::new(b"{}\n")]).unwrap();
     let sealed = seal(vec![segment]).unwrap();
     assert_eq!(fs::read(&sealed[0].path).unwrap(), [LINES, b"{}\n"].concat());
     // Also when somebody else has made it.
     fs::remove_dir_all(dir.tree.root()).unwrap();
     fs::create_dir(dir.tree.root()).unwrap();
-    anchor.check().unwrap();
+    data_dir.check().unwrap();
 }
 
 #[test]
 fn an_empty_segment_is_put_back_too() {
     let dir = TestDir::new();
-    let anchor = DataDirHandle::new(&dir.tree).unwrap();
+    let data_dir = DataDirHandle::new(&dir.tree).unwrap();
     let mut segment = segment(&dir);
     segment.rollback(0).unwrap();
     fs::remove_dir_all(dir.tree.root()).unwrap();
-    assert!(anchor.keep(&mut segment).unwrap());
+    assert!(data_dir.keep(&mut segment).unwrap());
     segment.append(&mut [IoSlice::new(LINES)]).unwrap();
     assert_eq!(fs::read(segment.path()).unwrap(), LINES);
 }
@@ -55,33 +55,33 @@ fn an_empty_segment_is_put_back_too() {
 #[test]
 fn a_data_directory_that_was_moved_or_replaced_is_neither_made_again_nor_used() {
     let dir = TestDir::new();
-    let anchor = DataDirHandle::new(&dir.tree).unwrap();
+    let data_dir = DataDirHandle::new(&dir.tree).unwrap();
     let mut segment = segment(&dir);
     let elsewhere = dir.tree.root().with_extension("elsewhere");
     fs::rename(dir.tree.root(), &elsewhere).unwrap();
-    let gone = anchor.keep(&mut segment).unwrap_err().to_string();
+    let gone = data_dir.keep(&mut segment).unwrap_err().to_string();
     assert!(gone.contains("it is not there any more: mount it or move it back"), "{gone}");
     assert!(!dir.tree.root().exists());
     fs::create_dir(dir.tree.root()).unwrap();
-    let other = anchor.check().unwrap_err().to_string();
+    let other = data_dir.check().unwrap_err().to_string();
     assert!(other.contains("another folder is in its place"), "{other}");
     // A process that gets the descriptor sees the same.
-    assert!(DataDirHandle::inherit(&dir.tree, anchor.descriptor().unwrap()).check().is_err());
+    assert!(DataDirHandle::inherit(&dir.tree, data_dir.descriptor().unwrap()).check().is_err());
     DataDirHandle::new(&dir.tree).unwrap().check().unwrap();
     fs::remove_dir(dir.tree.root()).unwrap();
     fs::rename(&elsewhere, dir.tree.root()).unwrap();
-    assert!(!anchor.keep(&mut segment).unwrap());
+    assert!(!data_dir.keep(&mut segment).unwrap());
     seal(vec![segment]).unwrap();
 }
 
 #[test]
 fn what_was_moved_away_is_emptied_when_it_was_put_back() {
     let dir = TestDir::new();
-    let anchor = DataDirHandle::new(&dir.tree).unwrap();
+    let data_dir = DataDirHandle::new(&dir.tree).unwrap();
     let mut segment = segment(&dir);
     let elsewhere = dir.tree.root().join("elsewhere");
     fs::rename(segment.path(), &elsewhere).unwrap();
-    assert!(anchor.keep(&mut segment).unwrap());
+    assert!(data_dir.keep(&mut segment).unwrap());
     assert_eq!(fs::read(segment.path()).unwrap(), LINES);
     assert_eq!(elsewhere.metadata().unwrap().len(), 0);
 }
@@ -89,12 +89,12 @@ fn what_was_moved_away_is_emptied_when_it_was_put_back() {
 #[test]
 fn syncing_what_was_removed_is_no_failure_and_is_done_when_it_was_put_back() {
     let dir = TestDir::new();
-    let anchor = DataDirHandle::new(&dir.tree).unwrap();
+    let data_dir = DataDirHandle::new(&dir.tree).unwrap();
     let mut segment = segment(&dir);
     fs::remove_dir_all(dir.tree.root()).unwrap();
     segment.take_sync().unwrap().run().unwrap();
     segment.take_sync().unwrap().run().unwrap();
-    assert!(anchor.keep(&mut segment).unwrap());
+    assert!(data_dir.keep(&mut segment).unwrap());
     assert!(segment.take_sync().is_none(), "it was synced where it was put back");
     assert!(seal(vec![segment]).is_ok());
 }
@@ -119,10 +119,10 @@ fn a_successor_puts_back_what_was_removed_and_not_what_was_sealed_and_compacted(
 #[test]
 fn who_is_to_put_back_is_a_child() {
     let Some(dir) = TestDir::of_child() else { return };
-    let anchor = DataDirHandle::new(&dir.tree).unwrap();
+    let data_dir = DataDirHandle::new(&dir.tree).unwrap();
     let mut segment = segment(&dir);
     fs::rename(segment.path(), dir.tree.root().join("elsewhere")).unwrap();
-    anchor.keep(&mut segment).unwrap();
+    data_dir.keep(&mut segment).unwrap();
 }
 
 #[test]

@@ -488,9 +488,9 @@ fn connections_that_are_made_and_reset_cost_nothing_that_stays() {
         }
         running.store(false, Relaxed);
         for resetter in resetters {
-            let (count, judged) = resetter.join().unwrap();
+            let (count, validated) = resetter.join().unwrap();
             made += count;
-            sent.extend(judged);
+            sent.extend(validated);
         }
     });
     let took = start.elapsed();

@@ -46,7 +46,7 @@ fn a_reader_that_stalls_after_the_end_of_the_input_can_be_left_too() {
     assert!(child.try_wait().unwrap().is_none(), "it waits for the reader");
     assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
     until("it ends", || child.try_wait().unwrap().is_some());
-    assert_eq!(child.wait().unwrap().code(), Some(130), "all is written, but not all is passed on");
+    assert_eq!(child.wait().unwrap().code(), Some(130), "all is written, but not all went to stdout");
 }
 
 #[test]
