@@ -18,7 +18,7 @@ use engine::{identifier, literal};
 use layout::Tree;
 
 use crate::args::WarehouseArgs;
-use crate::backend::{Access, Backend, TableDefinition, casts, definitions, index_name};
+use crate::backend::{Access, Backend, TableDefinition, definitions, index_name};
 use crate::column::{Limit, SqlType, TableColumn};
 use crate::extension::{self, Extension};
 use crate::file_path::{self, SQLITE};
