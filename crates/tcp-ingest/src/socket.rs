@@ -1,6 +1,7 @@
 //! The two calls that make the receive queue a write-ahead log: look at bytes without taking them, and take them.
 
 use std::io;
+use std::net::Shutdown;
 use std::os::fd::{AsFd, AsRawFd};
 use std::time::Duration;
 
@@ -62,10 +63,21 @@ pub(crate) fn stop_receiving(socket: &impl AsFd) -> io::Result<()> {
     SockRef::from(socket).attach_filter(&[KEEP_NOTHING])
 }
 
-/// The kernel receives again. Also before the last descriptor is closed: so that the end of the connection goes as usual.
+/// The kernel receives again.
 pub(crate) fn receive_again(socket: &impl AsFd) {
     // Fails when there is nothing to undo, which is the usual case.
     let _ = SockRef::from(socket).detach_filter();
+}
+
+/// To be called before the last descriptor is closed: the kernel receives again, so that the end of the connection goes as
+/// usual. But both directions are shut before, so that it answers what arrives from here on with a reset, and acknowledges
+/// nothing of it. A connection that is to be closed with a reset needs none of that.
+pub(crate) fn end(socket: &impl AsFd) {
+    let is_to_be_reset = SockRef::from(socket).linger().is_ok_and(|time| time.is_some());
+    if !is_to_be_reset {
+        let _ = SockRef::from(socket).shutdown(Shutdown::Both);
+        receive_again(socket);
+    }
 }
 
 /// When the connection is closed, the source learns at once, by a reset, that it sends in vain.
@@ -149,4 +161,28 @@ fn info(socket: &impl AsRawFd) -> io::Result<Info> {
         Some(Info { state: *info.first()?, received, quiet: Duration::from_millis(quiet.into()) })
     };
     parse().ok_or_else(|| io::ErrorKind::Unsupported.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+    use std::net::{TcpListener, TcpStream};
+
+    use super::*;
+
+    /// The state of a connection that is over (linux/tcp_states.h).
+    const CLOSED: u8 = 7;
+
+    #[test]
+    fn what_arrives_in_the_last_moment_is_not_acknowledged() {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut source = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (socket, _) = listener.accept().unwrap();
+        stop_receiving(&socket).unwrap();
+        source.write_all(b"late\n").unwrap();
+        end(&socket);
+        // It was not acknowledged, and is sent again while this descriptor is still open.
+        harness::until("it is answered with a reset", || info(&source).unwrap().state == CLOSED);
+        assert_eq!(info(&socket).unwrap().received, 0);
+    }
 }

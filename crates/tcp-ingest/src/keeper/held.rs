@@ -72,8 +72,8 @@ impl Held {
     /// Closes a connection.
     pub(super) fn release(&mut self, slot: u32) {
         if let Some(connection) = self.connections.remove(&slot) {
-            // The worker has taken what was acknowledged and closed it; only now the kernel may receive again.
-            socket::receive_again(&connection.socket);
+            // The worker has taken what was acknowledged and closed it.
+            socket::end(&connection.socket);
             self.free.insert(slot);
         }
     }

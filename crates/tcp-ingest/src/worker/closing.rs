@@ -122,6 +122,7 @@ impl Connection {
         let bytes = socket::queued(&self.socket).unwrap_or_default();
         report_loss(self.thread.stream_name(self.stream), self.peer, bytes);
         self.thread.failure.add_loss(bytes);
+        let _ = socket::close_with_reset(&self.socket);
         Ending::Lost(bytes)
     }
 }
