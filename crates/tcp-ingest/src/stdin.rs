@@ -47,6 +47,9 @@ pub(crate) fn run(config: Config) -> anyhow::Result<Outcome> {
     stats.write_metrics(config.metrics_file.as_deref());
     log::debug!("{}", *stats);
     if let Some(what) = failure.get() {
+        if let Some(error) = outcome.err().map(|error| format!("{error:#}")).filter(|error| error != what) {
+            log::error!("{error}");
+        }
         bail!("{what}");
     }
     if !sealed {

@@ -94,3 +94,26 @@ fn a_pipe_puts_back_what_is_removed_too() {
     assert!(child.wait().unwrap().success());
     assert_eq!(check_written(&data_dir).len(), 20);
 }
+
+#[test]
+fn a_pipe_that_is_stopped_without_its_data_directory_names_what_is_lost_and_what_is_not_sealed() {
+    let folder = harness::tempfile::tempdir().unwrap();
+    let data_dir = DataDir::at(&folder.path().join("data"));
+    let log = folder.path().join("log");
+    let mut command = data_dir.program("tcp-ingest");
+    command.args(["--stdin", "telemetry", "--sync-every", "50ms", "--seal-after", "200ms"]);
+    let mut child = command.stdin(Stdio::piped()).stderr(fs::File::create(&log).unwrap()).spawn().unwrap();
+    let mut input = child.stdin.take().unwrap();
+    let line = reading(0, 1, 1.0) + "\n";
+    input.write_all(line.as_bytes()).unwrap();
+    until("it is written", || lines(&data_dir, "raw").len() == 1);
+    fs::rename(data_dir.path(), folder.path().join("elsewhere")).unwrap();
+    let said = |what: &str| fs::read_to_string(&log).unwrap().contains(what);
+    until("it cannot be sealed", || said("trying again every second"));
+    input.write_all(line.as_bytes()).unwrap();
+    until("the next line cannot be written", || said("reading waits"));
+    assert!(std::process::Command::new("kill").arg(child.id().to_string()).status().unwrap().success());
+    assert_eq!(child.wait().unwrap().code(), Some(1));
+    let lost = format!("lost, because read and not written: the last {} bytes", line.len());
+    assert!(said(&lost) && said("not sealed, and open until the next start: 1 segment"), "{lost}");
+}
