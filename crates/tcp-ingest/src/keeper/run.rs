@@ -86,7 +86,11 @@ impl Keeper {
             Request::Replace if self.goal == Goal::Serve => self.goal = Goal::BeReplaced,
             Request::Replace => {}
             Request::Report => self.send_later(ToWorker::Report),
-            Request::Reap => return self.reap(),
+            Request::Reap => {
+                if let Some(outcome) = self.reap()? {
+                    return Ok(Some(outcome));
+                }
+            }
         }
         self.accept_the_rest_if_stopping();
         Ok(None)
