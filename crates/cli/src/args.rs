@@ -46,6 +46,9 @@ impl CommonArgs {
 /// Refuses a path by which DuckDB does not find the files: a part of the programs would work in such a data directory.
 fn data_dir(path: OsString) -> Result<PathBuf, String> {
     let text = path.to_str().ok_or("the path of the data directory must be UTF-8: rename the folder")?;
+    if text.is_empty() {
+        return Err("the path of the data directory must not be empty".to_owned());
+    }
     if text.contains('\\') && text.contains(['*', '?', '[']) {
         return Err(
             "the path of the data directory must not have a `\\` and one of `*?[`: rename the folder".to_owned()
@@ -102,5 +105,17 @@ impl RangeArgs {
             );
         }
         Ok(HourRange { from: self.from, to: self.to })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::data_dir;
+
+    #[test]
+    fn a_data_directory_has_a_path_and_one_that_duckdb_finds() {
+        assert_eq!(data_dir("./a [b]".into()), Ok("./a [b]".into()));
+        assert!(data_dir("".into()).unwrap_err().contains("must not be empty"));
+        assert!(data_dir("a\\b*".into()).unwrap_err().contains("must not have"));
     }
 }
