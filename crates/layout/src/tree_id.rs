@@ -37,17 +37,21 @@ impl Tree {
     /// The identity of this tree, durable. The first call makes it; of two processes that make it at once, both get the
     /// same.
     pub fn id(&self) -> Result<TreeId> {
-        if let Some(id) = self.existing_id()? {
-            // Whoever made it may have died before it was durable.
-            sync_published(&self.id_file())?;
-            return Ok(id);
+        if self.existing_id()?.is_none() {
+            self.make_id().map_err(|error| {
+                let detail = format!("has no identity yet, and cannot be given one ({})", error.problem());
+                Error::invalid(
+                    self.root(),
+                    detail,
+                    "run this program once as a user who may write to the data directory",
+                )
+            })?;
         }
-        self.make_id().map_err(|error| {
-            let detail = format!("has no identity yet, and cannot be given one ({})", error.problem());
-            Error::invalid(self.root(), detail, "run this program once as a user who may write to the data directory")
-        })?;
-        self.existing_id()?
-            .ok_or_else(|| Error::invalid(&self.id_file(), "was removed when it had just been made", "run again"))
+        let removed = || Error::invalid(&self.id_file(), "was removed when it had just been made", "run again");
+        let id = self.existing_id()?.ok_or_else(removed)?;
+        // Whoever made it may be about to sync it, or may have died before.
+        sync_published(&self.id_file())?;
+        Ok(id)
     }
 
     /// The identity of this tree, if it has one.
