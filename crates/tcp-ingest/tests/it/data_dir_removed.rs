@@ -71,7 +71,7 @@ fn what_was_removed_under_a_worker_that_died_is_put_back_by_the_next() {
 fn a_data_directory_that_is_moved_away_is_waited_for() {
     let (folder, data_dir) = data_dir();
     let elsewhere = folder.path().join("elsewhere");
-    let server = Server::start(&data_dir, &["telemetry"], "--sync-every 50ms --seal-after 300ms");
+    let server = Server::start(&data_dir, &["telemetry"], "--sync-every 50ms --seal-after 300ms --workers 1");
     let mut source = Source::new(&server);
     source.send_and_see(&data_dir, 0);
     fs::rename(data_dir.path(), &elsewhere).unwrap();
@@ -122,7 +122,7 @@ fn nothing_is_written_beneath_the_mount_point_of_a_disk_that_is_gone() {
     fs::create_dir(&mount_point).unwrap();
     let bound = Bound::new(disk.path(), &mount_point);
     let data_dir = DataDir::at(&mount_point);
-    let server = Server::start(&data_dir, &["telemetry"], "--sync-every 50ms --seal-after 300ms");
+    let server = Server::start(&data_dir, &["telemetry"], "--sync-every 50ms --seal-after 300ms --workers 1");
     let mut source = Source::new(&server);
     source.send_and_see(&data_dir, 0);
     drop(bound);
