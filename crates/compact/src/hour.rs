@@ -44,7 +44,8 @@ pub(crate) fn prepare_without_rows(stream: &Stream<'_>, plan: &HourPlan) -> anyh
             let Quarantined { draft, lines, .. } = late_lines(stream, &segment)
                 .with_context(|| format!("{path}: its late lines cannot go to quarantine"))?;
             segment.unchanged()?;
-            ready.quarantine.push(draft);
+            // Of a segment without a line there is nothing to publish.
+            ready.quarantine.extend((lines > 0).then_some(draft));
             ready.late += lines;
             ready.remove.push(segment.segment);
         }

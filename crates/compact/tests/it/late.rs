@@ -59,6 +59,18 @@ fn late_lines_of_an_expired_hour_go_to_quarantine_once_and_the_next_run_has_noth
 }
 
 #[test]
+fn an_empty_late_segment_of_an_expired_hour_holds_no_other_up() {
+    let data_dir = expired();
+    let emptied = data_dir.seal("telemetry", HOUR, &readings([3]));
+    std::fs::write(emptied, "").unwrap();
+    data_dir.seal("telemetry", HOUR, &readings([2]));
+    let run = data_dir.run("compact", "").expect(3);
+    assert!(run.stderr.contains("1 late line to quarantine"), "{}", run.stderr);
+    assert_eq!(data_dir.files_like("raw/", ".json").len(), 0);
+    assert_eq!(quarantine(&data_dir).len(), 1);
+}
+
+#[test]
 fn compact_that_dies_while_it_closes_an_hour_loses_no_late_line() {
     let deaths = [
         "segment.opened",
