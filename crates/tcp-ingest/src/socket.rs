@@ -105,10 +105,12 @@ pub(crate) fn quiet_for(socket: &impl AsRawFd) -> io::Result<Duration> {
     Ok(info(socket)?.quiet)
 }
 
+/// The state of a connection that is over (`linux/tcp_states.h`).
+const CLOSED: u8 = 7;
+
 /// How many bytes of a connection were consumed since it began, by the kernel's own count.
 pub(crate) fn consumed(socket: &(impl AsFd + AsRawFd)) -> io::Result<u64> {
     // States of linux/tcp_states.h.
-    const CLOSED: u8 = 7;
     const AFTER_THE_END: [u8; 3] = [8, 9, 11]; // CLOSE_WAIT, LAST_ACK, CLOSING
     // What arrives between two calls would be missing in one of them.
     let (state, received, unread) = loop {
@@ -169,9 +171,6 @@ mod tests {
     use std::net::{TcpListener, TcpStream};
 
     use super::*;
-
-    /// The state of a connection that is over (linux/tcp_states.h).
-    const CLOSED: u8 = 7;
 
     #[test]
     fn what_arrives_in_the_last_moment_is_not_acknowledged() {
