@@ -56,8 +56,11 @@ fn problem(spoil: impl FnOnce(&Path, Commit)) -> String {
     let states: Vec<_> = all.iter().map(|row| row[1].as_str()).collect();
     assert_eq!(states, ["ok", "ok", "wrong", "ok"], "{all:?}");
     let [.., problem, remedy] = &all[2];
+    // Tables escape control characters.
+    let escape = |c: char| if c.is_control() { c.escape_unicode().to_string() } else { c.to_string() };
     for words in [path.to_str().unwrap(), problem, remedy] {
-        assert!(run.stdout.contains(words) && !words.is_empty(), "{words:?} is not in {}", run.stdout);
+        let words: String = words.chars().map(escape).collect();
+        assert!(run.stdout.contains(&words) && !words.is_empty(), "{words:?} is not in {}", run.stdout);
     }
     assert_eq!((data_dir.files(), identity(&path)), before);
     problem.clone()
