@@ -152,6 +152,8 @@ const KNOWN_ERRORS: &[KnownError] = &[
     passing("deadlock detected", BUSY),
     passing("could not serialize access", BUSY),
     passing("due to administrator command", CUT),
+    passing("due to user request", CUT),
+    passing("terminating connection", CUT),
     passing("server closed the connection", CUT),
     passing("no connection to the server", CUT),
     passing("connection not open", CUT),
@@ -218,6 +220,8 @@ mod tests {
         let refused = "Can't connect: Access denied for user 'u'@'h' (Can't connect to server)";
         assert!(!meaning(refused).0 && meaning(refused).1.is_some());
         assert!(meaning("connection to server failed: Connection refused").0);
+        assert!(meaning("FATAL: terminating connection due to unexpected postmaster exit").0);
+        assert!(meaning("ERROR: canceling statement due to user request").0);
         let locked = "IO Error: Could not set lock on file \"x\": Conflicting lock is held. However, you would be able to open \
                       this database in read-only mode";
         assert!(meaning(locked).0);

@@ -308,18 +308,6 @@ fn another_schema_holds_the_tables_if_it_is_named() {
 }
 
 #[test]
-fn a_zero_byte_is_refused_and_named() {
-    let Some(server) = Postgres::shared("a zero byte") else { return };
-    let (data_dir, database) = (DataDir::new(), server.database());
-    let target = Target::Postgres { server, database };
-    publish(&data_dir, "texts", "2025-09-02T10", "a", "SELECT 'a' || chr(0) AS text");
-    publish(&data_dir, "texts", "2025-09-02T11", "a", "SELECT 'b' AS text");
-    let run = target.run(&data_dir, "texts").expect(3);
-    assert!(run.stderr.contains("10.parquet: ") && run.stderr.contains("holds no zero byte"), "{}", run.stderr);
-    assert_eq!(target.query(&data_dir, "SELECT text FROM texts"), [["b"]]);
-}
-
-#[test]
 fn a_load_log_that_only_its_owner_may_change_is_named_with_the_statement_that_the_owner_runs() {
     let Some(server) = Postgres::shared("a load log of somebody else") else { return };
     let (data_dir, database) = (DataDir::new(), server.database());

@@ -138,7 +138,8 @@ fn what_cannot_be_a_key_is_refused_before_anything_is_made_of_it() {
         rows("2025-09-02T11", "a", "(1, 'a', 1), (1, 'b', 2)");
         for (arguments, status, says) in [
             ("--key sensor,Sensor", 2, "--key names the column sensor twice"),
-            ("--key sensor,nothing", 3, "2025-09-02T10 to 2025-09-02T11: --key names the column nothing, which"),
+            ("--key sensor,nothing", 3, "keyed 2025-09-02T10 to 2025-09-02T11: not loaded: "),
+            ("--key sensor,nothing", 3, "10.parquet: --key names the column nothing, which"),
             ("--key sensor,place --to 2025-09-02T11", 3, "10.parquet: --key names place, which is NULL in some rows"),
             ("--key window_start", 3, "T11: --key names window_start, which are the same in several rows"),
         ] {
