@@ -35,7 +35,7 @@ fn few_at_a_time() -> impl Iterator<Item = String> {
 
 /// Queries with the names of their data sets, and whether they are run over many hours at once. What a query does with
 /// the rows of an hour must not reach into the next, whatever it is.
-const QUERIES: [(&str, bool, &str); 18] = [
+const QUERIES: [(&str, bool, &str); 20] = [
     (
         "sums",
         true,
@@ -75,7 +75,7 @@ const QUERIES: [(&str, bool, &str); 18] = [
     ),
     (
         "above",
-        true,
+        false,
         "SELECT sensor_id FROM telemetry WHERE sensor_id >= (SELECT avg(sensor_id) FROM telemetry WHERE window_start IS NOT NULL) ORDER BY sensor_id",
     ),
     (
@@ -90,7 +90,7 @@ const QUERIES: [(&str, bool, &str); 18] = [
     ),
     (
         "rolled_up",
-        true,
+        false,
         "SELECT sensor_id, count(window_start) AS n FROM telemetry GROUP BY ROLLUP (sensor_id) ORDER BY sensor_id NULLS FIRST",
     ),
     ("without", true, "SELECT * EXCLUDE (window_start) FROM telemetry ORDER BY sensor_id"),
@@ -101,6 +101,16 @@ const QUERIES: [(&str, bool, &str); 18] = [
         "SELECT window_start AS hour, getvariable('window_end') AS until FROM telemetry GROUP BY ALL ORDER BY hour",
     ),
     ("in_part", false, "SELECT sensor_id AS id_in_hour, window_start AS hour FROM telemetry ORDER BY -sensor_id"),
+    (
+        "unless_hot",
+        false,
+        "SELECT sensor_id FROM telemetry WHERE sensor_id NOT IN (SELECT sensor_id FROM telemetry WHERE measurement_value > 1e9) AND window_start IS NOT NULL ORDER BY sensor_id",
+    ),
+    (
+        "so_far",
+        false,
+        "SELECT t.sensor_id AS sensor, x.n AS n, window_start AS hour FROM telemetry AS t, LATERAL (SELECT count(*) AS n FROM telemetry AS u WHERE u.sensor_id <= t.sensor_id AND u.timestamp <= t.timestamp) AS x ORDER BY sensor, n",
+    ),
     ("own_name", false, "SELECT max(window_start) AS latest FROM (SELECT *, timestamp AS window_start FROM telemetry)"),
 ];
 
