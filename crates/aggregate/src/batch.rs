@@ -1,8 +1,8 @@
 //! A query over many windows in one run: to begin a query costs more than to run it over an hour of a small stream.
 //!
 //! The query's text stands in a LATERAL join with the windows, where the name of its data set means the rows of one of
-//! them. By the meaning of LATERAL it yields for each window what it yields for that window alone, whatever it does. Only
-//! its order is lost, and is asked for anew.
+//! them. By the meaning of LATERAL it yields for each window what it yields for that window alone. Where DuckDB does not
+//! keep to that, the query is not run so. Its order is lost, and is asked for anew.
 
 use engine::identifier;
 use layout::{Name, Window};
@@ -28,10 +28,7 @@ pub(crate) fn over_windows(
 ) -> Option<String> {
     let own = |name: &str| columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
     // DuckDB numbers the files in a column of this name, unless they have one.
-    if parsed.variables || !parsed.window_start || own("window_start") || own("file_index") {
-        return None;
-    }
-    if !is_right_in_a_join(&parsed.statement) {
+    if parsed.variables || !parsed.window_start || own("file_index") || !is_right_in_a_join(&parsed.statement) {
         return None;
     }
     let order = order(parsed, result)?;

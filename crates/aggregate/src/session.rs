@@ -22,6 +22,9 @@ use crate::tables;
 /// The name of the view of the query: none that a data set or a table can have.
 const QUERY: &str = "\"the query\"";
 
+/// The column with the start of the window, which data sets have for queries that read it.
+const WINDOW_START: &str = "window_start";
+
 /// A session for one query.
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
@@ -65,7 +68,11 @@ impl<'a> Session<'a> {
         let datasets = datasets.collect::<anyhow::Result<Vec<_>>>()?;
         // The threads that run windows side by side count among DuckDB's own: all together are as many as were asked for.
         connection.execute_batch(&format!("SET external_threads = {workers}"))?;
-        let parsed = reads::parse(&connection, query)?;
+        let mut parsed = reads::parse(&connection, query)?;
+        let is_start = |column: &SqlColumn| column.name.eq_ignore_ascii_case(WINDOW_START);
+        // A data set or table that has such a column itself means that one.
+        parsed.window_start &= !datasets.iter().any(|(_, columns)| columns.iter().any(is_start))
+            && !tables::have_column(&connection, WINDOW_START)?;
         let window_start = parsed.window_start;
         let mut session = Self { tree, query, datasets, window_start, connection, columns: Vec::new(), batch: None };
         session = session.prepare()?;
@@ -184,8 +191,7 @@ impl<'a> Session<'a> {
                 }
                 None => without_rows(columns),
             };
-            let own = columns.iter().any(|column| column.name.eq_ignore_ascii_case("window_start"));
-            let start = if self.window_start && !own { ", getvariable('window_start') AS window_start" } else { "" };
+            let start = if self.window_start { ", getvariable('window_start') AS window_start" } else { "" };
             let dataset = identifier(dataset.as_str());
             let _ = write!(sql, "CREATE OR REPLACE TEMP VIEW {dataset} AS SELECT *{start} FROM ({rows});");
         }

@@ -58,6 +58,12 @@ pub(crate) fn create_empty(connection: &Connection, declared: &DeclaredTable) ->
     Ok(connection.execute_batch(&create)?)
 }
 
+/// Whether a reference table of this session has a column of this name.
+pub(crate) fn have_column(connection: &Connection, name: &str) -> anyhow::Result<bool> {
+    let sql = "SELECT count(*) > 0 FROM duckdb_columns() WHERE NOT internal AND lower(column_name) = ?";
+    Ok(connection.query_row(sql, [name], |row| row.get(0))?)
+}
+
 /// The table expression for a file. Where the types are known, those of a CSV file are not guessed: a sensor may be
 /// called 007.
 fn reader(file: &Path, typed: bool) -> anyhow::Result<String> {

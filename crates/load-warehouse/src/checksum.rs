@@ -14,7 +14,7 @@ use warehouse::{SqlType, StoredColumn, TableColumn, Warehouse};
 
 use crate::dataset_table::DatasetTable;
 use crate::parquet_schema::Schema;
-use crate::rows::{each, hours, of_file, rows, value};
+use crate::rows::{columns, each, hours, of_file, rows, value};
 use crate::scan::HourFile;
 
 /// What is to be said of an hour.
@@ -68,7 +68,8 @@ pub(crate) fn confirm(
 }
 
 /// Compares what the table holds of the hours of `files`, which have the columns `schema`; returns the hours of which there is
-/// something to say. Only of those that differ the columns are compared one by one, which takes twice as long.
+/// something to say. A column that the files lack is not looked at: somebody may have added it to the table, with a value for
+/// each row. Only of hours that differ the columns are compared one by one, which takes twice as long.
 pub(crate) fn compare(
     warehouse: &Warehouse,
     dataset: &Name,
@@ -76,6 +77,7 @@ pub(crate) fn compare(
     schema: &Schema,
     files: &[HourFile],
 ) -> anyhow::Result<Vec<HourCheck>> {
+    let table = &DatasetTable { has_id: table.has_id, columns: columns(table, schema).cloned().collect() };
     let mut checks = compare_by(&[], warehouse, dataset, table, schema, files)?;
     let differs = |file: &&HourFile| checks.iter().any(|check| check.hour == file.hour && check.differs.is_some());
     let different: Vec<_> = files.iter().filter(differs).cloned().collect();

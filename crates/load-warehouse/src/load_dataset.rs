@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use cli::{Failure, TryAgain, hours_in_words};
+use engine::check_column_names;
 use indicatif::ProgressBar;
 use layout::{Hour, Name};
 use warehouse::{BrokenOff, NotOurs, Unanswered, Warehouse};
 
-use crate::checksum::{Differs, HourCheck};
+use crate::checksum::{Differs, HourCheck, compare};
 use crate::dataset_table::{DatasetTable, prepare_table};
 use crate::load_batch::{Loaded, is_unchanged, load_batch, still_due};
 use crate::parquet_schema::{Schema, schemas};
@@ -83,7 +84,10 @@ impl DatasetLoad<'_> {
         let mut alike: BTreeMap<Schema, Vec<HourFile>> = BTreeMap::new();
         for (file, schema) in files.into_iter().zip(found) {
             match schema {
-                Ok(schema) => alike.entry(schema).or_default().push(file),
+                Ok(schema) => match check_column_names(schema.iter().map(|column| column.name.as_str())) {
+                    Ok(()) => alike.entry(schema).or_default().push(file),
+                    Err(problem) => self.fail(&[file], &anyhow::Error::msg(problem)),
+                },
                 Err(error) => self.fail(&[file], &error),
             }
         }
@@ -144,6 +148,7 @@ impl DatasetLoad<'_> {
                 log::info!("{}: {error:#}; its load log says that it has", self.dataset);
                 self.counts.hours += files.len();
                 self.counts.rows += files.iter().map(|file| file.rows).sum::<u64>();
+                self.replaced.extend(compare(self.warehouse, self.dataset, table, schema, &files)?);
                 self.progress.inc(files.len() as u64);
                 Ok(())
             }

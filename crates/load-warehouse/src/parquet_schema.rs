@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use engine::{check_column_names, file_literal};
+use engine::file_literal;
 use warehouse::{SqlType, TableColumn, Warehouse};
 
 use crate::scan::HourFile;
@@ -45,9 +45,7 @@ fn schema(lines: &[SchemaLine]) -> anyhow::Result<Schema> {
         };
         Ok(TableColumn { name: name.clone(), sql_type: column })
     });
-    let columns = columns.collect::<anyhow::Result<Schema>>()?;
-    check_column_names(columns.iter().map(|column| column.name.as_str())).map_err(anyhow::Error::msg)?;
-    Ok(columns)
+    columns.collect()
 }
 
 /// What to cast a type to that cannot be loaded.

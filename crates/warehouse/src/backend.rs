@@ -158,8 +158,8 @@ pub(crate) trait Backend: fmt::Debug {
     }
 
     /// Puts rows in that are written out, inside the transaction.
-    fn insert_values(&self, runner: &QueryRunner, table: &str, values: &str) -> anyhow::Result<()> {
-        runner.run(&format!("INSERT INTO warehouse.{} VALUES {values}", identifier(table)))
+    fn insert_values(&self, runner: &QueryRunner, table: &str, columns: &str, values: &str) -> anyhow::Result<()> {
+        runner.run(&format!("INSERT INTO warehouse.{} ({columns}) VALUES {values}", identifier(table)))
     }
 
     /// A query of DuckDB for the rows of a table. `rest` is what follows `FROM`, as all warehouses and DuckDB understand it.

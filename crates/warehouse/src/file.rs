@@ -160,9 +160,9 @@ impl Backend for File {
             .try_for_each(|column| runner.run(&format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(column))))
     }
 
-    fn insert_values(&self, runner: &QueryRunner, table: &str, values: &str) -> anyhow::Result<()> {
+    fn insert_values(&self, runner: &QueryRunner, table: &str, columns: &str, values: &str) -> anyhow::Result<()> {
         // DuckDB's primary key can still see a row that the same transaction has deleted.
-        runner.run(&format!("INSERT OR REPLACE INTO {} VALUES {values}", self.table(table)))
+        runner.run(&format!("INSERT OR REPLACE INTO {} ({columns}) VALUES {values}", self.table(table)))
     }
 
     fn begin(&self, _runner: &QueryRunner) -> anyhow::Result<()> {

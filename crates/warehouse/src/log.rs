@@ -78,6 +78,11 @@ const COLUMNS: [(&str, SqlType); 7] = [
     ("tree", SqlType::Text),
 ];
 
+/// Their names, in the order in which a line is written.
+pub(crate) fn column_names() -> String {
+    COLUMNS.map(|(name, _)| name).join(", ")
+}
+
 /// Makes sure that the load log is one, if there is a table of its name. To write to the warehouse it is created, or gets
 /// the column that an earlier version had not.
 pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: Access) -> anyhow::Result<()> {

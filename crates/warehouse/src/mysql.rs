@@ -251,8 +251,8 @@ impl Backend for MySql {
         bulk::insert(&*self.client()?, runner, &self.table(batch.table.as_str()), &columns, batch.select)
     }
 
-    fn insert_values(&self, runner: &QueryRunner, table: &str, values: &str) -> anyhow::Result<()> {
-        self.change(runner, &format!("INSERT INTO {} VALUES {values}", self.table(table)))
+    fn insert_values(&self, runner: &QueryRunner, table: &str, columns: &str, values: &str) -> anyhow::Result<()> {
+        self.change(runner, &format!("INSERT INTO {} ({columns}) VALUES {values}", self.table(table)))
     }
 
     /// What the server answers is text: here it becomes what it stands for again.

@@ -16,7 +16,7 @@ use crate::attach::{PAUSE, attach, attach_to_write, backend_of, patiently};
 use crate::backend::{self, Access, Backend, Insertion, TableDefinition};
 use crate::column::{HeldColumn, SqlType, StoredColumn, TableColumn};
 use crate::failure::{BrokenOff, Unanswered, is_undone};
-use crate::log::{ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LoggedHour, NotOurs, has_one_of};
+use crate::log::{ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LoggedHour, NotOurs, column_names, has_one_of};
 use crate::runner::QueryRunner;
 
 /// Rows that one statement removes: its text must not become too long.
@@ -353,7 +353,7 @@ impl Warehouse {
         let hours = starts(&hours);
         self.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}' AND window_start IN ({hours})"))?;
         self.change(&format!("UPDATE {log} SET tree = '{tree}' WHERE dataset = '{dataset}' AND tree IS NULL"))?;
-        self.backend.insert_values(&self.runner, LOG, &values.join(", "))
+        self.backend.insert_values(&self.runner, LOG, &column_names(), &values.join(", "))
     }
 
     /// Prints the first rows of a data set's table.

@@ -119,3 +119,17 @@ fn a_table_that_is_forgotten_empties_no_columns() {
     assert_eq!(names(&data_dir), ["7,,", "8,,", "7,,"]);
     run(&data_dir, "temperatures").expect(0);
 }
+
+#[test]
+fn a_reference_table_with_a_column_window_start_means_its_own() {
+    let data_dir = data_dir();
+    let table =
+        file(&data_dir, "shifts.csv", "shift,window_start\nearly,2025-09-02 06:00:00\nlate,2025-09-02 14:00:00\n");
+    let query = "SELECT sensor_id, shift FROM telemetry JOIN shifts ON timestamp >= window_start ORDER BY sensor_id";
+    let sql = file(&data_dir, "by_shift.sql", query);
+    run(&data_dir, &format!("--sql {sql} --table shifts={table}")).expect(0);
+    assert_eq!(
+        rows(&published(&data_dir, "by_shift"), "SELECT sensor_id, shift FROM {} ORDER BY 1"),
+        ["7,early", "8,early"]
+    );
+}

@@ -115,3 +115,18 @@ fn a_table_called_like_the_data_set_in_upper_case_is_not_taken_for_one_that_pass
 fn quote(target: &Target) -> &'static str {
     if matches!(target, Target::MariaDb { .. }) { "`" } else { "\"" }
 }
+
+#[test]
+fn a_column_that_somebody_has_added_with_values_of_its_own_is_left_alone() {
+    on_each("a column of somebody else", |data_dir, target| {
+        publish_readings(data_dir, "2025-09-02T10", "a", 2);
+        target.run(data_dir, "readings").expect(0);
+        target.change(data_dir, "ALTER TABLE readings ADD COLUMN plant VARCHAR(20) DEFAULT 'north'");
+        publish_readings(data_dir, "2025-09-02T11", "a", 2);
+        publish_readings(data_dir, "2025-09-02T10", "b", 3);
+        target.run(data_dir, "readings").expect(0);
+        let rows = target.query(data_dir, "SELECT count(*) FROM readings WHERE plant = 'north'");
+        assert_eq!(rows, [["5"]]);
+        assert_eq!(target.run(data_dir, "readings --verify").expect(0).stderr, "");
+    });
+}
