@@ -141,7 +141,8 @@ fn what_cannot_be_a_key_is_refused_before_anything_is_made_of_it() {
             ("--key sensor,nothing", 3, "keyed 2025-09-02T10 to 2025-09-02T11: not loaded: "),
             ("--key sensor,nothing", 3, "10.parquet: --key names the column nothing, which"),
             ("--key sensor,place --to 2025-09-02T11", 3, "10.parquet: --key names place, which is NULL in some rows"),
-            ("--key window_start", 3, "T11: --key names window_start, which are the same in several rows"),
+            ("--key window_start", 3, "keyed 2025-09-02T10 to 2025-09-02T11: not loaded: "),
+            ("--key window_start", 3, "10.parquet: --key names window_start, which are the same in several rows"),
         ] {
             let run = target.run(data_dir, &format!("keyed {arguments}")).expect(status);
             assert!(run.stderr.contains(says), "{says}: {}", run.stderr);
