@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::str::FromStr;
 use std::time::Duration;
 
 use cli::{CommonArgs, Size, Usage};
@@ -22,8 +21,8 @@ pub struct Args {
     common: CommonArgs,
 
     /// Listen for a stream: telemetry=127.0.0.1:9000 (repeatable; port 0 takes a free one, which the log names)
-    #[arg(long, value_name = "STREAM=ADDRESS:PORT")]
-    listen: Vec<Listen>,
+    #[arg(long, value_name = "STREAM=ADDRESS:PORT", value_parser = listen)]
+    listen: Vec<(Name, SocketAddr)>,
 
     /// Read a stream from standard input instead, then seal and exit
     #[arg(long, value_name = "STREAM", conflicts_with = "listen")]
@@ -31,43 +30,43 @@ pub struct Args {
 
     /// Also write accepted lines to standard output
     #[arg(long)]
-    stdout: bool,
+    pub(crate) stdout: bool,
 
     /// Longest line, 1KiB to 1MiB; a longer one goes to quarantine
     #[arg(long, value_name = "SIZE", default_value = "64KiB", value_parser = line_size)]
-    max_line: Size,
+    pub(crate) max_line: usize,
 
     /// Most connections at a time; more wait to be accepted
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=1_000_000))]
-    max_connections: u32,
+    pub(crate) max_connections: u32,
 
     /// Close a connection that sends nothing for so long [default: never]
     #[arg(long, value_name = "DURATION", value_parser = not_zero)]
-    idle_timeout: Option<humantime::Duration>,
+    pub(crate) idle_timeout: Option<humantime::Duration>,
 
     /// Reject event times before this
     #[arg(long, value_name = "TIME", default_value = "1970")]
-    earliest: Hour,
+    pub(crate) earliest: Hour,
 
     /// Reject event times further ahead of the clock than this
     #[arg(long, value_name = "DURATION", default_value = "1day")]
-    max_ahead: humantime::Duration,
+    pub(crate) max_ahead: humantime::Duration,
 
     /// Seal a segment when it is as large as this
     #[arg(long, value_name = "SIZE", default_value = "256MiB")]
-    seal_size: Size,
+    pub(crate) seal_size: Size,
 
     /// Seal a segment when it is as old as this
     #[arg(long, value_name = "DURATION", default_value = "5min")]
-    seal_after: humantime::Duration,
+    pub(crate) seal_after: humantime::Duration,
 
     /// Sync open segments this often: what a crash of the machine can cost at most
     #[arg(long, value_name = "DURATION", default_value = "1s", value_parser = not_zero)]
-    sync_every: humantime::Duration,
+    pub(crate) sync_every: humantime::Duration,
 
     /// Most open segments at a time; beyond it the least recently used are sealed
     #[arg(long, value_name = "N", default_value_t = 256, value_parser = clap::value_parser!(u32).range(16..=100_000))]
-    max_open: u32,
+    pub(crate) max_open: u32,
 
     /// How long to go on after SIGTERM until all that was sent is taken
     ///
@@ -76,8 +75,8 @@ pub struct Args {
     /// when this time is almost up, and is named in the log; all that was acknowledged to it is written. What cannot be
     /// written in this time, because the disk is full or the data directory is gone, is lost: each connection is named with
     /// the number of its unread bytes, and the exit status is 1.
-    #[arg(long, value_name = "DURATION", default_value = "10s")]
-    drain_timeout: humantime::Duration,
+    #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = bounded)]
+    pub(crate) drain_timeout: humantime::Duration,
 
     /// Threads that serve connections [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -85,7 +84,7 @@ pub struct Args {
 
     /// Write the statistics to this file, in the Prometheus text format, every few seconds
     #[arg(long, value_name = "FILE")]
-    metrics_file: Option<PathBuf>,
+    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 impl AsRef<CommonArgs> for Args {
@@ -94,33 +93,32 @@ impl AsRef<CommonArgs> for Args {
     }
 }
 
-/// One `--listen`.
-#[derive(Debug, Clone)]
-struct Listen {
-    stream: Name,
-    address: SocketAddr,
-}
-
-impl FromStr for Listen {
-    type Err = String;
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (stream, address) = text.split_once('=').ok_or_else(|| format!("{text:?} is not STREAM=ADDRESS:PORT"))?;
-        let address = address.parse().map_err(|_| {
-            format!("{address:?} is not an IP address with a port, like 127.0.0.1:9000, or 0.0.0.0:9000 for all")
-        })?;
-        Ok(Self { stream: stream.parse()?, address })
-    }
+fn listen(text: &str) -> Result<(Name, SocketAddr), String> {
+    let (stream, address) = text.split_once('=').ok_or_else(|| format!("{text:?} is not STREAM=ADDRESS:PORT"))?;
+    let address = address.parse().map_err(|_| {
+        format!("{address:?} is not an IP address with a port, like 127.0.0.1:9000, or 0.0.0.0:9000 for all")
+    })?;
+    Ok((stream.parse()?, address))
 }
 
 /// The kernel must be able to hold a whole line, since a line is consumed only when it is complete and written.
-fn line_size(text: &str) -> Result<Size, String> {
+fn line_size(text: &str) -> Result<usize, String> {
     let size: Size = text.parse()?;
-    if (Size(1024)..=Size(1 << 20)).contains(&size) { Ok(size) } else { Err("must be 1KiB to 1MiB".into()) }
+    let size = usize::try_from(size.0).ok().filter(|size| (1024..=1 << 20).contains(size));
+    size.ok_or_else(|| "must be 1KiB to 1MiB".into())
 }
 
 fn not_zero(text: &str) -> Result<humantime::Duration, String> {
     let duration: humantime::Duration = text.parse().map_err(|error| format!("{error}"))?;
     if duration.is_zero() { Err("must be longer than that".into()) } else { Ok(duration) }
+}
+
+/// Longer than anybody waits, and short enough to be added to the time.
+const CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
+
+fn bounded(text: &str) -> Result<humantime::Duration, humantime::DurationError> {
+    let duration: humantime::Duration = text.parse()?;
+    Ok((*duration).min(CENTURY).into())
 }
 
 /// A stream that is received.
@@ -130,89 +128,50 @@ pub(crate) struct Stream {
     pub(crate) model: &'static Model,
 }
 
-/// Where the bytes come from.
-#[derive(Debug)]
-pub(crate) enum Source {
-    /// Standard input.
-    Stdin,
-    /// Addresses, each with the index of its stream.
-    Listen(Vec<(usize, SocketAddr)>),
-}
-
 /// What the arguments say, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
+    pub(crate) args: Args,
     pub(crate) tree: Tree,
     pub(crate) streams: Vec<Stream>,
-    pub(crate) source: Source,
-    /// Accepted lines go to standard output, too.
-    pub(crate) tee: bool,
-    /// Bytes of the longest line, without its terminator.
-    pub(crate) max_line: usize,
-    pub(crate) max_connections: u32,
-    pub(crate) idle_timeout: Option<Duration>,
-    pub(crate) earliest: Hour,
-    pub(crate) max_ahead: Duration,
-    /// Bytes of a segment that is sealed for its size.
-    pub(crate) seal_size: u64,
-    pub(crate) seal_after: Duration,
-    pub(crate) sync_every: Duration,
-    pub(crate) max_open: usize,
-    pub(crate) drain_timeout: Duration,
+    /// Where to listen, each with the index of its stream; nowhere when standard input is read.
+    pub(crate) addresses: Vec<(usize, SocketAddr)>,
     /// Threads that serve connections.
     pub(crate) workers: usize,
-    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 impl Config {
     /// Checks the arguments as a whole.
     pub(crate) fn new(args: Args) -> anyhow::Result<Self> {
-        let (streams, source) = streams(&args)?;
-        let workers = match (&source, args.workers) {
-            (Source::Stdin, _) => 1,
-            (_, Some(workers)) => usize::from(workers),
-            (_, None) => std::thread::available_parallelism().map_or(1, usize::from),
-        };
-        Ok(Self {
-            tree: args.common.tree(),
-            streams,
-            source,
-            tee: args.stdout,
-            max_line: usize::try_from(args.max_line.0).unwrap_or(usize::MAX),
-            max_connections: args.max_connections,
-            idle_timeout: args.idle_timeout.map(Into::into),
-            earliest: args.earliest,
-            max_ahead: args.max_ahead.into(),
-            seal_size: args.seal_size.0,
-            seal_after: args.seal_after.into(),
-            sync_every: args.sync_every.into(),
-            max_open: usize::try_from(args.max_open).unwrap_or(usize::MAX),
-            // Longer than anybody waits, and short enough to be added to the time.
-            drain_timeout: Duration::from(args.drain_timeout).min(Duration::from_secs(100 * 366 * 86_400)),
-            workers,
-            metrics_file: args.metrics_file,
-        })
-    }
-}
-
-/// The streams that are asked for, each once, and where their bytes come from.
-fn streams(args: &Args) -> anyhow::Result<(Vec<Stream>, Source)> {
-    let mut streams = Vec::new();
-    let source = match &args.stdin {
-        Some(name) => {
-            index(&mut streams, name)?;
-            Source::Stdin
-        }
-        None if args.listen.is_empty() => {
+        if args.listen.is_empty() && args.stdin.is_none() {
             let what = "where do messages come from? Give --listen STREAM=ADDRESS:PORT, or --stdin STREAM for a pipe";
             return Err(Usage(what.into()).into());
         }
-        None => {
-            let listen = args.listen.iter().map(|listen| Ok((index(&mut streams, &listen.stream)?, listen.address)));
-            Source::Listen(listen.collect::<anyhow::Result<_>>()?)
-        }
-    };
-    Ok((streams, source))
+        let mut streams = Vec::new();
+        let addresses = args.listen.iter().map(|(name, address)| Ok((index(&mut streams, name)?, *address)));
+        let addresses = addresses.collect::<anyhow::Result<_>>()?;
+        let workers = match (&args.stdin, args.workers) {
+            (Some(name), _) => index(&mut streams, name).map(|_| 1)?,
+            (None, Some(workers)) => usize::from(workers),
+            (None, None) => std::thread::available_parallelism().map_or(1, usize::from),
+        };
+        Ok(Self { tree: args.common.tree(), streams, addresses, workers, args })
+    }
+
+    /// The name of the stream with this index.
+    pub(crate) fn stream_name(&self, stream: usize) -> &str {
+        self.streams.get(stream).map_or("", |stream| stream.name.as_str())
+    }
+
+    /// How many segments each thread may have open.
+    pub(crate) fn max_open_each(&self) -> usize {
+        (self.args.max_open as usize / self.workers).max(8)
+    }
+
+    /// How many hours one batch may touch, so that its segments and the one of the quarantine can be open at once.
+    pub(crate) fn max_hours(&self) -> usize {
+        self.max_open_each() / 2
+    }
 }
 
 /// The index of a stream, which is added if it is not there yet.

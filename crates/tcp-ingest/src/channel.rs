@@ -1,164 +1,146 @@
-//! The way between keeper and worker: a socket that keeps the bounds of messages and passes descriptors along.
+//! What keeper and worker say to each other, and the way between them: a socket that keeps the bounds of messages and
+//! passes descriptors along.
+//!
+//! A message is JSON, one in each packet, with at most one descriptor beside it: so that versions can differ (an unknown
+//! field is passed over, a missing one has a default), and that a trace of the system calls can be read. Nothing is said
+//! for each message of a source, only for connections and segments. The serialised names are a format: keepers and workers
+//! of other versions know them.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::net::SocketAddr;
+use std::os::fd::{BorrowedFd, OwnedFd};
 
+use rustix::io::retry_on_intr;
 use rustix::net::{
     AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer, SendAncillaryMessage,
     SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
-use serde::Serialize;
 use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
-use crate::failure::TO_BE_CONTINUED;
-use crate::messages::ToKeeper;
+/// The environment variable that makes a process a worker: what its `oom_score_adj` is to be. Its standard input is its end
+/// of the channel.
+pub(crate) const WORKER: &str = "TCP_INGEST_WORKER";
+
+/// What the keeper says. The end of the stream means that no connection will come any more.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ToWorker {
+    /// The data directory that the keeper began with; its descriptor comes with it.
+    DataDir,
+    /// The memory of the intent log comes with it.
+    #[serde(rename = "note")]
+    IntentLog,
+    /// A connection that is held in `slot`, for the stream with index `stream`; its socket comes with it.
+    Connection { slot: u32, stream: usize, peer: SocketAddr, new: bool },
+    /// A segment that a worker which is dead had open; its file comes with it.
+    Segment { segment: serde_json::Value },
+    /// All that a dead worker has left was said: resume its work.
+    Begin,
+    /// Take what the sources have sent and close the connections, in so many milliseconds at most.
+    Drain { millis: u64 },
+    /// Stop as soon as what is begun is done; another worker goes on.
+    HandOver,
+    /// Log the statistics.
+    Report,
+}
+
+/// What the worker says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum ToKeeper {
+    /// It runs, and waits for what it is to do.
+    Up,
+    /// A segment was made; its file comes with it, to be held until it is [`Sealed`](Self::Sealed).
+    Opened { name: String, segment: serde_json::Value },
+    /// A segment needs to be held no longer.
+    Sealed { name: String },
+    /// A segment has another file, which comes with it: the one before was removed.
+    Moved { name: String },
+    /// Syncing a segment failed: what syncs it again proves nothing.
+    Unsynced { name: String },
+    /// A connection is over; so many bytes of it that the kernel has received are lost.
+    Over {
+        slot: u32,
+        #[serde(default)]
+        lost: u64,
+    },
+}
 
 /// Longest message.
 const LONGEST: usize = 4096;
 
-/// One end of the way.
-#[derive(Debug)]
-pub(crate) struct Channel(OwnedFd);
-
-/// How sending waits when the other end is behind.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Wait {
-    Yes,
-    No,
+/// Both ends of a way.
+pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
+    Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }
 
-impl Channel {
-    /// Both ends.
-    pub(crate) fn pair() -> io::Result<(Self, Self)> {
-        let (one, other) = socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?;
-        Ok((Self(one), Self(other)))
+/// Sends a message, with a descriptor. Waits when the other end is behind, unless `flags` say `DONTWAIT`.
+pub(crate) fn send(
+    channel: &OwnedFd,
+    message: &impl Serialize,
+    descriptor: Option<BorrowedFd<'_>>,
+    flags: SendFlags,
+) -> io::Result<()> {
+    let text = serde_json::to_vec(message)?;
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if let descriptors @ [_] = descriptor.as_slice() {
+        control.push(SendAncillaryMessage::ScmRights(descriptors));
     }
-
-    /// The end that a descriptor is.
-    pub(crate) fn new(descriptor: OwnedFd) -> Self {
-        Self(descriptor)
-    }
-
-    /// Sends a message, with a descriptor.
-    pub(crate) fn send(
-        &self,
-        message: &impl Serialize,
-        descriptor: Option<BorrowedFd<'_>>,
-        wait: Wait,
-    ) -> io::Result<()> {
-        let text = serde_json::to_vec(message)?;
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = SendAncillaryBuffer::new(&mut space);
-        let descriptors = descriptor.as_slice();
-        if !descriptors.is_empty() {
-            control.push(SendAncillaryMessage::ScmRights(descriptors));
-        }
-        let flags = if wait == Wait::No { SendFlags::DONTWAIT } else { SendFlags::empty() };
-        loop {
-            match sendmsg(&self.0, &[IoSlice::new(&text)], &mut control, flags | SendFlags::NOSIGNAL) {
-                Ok(_) => return Ok(()),
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        }
-    }
-
-    /// Takes the next message, if there is one: `WouldBlock` if not, none at the end.
-    pub(crate) fn receive<M: DeserializeOwned>(&self) -> io::Result<Option<(M, Option<OwnedFd>)>> {
-        let mut text = [0; LONGEST];
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let received = loop {
-            let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
-            match recvmsg(&self.0, &mut [IoSliceMut::new(&mut text)], &mut control, flags) {
-                Ok(received) => break received,
-                Err(rustix::io::Errno::INTR) => {}
-                Err(error) => return Err(error.into()),
-            }
-        };
-        if received.bytes == 0 {
-            return Ok(None);
-        }
-        let mut descriptors = control.drain().flat_map(|message| match message {
-            RecvAncillaryMessage::ScmRights(descriptors) => Some(descriptors).into_iter().flatten(),
-            _ => None.into_iter().flatten(),
-        });
-        let descriptor = descriptors.next();
-        let message = serde_json::from_slice(text.get(..received.bytes).unwrap_or_default())?;
-        Ok(Some((message, descriptor)))
-    }
-
-    /// Has the runtime watch it.
-    pub(crate) fn watch(self) -> io::Result<AsyncFd<Self>> {
-        // SAFETY: the descriptor is owned, never exchanged, and closed only when the channel is dropped.
-        Ok(unsafe { AsyncFd::register(self) }?)
-    }
-
-    /// Ends the messages of this side: the other one learns that no more come.
-    pub(crate) fn close_sending(&self) -> io::Result<()> {
-        Ok(rustix::net::shutdown(&self.0, rustix::net::Shutdown::Write)?)
-    }
+    let flags = flags | SendFlags::NOSIGNAL;
+    retry_on_intr(|| sendmsg(channel, &[IoSlice::new(&text)], &mut control, flags))?;
+    Ok(())
 }
 
-impl AsFd for Channel {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.as_fd()
+/// Takes the next message, if there is one: `WouldBlock` if not, none at the end.
+pub(crate) fn receive<M: DeserializeOwned>(channel: &OwnedFd) -> io::Result<Option<(M, Option<OwnedFd>)>> {
+    let mut text = [0; LONGEST];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let flags = RecvFlags::DONTWAIT | RecvFlags::CMSG_CLOEXEC;
+    let received = retry_on_intr(|| recvmsg(channel, &mut [IoSliceMut::new(&mut text)], &mut control, flags))?;
+    if received.bytes == 0 {
+        return Ok(None);
     }
+    let descriptor = control.drain().find_map(|message| match message {
+        RecvAncillaryMessage::ScmRights(mut descriptors) => descriptors.next(),
+        _ => None,
+    });
+    let message = serde_json::from_slice(text.get(..received.bytes).unwrap_or_default())?;
+    Ok(Some((message, descriptor)))
 }
 
-impl std::os::fd::AsRawFd for Channel {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
-    }
+/// Has the runtime watch an end.
+pub(crate) fn watch(channel: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    // SAFETY: the descriptor is owned, never exchanged, and closed only when what is returned is dropped.
+    Ok(unsafe { AsyncFd::register(channel) }?)
 }
 
-impl From<Channel> for OwnedFd {
-    fn from(channel: Channel) -> Self {
-        channel.0
-    }
-}
-
-/// A worker's way to its keeper. Messages to a keeper that is dead go nowhere; its death shows when reading from it.
-#[derive(Debug, Clone)]
-pub(crate) struct KeeperSender(Arc<Channel>);
-
-impl KeeperSender {
-    pub(crate) fn new(channel: Channel) -> Self {
-        Self(Arc::new(channel))
-    }
-
-    /// Sends a message, and waits while the keeper is behind. When a living keeper cannot take it the process ends: a segment
-    /// that the keeper does not hold would have no owner when this worker dies.
-    pub(crate) fn send(&self, message: &ToKeeper, descriptor: Option<BorrowedFd<'_>>) {
-        match self.0.send(message, descriptor, Wait::Yes) {
-            Err(error) if ![io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&error.kind()) => {
-                log::error!("cannot send to the keeper: {error}");
-                std::process::exit(TO_BE_CONTINUED);
-            }
-            _ => {}
-        }
-    }
+/// Whether sending failed because the other end is dead.
+pub(crate) fn is_dead(error: &io::Error) -> bool {
+    [io::ErrorKind::BrokenPipe, io::ErrorKind::ConnectionReset].contains(&error.kind())
 }
 
 #[cfg(test)]
 mod tests {
+    use std::os::fd::AsFd as _;
+
     use super::*;
-    use crate::messages::ToWorker;
 
     #[test]
     fn messages_keep_their_bounds_and_descriptors_and_the_end_is_seen() {
-        let (one, other) = Channel::pair().unwrap();
-        assert_eq!(other.receive::<ToWorker>().unwrap_err().kind(), io::ErrorKind::WouldBlock);
-        one.send(&ToWorker::Begin, None, Wait::No).unwrap();
-        one.send(&ToWorker::IntentLog, Some(one.as_fd()), Wait::Yes).unwrap();
-        assert!(matches!(other.receive().unwrap(), Some((ToWorker::Begin, None))));
-        assert!(matches!(other.receive().unwrap(), Some((ToWorker::IntentLog, Some(_)))));
-        one.close_sending().unwrap();
-        assert!(other.receive::<ToWorker>().unwrap().is_none());
-        other.send(&ToKeeper::Over { slot: 1, lost: 2 }, None, Wait::No).unwrap();
-        assert!(matches!(one.receive().unwrap(), Some((ToKeeper::Over { slot: 1, lost: 2 }, None))));
+        let (one, other) = pair().unwrap();
+        assert_eq!(receive::<ToWorker>(&other).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        send(&one, &ToWorker::Begin, None, SendFlags::DONTWAIT).unwrap();
+        send(&one, &ToWorker::IntentLog, Some(one.as_fd()), SendFlags::empty()).unwrap();
+        assert!(matches!(receive(&other).unwrap(), Some((ToWorker::Begin, None))));
+        assert!(matches!(receive(&other).unwrap(), Some((ToWorker::IntentLog, Some(_)))));
+        rustix::net::shutdown(&one, rustix::net::Shutdown::Write).unwrap();
+        assert!(receive::<ToWorker>(&other).unwrap().is_none());
+        send(&other, &ToKeeper::Over { slot: 1, lost: 2 }, None, SendFlags::DONTWAIT).unwrap();
+        assert!(matches!(receive(&one).unwrap(), Some((ToKeeper::Over { slot: 1, lost: 2 }, None))));
     }
 }

@@ -9,9 +9,7 @@
 //! worker reads it when the writer is dead. So a store needs no more than its place in the order of the program.
 
 use std::fs::File;
-use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use anyhow::{Context as _, bail};
@@ -29,14 +27,14 @@ const HEADER: usize = 8;
 // Words of a slot.
 const CONSUMED: usize = 0;
 const INSIDE_TOO_LONG: usize = 1;
-const DEATHS: usize = 2;
+const DEATHS: usize = 2; // With the next word set by `count_death`.
 const DIED_AT: usize = 3;
 const SLOT: usize = 4;
 
 // Words of a row, before its writes.
 const TURN: usize = 0;
 const BEGUN: usize = 1;
-const INTENT_SLOT: usize = 2;
+const INTENT_SLOT: usize = 2; // From here on in the order in which `begin` sets them.
 const INTENT_POSITION: usize = 3;
 const INTENT_TAKEN: usize = 4;
 const INTENT_INSIDE_TOO_LONG: usize = 5;
@@ -44,15 +42,6 @@ const INTENT_WRITES: usize = 6;
 const ROW: usize = 8;
 /// Words of a write: the segment's number (two), its length before, the bytes to append.
 const WRITE: usize = 4;
-
-/// What is known of a connection, besides what the kernel knows.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Progress {
-    /// How many bytes were consumed.
-    pub(crate) consumed: u64,
-    /// The next one is inside a line that is longer than allowed.
-    pub(crate) inside_too_long: bool,
-}
 
 /// What a thread is about to append to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,40 +74,40 @@ pub(crate) struct Intent {
 pub(crate) struct IntentLog {
     memory: OwnedFd,
     map: MmapRaw,
-    rows: usize,
-    writes: usize,
+    /// How many threads may write to it.
+    pub(crate) rows: usize,
+    /// How many segments one intent may write to.
+    pub(crate) writes: usize,
     slots: usize,
 }
 
 impl IntentLog {
     /// A log for so many threads, each with so many writes in one intent, and so many connections.
-    pub(crate) fn new(rows: usize, writes: usize, slots: usize) -> io::Result<Self> {
-        let memory = rustix::fs::memfd_create("tcp-ingest", rustix::fs::MemfdFlags::CLOEXEC)?;
+    pub(crate) fn new(rows: usize, writes: usize, slots: usize) -> anyhow::Result<Self> {
+        let memory = rustix::fs::memfd_create("tcp-ingest", rustix::fs::MemfdFlags::CLOEXEC)
+            .context("cannot make the memory that keeper and worker share")?;
         let words = HEADER + slots * SLOT + rows * (ROW + writes * WRITE);
-        rustix::fs::ftruncate(&memory, (words * 8) as u64)?;
-        let map = MmapOptions::new().map_raw(&File::from(memory.try_clone()?))?;
-        let log = Self { memory, map, rows, writes, slots };
+        rustix::fs::ftruncate(&memory, (words * 8) as u64).context("no memory for the intent log")?;
+        let log = Self::map(memory)?;
         for (word, value) in [(0, FORMAT), (ROWS, rows as u64), (WRITES, writes as u64), (SLOTS, slots as u64)] {
-            log.word(word).store(value, Ordering::Relaxed);
+            log.set(word, value);
         }
-        Ok(log)
+        Ok(Self { rows, writes, slots, ..log })
     }
 
     /// The log that another process made.
     pub(crate) fn open(memory: OwnedFd) -> anyhow::Result<Self> {
-        let map = MmapOptions::new().map_raw(&File::from(memory.try_clone()?)).context("cannot map the intent log")?;
-        let mut log = Self { memory, map, rows: 0, writes: 0, slots: 0 };
+        let log = Self::map(memory)?;
         if log.words().len() < HEADER || log.get(0) != FORMAT {
             bail!("the keeper runs another version, whose intent log this one cannot read: restart the service");
         }
         let size = |word| usize::try_from(log.get(word)).unwrap_or(usize::MAX);
-        (log.rows, log.writes, log.slots) = (size(ROWS), size(WRITES), size(SLOTS));
-        Ok(log)
+        Ok(Self { rows: size(ROWS), writes: size(WRITES), slots: size(SLOTS), ..log })
     }
 
-    /// How many threads may write to it.
-    pub(crate) fn rows(&self) -> usize {
-        self.rows
+    fn map(memory: OwnedFd) -> anyhow::Result<Self> {
+        let map = MmapOptions::new().map_raw(&File::from(memory.try_clone()?)).context("cannot map the intent log")?;
+        Ok(Self { memory, map, rows: 0, writes: 0, slots: 0 })
     }
 
     #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
@@ -141,6 +130,10 @@ impl IntentLog {
         self.word(at).store(value, Ordering::Release);
     }
 
+    fn set_all<const N: usize>(&self, at: usize, values: [u64; N]) {
+        (at..).zip(values).for_each(|(word, value)| self.set(word, value));
+    }
+
     fn row(&self, row: usize) -> usize {
         HEADER + self.slots * SLOT + row * (ROW + self.writes * WRITE)
     }
@@ -150,10 +143,14 @@ impl IntentLog {
         (0..SLOT).for_each(|word| self.set(slot_at(slot) + word, 0));
     }
 
-    /// How far a connection is.
-    pub(crate) fn progress(&self, slot: u32) -> Progress {
-        let at = slot_at(slot);
-        Progress { consumed: self.get(at + CONSUMED), inside_too_long: self.get(at + INSIDE_TOO_LONG) != 0 }
+    /// How many bytes of a connection were consumed.
+    fn consumed(&self, slot: u32) -> u64 {
+        self.get(slot_at(slot) + CONSUMED)
+    }
+
+    /// Whether the next byte of a connection is inside a line that is longer than allowed.
+    pub(crate) fn inside_too_long(&self, slot: u32) -> bool {
+        self.get(slot_at(slot) + INSIDE_TOO_LONG) != 0
     }
 
     /// How many workers died in a row in a turn of this connection, at this position.
@@ -179,7 +176,36 @@ impl IntentLog {
         })
     }
 
-    /// The intent of a row is carried out: the connection is that much further.
+    /// A connection has its turn, until what is returned is dropped.
+    pub(crate) fn turn(&self, row: usize, slot: u32) -> Turn<'_> {
+        let turn = self.word(self.row(row) + TURN);
+        turn.store(u64::from(slot) + 1, Ordering::Release);
+        Turn(turn)
+    }
+
+    /// Records what is about to be done: `taken` bytes of a connection go to `writes`, no more than the log has room for.
+    pub(crate) fn begin(
+        &self,
+        row: usize,
+        slot: u32,
+        taken: usize,
+        inside_too_long: bool,
+        writes: impl Iterator<Item = Write>,
+    ) {
+        let at = self.row(row);
+        let mut count = 0;
+        for Write { segment, before, bytes } in writes.take(self.writes) {
+            #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
+            let words = [(segment >> 64) as u64, segment as u64, before, bytes];
+            self.set_all(at + ROW + count * WRITE, words);
+            count += 1;
+        }
+        let intent = [slot.into(), self.consumed(slot), taken as u64, inside_too_long.into(), count as u64];
+        self.set_all(at + INTENT_SLOT, intent);
+        self.set(at + BEGUN, 1);
+    }
+
+    /// The intent of a row is carried out, all is written and consumed: the connection is that much further.
     pub(crate) fn commit(&self, row: usize) {
         let at = self.row(row);
         let slot = slot_at(u32::try_from(self.get(at + INTENT_SLOT)).unwrap_or(u32::MAX));
@@ -188,7 +214,7 @@ impl IntentLog {
         self.set(at + BEGUN, 0);
     }
 
-    /// The intent of a row is given up; nothing of it is done.
+    /// The intent of a row is given up: nothing is written, nothing is consumed.
     pub(crate) fn abort(&self, row: usize) {
         self.set(self.row(row) + BEGUN, 0);
     }
@@ -202,9 +228,7 @@ impl IntentLog {
     pub(crate) fn count_death(&self, row: usize) {
         let turn = self.row(row) + TURN;
         if let Some(slot) = self.get(turn).checked_sub(1).and_then(|slot| u32::try_from(slot).ok()) {
-            let (at, deaths) = (slot_at(slot), self.deaths(slot));
-            self.set(at + DIED_AT, self.get(at + CONSUMED));
-            self.set(at + DEATHS, deaths + 1);
+            self.set_all(slot_at(slot) + DEATHS, [self.deaths(slot) + 1, self.consumed(slot)]);
         }
         self.set(turn, 0);
     }
@@ -221,68 +245,13 @@ impl AsFd for IntentLog {
     }
 }
 
-/// A thread's part of the log.
-#[derive(Debug, Clone)]
-pub(crate) struct Row {
-    log: Arc<IntentLog>,
-    row: usize,
-}
-
-impl Row {
-    pub(crate) fn new(log: Arc<IntentLog>, row: usize) -> Self {
-        Self { log, row }
-    }
-
-    /// How many segments one intent may write to.
-    pub(crate) fn writes(&self) -> usize {
-        self.log.writes
-    }
-
-    /// A connection has its turn, until what is returned is dropped.
-    pub(crate) fn turn(&self, slot: u32) -> Turn<'_> {
-        self.log.set(self.log.row(self.row) + TURN, u64::from(slot) + 1);
-        Turn(self)
-    }
-
-    /// Records what is about to be done: `taken` bytes of a connection go to `writes`, no more than the log has room for.
-    pub(crate) fn begin(&self, slot: u32, taken: usize, inside_too_long: bool, writes: impl Iterator<Item = Write>) {
-        let (log, at) = (&*self.log, self.log.row(self.row));
-        let mut count = 0;
-        for Write { segment, before, bytes } in writes.take(log.writes) {
-            let at = at + ROW + count * WRITE;
-            #[expect(clippy::cast_possible_truncation, reason = "the two halves")]
-            let halves = [(segment >> 64) as u64, segment as u64];
-            for (word, value) in halves.into_iter().chain([before, bytes]).enumerate() {
-                log.set(at + word, value);
-            }
-            count += 1;
-        }
-        log.set(at + INTENT_SLOT, u64::from(slot));
-        log.set(at + INTENT_POSITION, log.progress(slot).consumed);
-        log.set(at + INTENT_TAKEN, taken as u64);
-        log.set(at + INTENT_INSIDE_TOO_LONG, u64::from(inside_too_long));
-        log.set(at + INTENT_WRITES, count as u64);
-        log.set(at + BEGUN, 1);
-    }
-
-    /// What was begun is done: all is written and consumed.
-    pub(crate) fn commit(&self) {
-        self.log.commit(self.row);
-    }
-
-    /// What was begun is given up: nothing is written, nothing is consumed.
-    pub(crate) fn abort(&self) {
-        self.log.abort(self.row);
-    }
-}
-
 /// The turn of a connection.
 #[derive(Debug)]
-pub(crate) struct Turn<'r>(&'r Row);
+pub(crate) struct Turn<'l>(&'l AtomicU64);
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        self.0.log.set(self.0.log.row(self.0.row) + TURN, 0);
+        self.0.store(0, Ordering::Release);
     }
 }
 
@@ -292,36 +261,34 @@ mod tests {
 
     #[test]
     fn an_intent_survives_its_writer_and_moves_the_connection_when_committed() {
-        let log = Arc::new(IntentLog::new(2, 3, 4).unwrap());
+        let log = IntentLog::new(2, 3, 4).unwrap();
         let writes = [Write { segment: (5 << 64) | 6, before: 7, bytes: 8 }, Write { segment: 9, before: 0, bytes: 1 }];
-        let row = Row::new(Arc::clone(&log), 1);
-        let _turn = row.turn(3);
-        row.begin(3, 10, true, writes.into_iter());
+        let _turn = log.turn(1, 3);
+        log.begin(1, 3, 10, true, writes.into_iter());
         let successor = IntentLog::open(log.as_fd().try_clone_to_owned().unwrap()).unwrap();
         assert_eq!((successor.rows, successor.writes), (2, 3));
         assert_eq!(successor.intent(0), None);
         let intent = Intent { slot: 3, position: 0, taken: 10, inside_too_long: true, writes: writes.to_vec() };
         assert_eq!(successor.intent(1), Some(intent));
         successor.commit(1);
-        assert_eq!(log.progress(3), Progress { consumed: 10, inside_too_long: true });
+        assert_eq!((log.consumed(3), log.inside_too_long(3)), (10, true));
         assert_eq!(log.intent(1), None);
         log.clear(3);
-        assert_eq!(log.progress(3), Progress { consumed: 0, inside_too_long: false });
+        assert_eq!((log.consumed(3), log.inside_too_long(3)), (0, false));
     }
 
     #[test]
     fn deaths_are_counted_only_while_nothing_moves() {
-        let log = Arc::new(IntentLog::new(1, 1, 1).unwrap());
-        let row = Row::new(Arc::clone(&log), 0);
+        let log = IntentLog::new(1, 1, 1).unwrap();
         for deaths in 1..4 {
-            std::mem::forget(row.turn(0));
+            std::mem::forget(log.turn(0, 0));
             log.count_death(0);
             assert_eq!(log.deaths(0), deaths);
         }
         log.count_death(0);
         assert_eq!(log.deaths(0), 3, "it was nobody's turn");
-        row.begin(0, 1, false, std::iter::empty());
-        row.commit();
+        log.begin(0, 0, 1, false, std::iter::empty());
+        log.commit(0);
         assert_eq!(log.deaths(0), 0);
     }
 }

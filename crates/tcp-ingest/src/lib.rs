@@ -16,33 +16,29 @@
 //!
 //! | room | what is in it |
 //! |---|---|
-//! | `framing`, `socket` | lines, and the bytes of a connection |
-//! | `failure` | what ends the program, and what is lost by that |
-//! | `messages`, `channel`, `intent_log`, `oom_score` | what keeper and worker say to each other, and share |
+//! | `framing`, `socket`, `signals` | lines, the bytes of a connection, what signals ask for |
+//! | `losses` | what is lost when the program ends |
+//! | `channel`, `intent_log`, `oom_score` | what keeper and worker say to each other, and share |
 //! | `args` | the arguments, and what of them was checked |
 //! | `batch`, `validator`, `stats` | what one commit writes, how it is made, what is counted of it |
-//! | `tee`, `sealer`, `background` | the threads that write to stdout and seal segments, and waiting for them |
-//! | `shared`, `recovery`, `report` | what all threads share; the start; statistics as time goes by |
-//! | `writer`, `intake` | the segments of a thread, and all that it reads and writes a batch with |
+//! | `shared` | what all threads share, and what ends the program |
+//! | `tee`, `sealer` | the threads that write to stdout and seal segments |
+//! | `writer` | the segments of a thread, and all that it reads and writes a batch with |
 //! | `worker`, `keeper`, `stdin` | the parts that a process can play |
 //! | `run` | which of them it plays |
 
 mod args;
-mod background;
 mod batch;
 mod channel;
-mod failure;
 mod framing;
-mod intake;
 mod intent_log;
 mod keeper;
-mod messages;
+mod losses;
 mod oom_score;
-mod recovery;
-mod report;
 mod run;
 mod sealer;
 mod shared;
+mod signals;
 mod socket;
 mod stats;
 mod stdin;

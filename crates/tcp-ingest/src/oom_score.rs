@@ -11,22 +11,19 @@ const DIFFERENCE: i32 = 300;
 
 static ORIGINAL: OnceLock<i32> = OnceLock::new();
 
-fn read() -> i32 {
-    fs::read_to_string(SCORE).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0)
+/// What the score of this process was at the start.
+pub(crate) fn original() -> i32 {
+    let read = || fs::read_to_string(SCORE).ok()?.trim().parse().ok();
+    *ORIGINAL.get_or_init(|| read().unwrap_or(0))
 }
 
-/// Makes the keeper less likely to be killed; `original` is what the score was before an earlier keeper did so.
-pub(crate) fn lower_for_keeper(original: Option<i32>) {
-    let original = *ORIGINAL.get_or_init(|| original.unwrap_or_else(read));
+/// Makes the keeper less likely to be killed; `inherited` is what the score was before an earlier keeper did so.
+pub(crate) fn lower_for_keeper(inherited: Option<i32>) {
+    let original = inherited.map_or_else(original, |score| *ORIGINAL.get_or_init(|| score));
     if original > -1000 {
         // Only a privileged process may; the worker's higher score is what counts.
         let _ = fs::write(SCORE, (original - DIFFERENCE).max(-999).to_string());
     }
-}
-
-/// What the score of this process was at the start.
-pub(crate) fn original() -> i32 {
-    *ORIGINAL.get_or_init(read)
 }
 
 /// The score of a worker.

@@ -2,16 +2,16 @@
 
 use cli::Outcome;
 
-use crate::args::{Args, Config, Source};
-use crate::messages::WORKER;
+use crate::args::{Args, Config};
+use crate::channel::WORKER;
 use crate::{keeper, stdin, worker};
 
 /// Runs the program to its end.
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let config = Config::new(args)?;
-    match (&config.source, std::env::var(WORKER)) {
-        (Source::Stdin, _) => stdin::run(config),
-        (Source::Listen(_), Ok(oom_score)) => worker::run(config, &oom_score),
-        (Source::Listen(_), Err(_)) => keeper::run(config),
+    match std::env::var(WORKER) {
+        _ if config.addresses.is_empty() => stdin::run(config),
+        Ok(oom_score) => worker::run(config, &oom_score),
+        Err(_) => keeper::run(config),
     }
 }

@@ -1,18 +1,15 @@
 //! Syncing and sealing, on a thread of their own: a slow disk must not hold up the reading of what fits in memory.
 
-use std::os::fd::AsFd as _;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use layout::{DataDirHandle, OpenSegment, SegmentName, SegmentSync, seal};
+use layout::{OpenSegment, SegmentName, SegmentSync, seal};
 
-use crate::channel::KeeperSender;
-use crate::failure::Failure;
-use crate::messages::ToKeeper;
-use crate::stats::Stats;
+use crate::channel::ToKeeper;
+use crate::shared::Shared;
 
 /// Work for the thread.
 enum Job {
@@ -27,21 +24,17 @@ pub(crate) struct Sealer {
 }
 
 impl Sealer {
-    /// Starts the thread. It ends when all handles are dropped and the work is done. A keeper learns what is sealed.
-    pub(crate) fn start(
-        data_dir: Arc<DataDirHandle>,
-        stats: Arc<Stats>,
-        failure: Arc<Failure>,
-        keeper: Option<KeeperSender>,
-    ) -> (Self, JoinHandle<()>) {
+    /// Starts the thread. It ends when all handles are dropped and the work is done.
+    pub(crate) fn start(shared: &Arc<Shared>) -> (Self, JoinHandle<()>) {
         // One job waits while one is under way: so the segments that are being sealed are at most twice those that are open.
         let (jobs, queue) = sync_channel(1);
-        (Self { jobs }, std::thread::spawn(move || run(&queue, &data_dir, &stats, &failure, keeper)))
+        let thread = Thread { refused: Vec::new(), shared: Arc::clone(shared) };
+        (Self { jobs }, std::thread::spawn(move || thread.run(&queue)))
     }
 
     /// Has segments synced; `busy` is true until that is done.
     pub(crate) fn sync(&self, syncs: Vec<SegmentSync>, busy: &Arc<AtomicBool>) {
-        busy.store(true, Ordering::Relaxed);
+        busy.store(true, Relaxed);
         let _ = self.jobs.send(Job::Sync(syncs, Arc::clone(busy)));
     }
 
@@ -53,79 +46,61 @@ impl Sealer {
     }
 }
 
-fn run(
-    queue: &Receiver<Job>,
-    data_dir: &DataDirHandle,
-    stats: &Stats,
-    failure: &Failure,
-    keeper: Option<KeeperSender>,
-) {
-    let mut sealing = Thread { refused: Vec::new(), data_dir, stats, failure, keeper };
-    loop {
-        match queue.recv_timeout(RETRY) {
-            Ok(Job::Sync(syncs, busy)) => {
-                for sync in syncs {
-                    if let Err(error) = sync.run() {
-                        sealing.unsynced(&[sync.name().clone()], &error);
-                    }
-                }
-                busy.store(false, Ordering::Relaxed);
-            }
-            Ok(Job::Seal(segments)) => {
-                stats.open_segments.fetch_sub(segments.len() as u64, Ordering::Relaxed);
-                sealing.seal(segments);
-            }
-            Err(RecvTimeoutError::Timeout) => sealing.retry(),
-            Err(RecvTimeoutError::Disconnected) => break,
-        }
-    }
-    // A pipe that has ended waits for room on the disk; a service that is to stop does not.
-    sealing.retry();
-    while !sealing.refused.is_empty() && !failure.is_stopping() && failure.get().is_none() {
-        std::thread::sleep(RETRY);
-        sealing.retry();
-    }
-    if let open @ 1.. = sealing.refused.len() {
-        failure
-            .report_at_the_end(format!("not sealed, and open until the next start: {}", cli::count(open, "segment")));
-    }
-}
-
 /// How long segments wait that the storage refuses to seal.
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Seals segments; those that the storage refuses wait, and hold up no others.
-struct Thread<'s> {
+struct Thread {
     refused: Vec<OpenSegment>,
-    data_dir: &'s DataDirHandle,
-    stats: &'s Stats,
-    failure: &'s Failure,
-    keeper: Option<KeeperSender>,
+    shared: Arc<Shared>,
 }
 
-impl Thread<'_> {
-    fn seal(&mut self, segments: Vec<OpenSegment>) {
-        let first = self.refused.is_empty();
-        if let Err(error) = self.attempt(segments)
-            && first
-            // If writing waits too, the reason is known.
-            && !self.stats.waiting.load(Ordering::Relaxed)
-        {
-            log::error!("{error}; trying again every second");
+impl Thread {
+    fn run(mut self, queue: &Receiver<Job>) {
+        loop {
+            match queue.recv_timeout(RETRY) {
+                Ok(Job::Sync(syncs, busy)) => {
+                    for sync in syncs {
+                        if let Err(error) = sync.run() {
+                            self.unsynced(&[sync.name().clone()], &error);
+                        }
+                    }
+                    busy.store(false, Relaxed);
+                }
+                Ok(Job::Seal(segments)) => {
+                    self.shared.stats.open_segments.fetch_sub(segments.len() as u64, Relaxed);
+                    self.seal(segments);
+                }
+                Err(RecvTimeoutError::Timeout) => self.retry(),
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        // A pipe that has ended waits for room on the disk; a service that is to stop does not.
+        self.retry();
+        while !self.refused.is_empty() && !self.shared.is_stopping() && self.shared.failure().is_none() {
+            std::thread::sleep(RETRY);
+            self.retry();
+        }
+        if let open @ 1.. = self.refused.len() {
+            let open = cli::count(open, "segment");
+            self.shared.fail_at_the_end(format!("not sealed, and open until the next start: {open}"));
         }
     }
 
-    /// Seals what it can; the rest is refused.
-    fn attempt(&mut self, mut segments: Vec<OpenSegment>) -> Result<(), layout::Error> {
-        for segment in &mut segments {
-            match self.data_dir.keep(segment) {
-                Ok(false) => {}
-                Ok(true) => report_put_back(segment, self.keeper.as_ref()),
-                Err(error) => {
-                    self.refused.extend(segments);
-                    return Err(error);
-                }
-            }
+    /// Seals what it can; the rest is refused. Reports that once, and not if writing waits too, so that the reason is known.
+    fn seal(&mut self, segments: Vec<OpenSegment>) {
+        let is_known = !self.refused.is_empty() || self.shared.stats.waiting.load(Relaxed);
+        match self.attempt(segments) {
+            Err(error) if is_known => log::debug!("{error}; still not sealed"),
+            Err(error) => log::error!("{error}; trying again every second"),
+            Ok(()) => {}
+        }
+    }
+
+    fn attempt(&mut self, mut segments: Vec<OpenSegment>) -> layout::Result<()> {
+        if let Err(error) = segments.iter_mut().try_for_each(|segment| self.shared.keep(segment)) {
+            self.refused.extend(segments);
+            return Err(error);
         }
         let mut names: Vec<_> = segments.iter().map(|segment| segment.name().clone()).collect();
         let (sealed, refused) = match seal(segments) {
@@ -135,17 +110,14 @@ impl Thread<'_> {
                 return Ok(());
             }
             Err(failed) => {
-                let open: Vec<_> = failed.open.iter().map(|segment| segment.name().clone()).collect();
-                names.retain(|name| !open.contains(name));
+                names.retain(|name| failed.open.iter().all(|open| open.name() != name));
                 self.refused.extend(failed.open);
                 (names.len(), Err(failed.error))
             }
         };
-        self.stats.sealed_segments.fetch_add(sealed as u64, Ordering::Relaxed);
+        self.shared.stats.sealed_segments.fetch_add(sealed as u64, Relaxed);
         for name in names {
-            if let Some(keeper) = &self.keeper {
-                keeper.send(&ToKeeper::Sealed { name: name.to_string() }, None);
-            }
+            self.shared.tell_keeper(&ToKeeper::Sealed { name: name.to_string() }, None);
         }
         refused
     }
@@ -153,35 +125,29 @@ impl Thread<'_> {
     /// What was written since the last sync may not be on the disk. Where there is a keeper, the next worker copies it while
     /// the kernel still has it; where there is none, the program ends.
     fn unsynced(&self, names: &[SegmentName], error: &layout::Error) {
-        if let Some(keeper) = &self.keeper {
-            for name in names {
-                keeper.send(&ToKeeper::Unsynced { name: name.to_string() }, None);
-            }
-            self.failure.report(format!("{error}; what was written is copied to a new file by the next worker"));
-        } else {
-            self.failure.report(format!(
-                "{error}; stopping, because what was written since the last sync may not be on the disk: check the disk, then compare with the sources"
-            ));
+        for name in names {
+            self.shared.tell_keeper(&ToKeeper::Unsynced { name: name.to_string() }, None);
         }
+        self.shared.fail(if self.shared.has_keeper() {
+            format!("{error}; what was written is copied to a new file by the next worker")
+        } else {
+            format!(
+                "{error}; stopping, because what was written since the last sync may not be on the disk: check the disk, then compare with the sources"
+            )
+        });
     }
 
     fn retry(&mut self) {
         // One by one, so that one that is refused for good keeps no other back.
-        let before = self.refused.len();
-        for segment in std::mem::take(&mut self.refused) {
-            let _ = self.attempt(vec![segment]);
+        let refused = std::mem::take(&mut self.refused);
+        let any = !refused.is_empty();
+        for segment in refused {
+            if let Err(error) = self.attempt(vec![segment]) {
+                log::debug!("{error}; still not sealed");
+            }
         }
-        if before > 0 && self.refused.is_empty() {
+        if any && self.refused.is_empty() {
             log::warn!("all segments are sealed again");
         }
     }
-}
-
-/// Reports that a segment which was removed or moved away has a new file, and gives that to the keeper, which knows it by
-/// the same name.
-pub(crate) fn report_put_back(segment: &OpenSegment, keeper: Option<&KeeperSender>) {
-    if let Some(keeper) = keeper {
-        keeper.send(&ToKeeper::Moved { name: segment.name().to_string() }, Some(segment.as_fd()));
-    }
-    log::warn!("{}: was removed or moved away; all that was written to it is there again", segment.path().display());
 }

@@ -1,39 +1,131 @@
 //! What all threads of a process share. Nothing of it is touched for each message.
 
-use std::sync::Arc;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
-use layout::DataDirHandle;
+use layout::{Area, DataDirHandle, OpenSegment};
+use rustix::net::SendFlags;
 
 use crate::args::Config;
-use crate::background::BackgroundTasks;
-use crate::channel::KeeperSender;
-use crate::failure::Failure;
-use crate::sealer::Sealer;
+use crate::channel::{ToKeeper, is_dead, send};
+use crate::intent_log::IntentLog;
+use crate::losses::{Losses, TO_BE_CONTINUED};
 use crate::stats::Stats;
-use crate::tee::Tee;
 
-/// Handles to what all threads of a process share.
-#[derive(Clone)]
+/// How long to wait before trying again what the storage refuses.
+pub(crate) const RETRY: Duration = Duration::from_millis(200);
+
+/// What all threads of a process share.
 pub(crate) struct Shared {
-    pub(crate) config: Arc<Config>,
-    pub(crate) data_dir: Arc<DataDirHandle>,
-    pub(crate) stats: Arc<Stats>,
-    pub(crate) failure: Arc<Failure>,
-    pub(crate) sealer: Sealer,
-    pub(crate) tee: Tee,
+    pub(crate) config: Config,
+    pub(crate) data_dir: DataDirHandle,
+    pub(crate) intent_log: IntentLog,
+    pub(crate) stats: Stats,
+    /// The way to the keeper. A process that has one is a worker, whose work another one can resume.
+    keeper: Option<OwnedFd>,
+    /// Why the program ends, by whichever thread met a reason first.
+    failure: OnceLock<String>,
+    /// The program is about to end anyway: then nothing is tried for ever.
+    stopping: AtomicBool,
+    /// What of the connections' bytes is lost.
+    pub(crate) lost: Losses,
 }
 
 impl Shared {
-    /// Makes it, and starts the threads behind it. A worker names its keeper.
-    pub(crate) fn start(
+    pub(crate) fn new(
         config: Config,
-        data_dir: Arc<DataDirHandle>,
-        failure: Failure,
-        keeper: Option<KeeperSender>,
-    ) -> (Self, BackgroundTasks) {
-        let (stats, failure) = (Arc::new(Stats::new(&config.streams)), Arc::new(failure));
-        let (sealer, sealing) = Sealer::start(Arc::clone(&data_dir), Arc::clone(&stats), Arc::clone(&failure), keeper);
-        let (tee, tee_end) = Tee::start(config.tee, Arc::clone(&failure));
-        (Self { config: Arc::new(config), data_dir, stats, failure, sealer, tee }, BackgroundTasks { sealing, tee_end })
+        data_dir: DataDirHandle,
+        intent_log: IntentLog,
+        keeper: Option<OwnedFd>,
+    ) -> Arc<Self> {
+        let (stats, failure, stopping) = (Stats::new(&config), OnceLock::new(), AtomicBool::new(false));
+        Arc::new(Self { config, data_dir, intent_log, stats, keeper, failure, stopping, lost: Losses::default() })
+    }
+
+    /// Tells the keeper, if there is one, and waits while it is behind. What is said to a keeper that is dead goes nowhere;
+    /// its death shows when reading from it. When a living one cannot take it the process ends: a segment that the keeper
+    /// does not hold would have no owner when this worker dies.
+    pub(crate) fn tell_keeper(&self, message: &ToKeeper, descriptor: Option<BorrowedFd<'_>>) {
+        let Some(keeper) = &self.keeper else { return };
+        if let Err(error) = send(keeper, message, descriptor, SendFlags::empty())
+            && !is_dead(&error)
+        {
+            log::error!("cannot send to the keeper: {error}");
+            std::process::exit(TO_BE_CONTINUED);
+        }
+    }
+
+    /// Whether there is a keeper, and so a next worker that resumes what this process leaves.
+    pub(crate) fn has_keeper(&self) -> bool {
+        self.keeper.is_some()
+    }
+
+    /// Reports what makes going on impossible. A worker ends where it stands, because another one resumes its work; without a
+    /// keeper the program ends in good order.
+    pub(crate) fn fail(&self, what: impl Into<String>) {
+        let what = what.into();
+        if self.has_keeper() {
+            log::error!("{what}");
+            std::process::exit(TO_BE_CONTINUED);
+        }
+        self.fail_at_the_end(what);
+    }
+
+    /// Reports what went wrong when the program was about to end.
+    pub(crate) fn fail_at_the_end(&self, what: String) {
+        let _ = self.failure.set(what);
+    }
+
+    /// What was reported.
+    pub(crate) fn failure(&self) -> Option<&str> {
+        self.failure.get().map(String::as_str)
+    }
+
+    /// The program is about to end.
+    pub(crate) fn set_stopping(&self) {
+        self.stopping.store(true, Relaxed);
+    }
+
+    /// Whether the program is about to end.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Relaxed)
+    }
+
+    /// Fails unless the data directory is where it was. Then puts `segment` back if it was removed or moved away, and gives
+    /// its new file to the keeper, which knows it by the same name.
+    pub(crate) fn keep(&self, segment: &mut OpenSegment) -> layout::Result<()> {
+        if self.data_dir.keep(segment)? {
+            self.tell_keeper(&ToKeeper::Moved { name: segment.name().to_string() }, Some(segment.as_fd()));
+            let path = segment.path().display();
+            log::warn!("{path}: was removed or moved away; all that was written to it is there again");
+        }
+        Ok(())
+    }
+
+    /// Seals the segments of our streams that a dead writer, and all who held them for it, have left open.
+    pub(crate) fn recover(&self) {
+        let tree = &self.config.tree;
+        for stream in &self.config.streams {
+            for area in [Area::Raw, Area::Quarantine] {
+                let recovered = self
+                    .data_dir
+                    .check()
+                    .and_then(|()| layout::recover(tree, area, &stream.name, chrono::Utc::now()))
+                    .unwrap_or_else(|error| {
+                        log::error!("{error}; what a writer that died has left open stays so until the next start");
+                        Vec::new()
+                    });
+                for recovered in recovered {
+                    let sealed = recovered.sealed.map(|segment| tree.relative(&segment.path));
+                    log::warn!(
+                        "recovered {} of a writer that died; {} bytes of a torn line to quarantine",
+                        sealed.as_deref().unwrap_or("an empty segment"),
+                        recovered.torn
+                    );
+                }
+            }
+        }
     }
 }

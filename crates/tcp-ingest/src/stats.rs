@@ -1,18 +1,24 @@
 //! Statistics: counted by everybody, read for the log and the metrics file.
 
 use std::fmt::{self, Write as _};
-use std::path::Path;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
 
 use models::Reason;
+use tokio::time::{Interval, interval};
 
-use crate::args::Stream;
+use crate::args::{Config, Stream};
 use crate::batch::Batch;
+
+const LOG_EVERY: Duration = Duration::from_secs(60);
+const METRICS_EVERY: Duration = Duration::from_secs(5);
 
 /// All counters of the process. Each is touched once a batch or less.
 #[derive(Debug, Default)]
 pub(crate) struct Stats {
     streams: Vec<StreamStats>,
+    metrics_file: Option<PathBuf>,
     pub(crate) connections: AtomicU64,
     pub(crate) accepted_connections: AtomicU64,
     pub(crate) open_segments: AtomicU64,
@@ -31,9 +37,10 @@ struct StreamStats {
 }
 
 impl Stats {
-    pub(crate) fn new(streams: &[Stream]) -> Self {
+    pub(crate) fn new(config: &Config) -> Self {
         let stream = |stream: &Stream| StreamStats { name: stream.name.to_string(), ..StreamStats::default() };
-        Self { streams: streams.iter().map(stream).collect(), ..Self::default() }
+        let streams = config.streams.iter().map(stream).collect();
+        Self { streams, metrics_file: config.args.metrics_file.clone(), ..Self::default() }
     }
 
     /// Counts a batch that was written.
@@ -62,8 +69,8 @@ impl Stats {
     }
 
     /// Writes the metrics file, if there is to be one, whole or not at all.
-    pub(crate) fn write_metrics(&self, path: Option<&Path>) {
-        let Some(path) = path else { return };
+    pub(crate) fn write_metrics(&self) {
+        let Some(path) = &self.metrics_file else { return };
         let temporary = path.with_extension("tmp");
         let written = std::fs::write(&temporary, self.metrics()).and_then(|()| std::fs::rename(&temporary, path));
         if let Err(error) = written {
@@ -74,39 +81,34 @@ impl Stats {
     /// The statistics in the Prometheus text format.
     fn metrics(&self) -> String {
         let mut text = String::new();
-        let mut metric = |name: &str, kind: &str, help: &str, values: &[(String, u64)]| {
+        let mut metric = |name: &str, kind: &str, help: &str, values: Vec<(String, u64)>| {
             let _ = writeln!(text, "# HELP tcp_ingest_{name} {help}\n# TYPE tcp_ingest_{name} {kind}");
             for (labels, value) in values {
                 let _ = writeln!(text, "tcp_ingest_{name}{labels} {value}");
             }
         };
-        let one = |value: u64| [(String::new(), value)];
-        let each = |value: fn(&StreamStats) -> &AtomicU64| -> Vec<_> {
-            let labels = |stream: &StreamStats| format!("{{stream=\"{}\"}}", stream.name);
-            self.streams.iter().map(|stream| (labels(stream), value(stream).load(Relaxed))).collect()
+        let one = |value: &AtomicU64| vec![(String::new(), value.load(Relaxed))];
+        let each = |value: fn(&StreamStats) -> &AtomicU64| {
+            let labelled =
+                |stream: &StreamStats| (format!("{{stream=\"{}\"}}", stream.name), value(stream).load(Relaxed));
+            self.streams.iter().map(labelled).collect()
         };
-        let rejects: Vec<_> = self
-            .streams
-            .iter()
-            .flat_map(|stream| {
-                Reason::ALL.iter().zip(&stream.rejects).map(|(reason, count)| {
-                    (format!("{{stream=\"{}\",reason=\"{reason}\"}}", stream.name), count.load(Relaxed))
-                })
+        let rejects = self.streams.iter().flat_map(|stream| {
+            Reason::ALL.iter().zip(&stream.rejects).map(|(reason, count)| {
+                (format!("{{stream=\"{}\",reason=\"{reason}\"}}", stream.name), count.load(Relaxed))
             })
-            .collect();
-        metric("connections", "gauge", "Open connections.", &one(self.connections.load(Relaxed)));
-        let accepted = self.accepted_connections.load(Relaxed);
-        metric("connections_total", "counter", "Connections accepted.", &one(accepted));
-        metric("bytes_total", "counter", "Bytes taken and written.", &each(|stream| &stream.bytes));
-        metric("lines_total", "counter", "Lines accepted and written to raw/.", &each(|stream| &stream.lines));
+        });
+        metric("connections", "gauge", "Open connections.", one(&self.connections));
+        metric("connections_total", "counter", "Connections accepted.", one(&self.accepted_connections));
+        metric("bytes_total", "counter", "Bytes taken and written.", each(|stream| &stream.bytes));
+        metric("lines_total", "counter", "Lines accepted and written to raw/.", each(|stream| &stream.lines));
         let empty = each(|stream| &stream.empty_lines);
-        metric("empty_lines_total", "counter", "Empty lines (signs of life), which are not kept.", &empty);
-        metric("rejected_lines_total", "counter", "Lines written to quarantine/.", &rejects);
-        metric("open_segments", "gauge", "Segments being written.", &one(self.open_segments.load(Relaxed)));
-        let sealed = self.sealed_segments.load(Relaxed);
-        metric("sealed_segments_total", "counter", "Segments sealed.", &one(sealed));
-        let waiting = u64::from(self.waiting.load(Relaxed));
-        metric("storage_waiting", "gauge", "1 while writing waits for the storage.", &one(waiting));
+        metric("empty_lines_total", "counter", "Empty lines (signs of life), which are not kept.", empty);
+        metric("rejected_lines_total", "counter", "Lines written to quarantine/.", rejects.collect());
+        metric("open_segments", "gauge", "Segments being written.", one(&self.open_segments));
+        metric("sealed_segments_total", "counter", "Segments sealed.", one(&self.sealed_segments));
+        let waiting = vec![(String::new(), u64::from(self.waiting.load(Relaxed)))];
+        metric("storage_waiting", "gauge", "1 while writing waits for the storage.", waiting);
         text
     }
 }
@@ -136,5 +138,27 @@ impl fmt::Display for Stats {
             }
         }
         Ok(())
+    }
+}
+
+/// Logs the statistics and writes the metrics file, each at its time.
+pub(crate) struct Reporter {
+    log: Interval,
+    metrics: Interval,
+}
+
+impl Reporter {
+    pub(crate) fn new() -> Self {
+        let mut log = interval(LOG_EVERY);
+        log.reset();
+        Self { log, metrics: interval(METRICS_EVERY) }
+    }
+
+    /// Waits until something is to be reported, and reports it. May be dropped and called again.
+    pub(crate) async fn tick(&mut self, stats: &Stats) {
+        tokio::select! {
+            _ = self.log.tick() => log::info!("{stats}"),
+            _ = self.metrics.tick() => stats.write_metrics(),
+        }
     }
 }

@@ -4,16 +4,16 @@
 use std::io::{self, Write as _};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, channel, sync_channel};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use cli::Outcome;
 
 use crate::batch::Batch;
-use crate::failure::Failure;
+use crate::shared::Shared;
 
-/// Ends when all is written; false if standard output refused some of it. A reader that went away wanted no more.
-pub(crate) type TeeEnd = oneshot::Receiver<bool>;
+/// How long a reader that stalls is waited for at the end, once the program is told to stop.
+const LAST_CALL: Duration = Duration::from_millis(200);
 
 /// The way to standard output. A reader that goes away is not our failure: the lines are in raw/.
 #[derive(Clone)]
@@ -21,55 +21,64 @@ pub(crate) struct Tee {
     lines: Option<SyncSender<Vec<u8>>>,
     /// Set when nobody reads any more.
     abandoned: Arc<AtomicBool>,
-    failure: Arc<Failure>,
+    shared: Arc<Shared>,
 }
 
+/// Gets, when the thread has ended, whether standard output took all of it.
+pub(crate) struct TeeEnd(Option<Receiver<bool>>);
+
 impl Tee {
-    /// Starts the thread, if lines are `wanted` on standard output at all. It ends when all handles are dropped and all is
+    /// Starts the thread, if lines are wanted on standard output at all. It ends when all handles are dropped and all is
     /// written.
-    pub(crate) fn start(wanted: bool, failure: Arc<Failure>) -> (Self, Option<TeeEnd>) {
-        let abandoned = Arc::new(AtomicBool::new(false));
-        if !wanted {
-            return (Self { lines: None, abandoned, failure }, None);
+    pub(crate) fn start(shared: &Arc<Shared>) -> (Self, TeeEnd) {
+        let mut tee = Self { lines: None, abandoned: Arc::default(), shared: Arc::clone(shared) };
+        if !shared.config.args.stdout {
+            return (tee, TeeEnd(None));
         }
         let (lines, queue) = sync_channel(4);
-        let (end, written) = oneshot::channel();
-        let seen = Arc::clone(&abandoned);
-        std::thread::spawn(move || {
-            let _ = end.send(write(&queue, &seen));
-        });
-        (Self { lines: Some(lines), abandoned, failure }, Some(written))
+        let (ended, end) = channel();
+        let abandoned = Arc::clone(&tee.abandoned);
+        std::thread::spawn(move || ended.send(write(&queue, &abandoned)));
+        tee.lines = Some(lines);
+        (tee, TeeEnd(Some(end)))
     }
 
-    /// Writes the accepted lines of a batch; waits for the reader, unless the program is to stop.
-    pub(crate) fn write(&self, block: &[u8], batch: &Batch) {
-        let mut lines = self.lines(block, batch);
-        while let Some(back) = self.offer(lines) {
+    /// Writes the accepted lines of a batch. Waits for the reader, unless the program is to stop, and does `meanwhile` what
+    /// is due.
+    pub(crate) fn write(&self, block: &[u8], batch: &Batch, mut meanwhile: impl FnMut()) {
+        let Some(sender) = self.lines.as_ref().filter(|_| batch.lines > 0 && !self.abandoned.load(Relaxed)) else {
+            return;
+        };
+        let bytes = batch.bytes(block);
+        let pieces = batch.runs.iter().flat_map(|run| &run.pieces);
+        let mut lines = pieces.flat_map(|piece| bytes.get(piece.clone()).unwrap_or_default()).copied().collect();
+        while let Err(TrySendError::Full(back)) = sender.try_send(lines) {
+            if self.shared.is_stopping() {
+                return give_up(&self.abandoned, "nobody reads it");
+            }
             lines = back;
+            meanwhile();
             std::thread::sleep(Duration::from_millis(1));
         }
     }
+}
 
-    /// The accepted lines of a batch, if they are wanted.
-    pub(crate) fn lines(&self, block: &[u8], batch: &Batch) -> Vec<u8> {
-        if self.lines.is_none() || self.abandoned.load(Relaxed) {
-            return Vec::new();
-        }
-        let bytes = batch.bytes(block);
-        let pieces = batch.runs.iter().flat_map(|run| &run.pieces);
-        pieces.flat_map(|piece| bytes.get(piece.clone()).unwrap_or_default()).copied().collect()
-    }
-
-    /// Hands lines over, or gives them back when the reader has to be waited for.
-    pub(crate) fn offer(&self, lines: Vec<u8>) -> Option<Vec<u8>> {
-        let sender = self.lines.as_ref().filter(|_| !lines.is_empty())?;
-        match sender.try_send(lines) {
-            Err(TrySendError::Full(_)) if self.failure.is_stopping() => {
-                give_up(&self.abandoned, "nobody reads it");
-                None
+impl TeeEnd {
+    /// Waits until all is written, or the reader has gone away and wants no more. Partial when standard output refused some
+    /// of it; interrupted when the program is told to stop, and so a reader that stalls is not waited for.
+    pub(crate) fn wait(self, shared: &Shared) -> Outcome {
+        let Some(end) = self.0 else { return Outcome::Done };
+        loop {
+            let stopping = shared.is_stopping();
+            match end.recv_timeout(LAST_CALL) {
+                Ok(true) => return Outcome::Done,
+                Ok(false) | Err(RecvTimeoutError::Disconnected) => return Outcome::Partial,
+                Err(RecvTimeoutError::Timeout) if !stopping => {}
+                Err(RecvTimeoutError::Timeout) => {
+                    log::warn!("stdout: nobody reads it; the last lines are in raw/, but not on stdout");
+                    return Outcome::Interrupted;
+                }
             }
-            Err(TrySendError::Full(back)) => Some(back),
-            _ => None,
         }
     }
 }

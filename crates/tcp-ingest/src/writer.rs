@@ -14,16 +14,59 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use layout::{Area, DataDirHandle, Error, Hour, OpenSegment, Result, SegmentId};
+use layout::{Area, Error, Hour, OpenSegment, Result, SegmentId};
+use models::Decoder;
 
-use crate::args::Config;
 use crate::batch::Batch;
-use crate::channel::KeeperSender;
-use crate::intent_log::{Row, Write};
-use crate::messages::ToKeeper;
-use crate::sealer::{Sealer, report_put_back};
+use crate::channel::ToKeeper;
+use crate::intent_log::Write;
+use crate::sealer::Sealer;
 use crate::shared::Shared;
-use crate::stats::Stats;
+use crate::validator::{Bounds, Validator};
+
+/// How much is taken at once. The kernel does some work each time that bytes are taken (it offers the sender a window,
+/// and the sender goes on in our time): 1 MiB costs a quarter less processor time than 256 KiB, and still fits into a
+/// processor's own cache.
+const BLOCK: usize = 1 << 20;
+
+/// What a thread reads one batch after the other into, validates it with, and writes it with.
+pub(crate) struct Intake {
+    pub(crate) buffer: Vec<u8>,
+    pub(crate) batch: Batch,
+    /// One for each stream.
+    pub(crate) validators: Vec<Validator>,
+    pub(crate) writer: Writer,
+}
+
+impl Intake {
+    /// For the thread that writes to this row of the intent log.
+    pub(crate) fn new(shared: &Arc<Shared>, sealer: Sealer, row: usize) -> Self {
+        let config = &shared.config;
+        let bounds = Bounds {
+            earliest: config.args.earliest.start_micros(),
+            ahead: i64::try_from(config.args.max_ahead.as_micros()).unwrap_or(i64::MAX),
+            hours: (shared.intent_log.writes - 1).min(config.max_hours()),
+        };
+        let validators = config.streams.iter().map(|stream| Validator::new(Decoder::new(stream.model), bounds));
+        Self {
+            buffer: vec![0; BLOCK.max(2 * config.args.max_line)],
+            batch: Batch::default(),
+            validators: validators.collect(),
+            writer: Writer {
+                misplaced: false,
+                max_open: config.max_open_each(),
+                shared: Arc::clone(shared),
+                sealer,
+                row,
+                open: HashMap::new(),
+                written: Vec::new(),
+                writes: 0,
+                syncing: Arc::default(),
+                maintained: Instant::now(),
+            },
+        }
+    }
+}
 
 /// Which segment: of raw/ or quarantine/, by the stream's index and the hour.
 type Key = (Area, usize, Hour);
@@ -34,29 +77,23 @@ struct Open {
     used: u64,
 }
 
-/// A thread's way to the keeper, and its part of the intent log.
-pub(crate) struct Keeper {
-    pub(crate) sender: KeeperSender,
-    pub(crate) row: Row,
-}
-
-/// Where a batch comes from: a connection, and what holds for it when the batch is consumed.
+/// Where a batch comes from, and what holds for the connection when the batch is consumed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
+    /// The index of the stream.
+    pub(crate) stream: usize,
     pub(crate) slot: u32,
     pub(crate) inside_too_long: bool,
 }
 
 /// Writes batches to segments of its own.
 pub(crate) struct Writer {
-    data_dir: Arc<DataDirHandle>,
+    shared: Arc<Shared>,
+    sealer: Sealer,
+    /// Which row of the intent log is its own.
+    row: usize,
     /// The data directory, or an open segment, was not where it was when that was checked last.
     misplaced: bool,
-    config: Arc<Config>,
-    stats: Arc<Stats>,
-    sealer: Sealer,
-    /// Holds the files for the next worker.
-    keeper: Option<Keeper>,
     open: HashMap<Key, Open>,
     /// The segments of the last batch.
     written: Vec<Key>,
@@ -67,35 +104,11 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn new(shared: &Shared, keeper: Option<Keeper>) -> Self {
-        let Shared { config, data_dir, stats, sealer, .. } = shared.clone();
-        Self {
-            data_dir,
-            misplaced: false,
-            max_open: max_open(&config),
-            keeper,
-            config,
-            stats,
-            sealer,
-            open: HashMap::new(),
-            written: Vec::new(),
-            writes: 0,
-            syncing: Arc::default(),
-            maintained: Instant::now(),
-        }
-    }
-
-    /// Writes `batch`, which was made of `block` of the stream with index `stream`. On an error nothing of it is written; after
+    /// Writes `batch`, which was made of `block`. On an error nothing of it is written; after
     /// [`layout::Error::NotRolledBack`] the writer must not be used any more. Nothing that was written to is sealed before
     /// [`commit`](Self::commit), which is called when the batch is consumed.
-    pub(crate) fn write(
-        &mut self,
-        stream: usize,
-        block: &[u8],
-        batch: &Batch,
-        now: DateTime<Utc>,
-        origin: Option<Origin>,
-    ) -> Result<()> {
+    pub(crate) fn write(&mut self, block: &[u8], batch: &Batch, now: DateTime<Utc>, origin: Origin) -> Result<()> {
+        let Origin { stream, slot, inside_too_long } = origin;
         if self.misplaced {
             self.check_place()?;
         }
@@ -111,27 +124,22 @@ impl Writer {
             writes.push(((Area::Quarantine, stream, Hour::of(now)), vec![IoSlice::new(&batch.rejected)]));
         }
         self.make_room(&writes)?;
-        if let (Some(keeper), Some(origin)) = (&self.keeper, origin) {
-            let intended = writes.iter().filter_map(|(key, pieces)| {
-                let segment = &self.open.get(key)?.segment;
-                let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
-                Some(Write { segment: segment.name().number(), before: segment.len(), bytes })
-            });
-            keeper.row.begin(origin.slot, batch.taken, origin.inside_too_long, intended);
-            layout::fault::point("ingest.begun");
-        }
+        let intended = writes.iter().filter_map(|(key, pieces)| {
+            let segment = &self.open.get(key)?.segment;
+            let bytes = pieces.iter().map(|piece| piece.len() as u64).sum();
+            Some(Write { segment: segment.name().number(), before: segment.len(), bytes })
+        });
+        self.shared.intent_log.begin(self.row, slot, batch.taken, inside_too_long, intended);
+        layout::fault::point("ingest.begun");
         let mut lengths = Vec::with_capacity(writes.len());
         for (key, pieces) in &mut writes {
-            let Some(slot) = self.open.get_mut(key) else { continue };
-            let before = slot.segment.len();
-            slot.used = self.writes;
-            if let Err(error) = slot.segment.append(pieces) {
-                if matches!(error, Error::NotRolledBack { .. }) {
-                    return Err(error);
-                }
-                self.rollback(&lengths)?;
-                if let Some(keeper) = &self.keeper {
-                    keeper.row.abort();
+            let Some(open) = self.open.get_mut(key) else { continue };
+            let before = open.segment.len();
+            open.used = self.writes;
+            if let Err(error) = open.segment.append(pieces) {
+                if !matches!(error, Error::NotRolledBack { .. }) {
+                    self.rollback(&lengths)?;
+                    self.shared.intent_log.abort(self.row);
                 }
                 return Err(error);
             }
@@ -139,29 +147,26 @@ impl Writer {
             layout::fault::point("ingest.part");
         }
         layout::fault::point("ingest.written");
-        self.stats.written(stream, batch);
+        self.shared.stats.written(stream, batch);
         self.written = lengths.into_iter().map(|(key, _)| key).collect();
         Ok(())
     }
 
     /// The last batch is consumed: records that, and seals those of its segments that are large enough.
     pub(crate) fn commit(&mut self) {
-        if let Some(keeper) = &self.keeper {
-            keeper.row.commit();
-            layout::fault::point("ingest.committed");
-        }
-        let limit = self.config.seal_size;
-        let written = std::mem::take(&mut self.written).into_iter();
-        let large = written.filter(|key| self.open.get(key).is_some_and(|slot| slot.segment.len() >= limit));
-        let large: Vec<_> = large.collect();
+        self.shared.intent_log.commit(self.row);
+        layout::fault::point("ingest.committed");
+        let limit = self.shared.config.args.seal_size.0;
+        let mut large = std::mem::take(&mut self.written);
+        large.retain(|key| self.open.get(key).is_some_and(|open| open.segment.len() >= limit));
         self.seal(&large);
     }
 
     /// Cuts the segments of a batch that failed back to what they were before it.
     fn rollback(&mut self, lengths: &[(Key, u64)]) -> Result<()> {
         for (key, before) in lengths {
-            if let Some(slot) = self.open.get_mut(key) {
-                slot.segment.rollback(*before)?;
+            if let Some(open) = self.open.get_mut(key) {
+                open.segment.rollback(*before)?;
             }
         }
         Ok(())
@@ -171,12 +176,8 @@ impl Writer {
     fn make_room(&mut self, writes: &[(Key, Vec<IoSlice<'_>>)]) -> Result<()> {
         let missing: Vec<_> = writes.iter().map(|(key, _)| *key).filter(|key| !self.open.contains_key(key)).collect();
         if self.open.len() + missing.len() > self.max_open {
-            let mut candidates: Vec<_> = self
-                .open
-                .iter()
-                .filter(|(key, _)| !writes.iter().any(|(needed, _)| needed == *key))
-                .map(|(key, slot)| (slot.used, *key))
-                .collect();
+            let unneeded = self.open.iter().filter(|(key, _)| !writes.iter().any(|(needed, _)| needed == *key));
+            let mut candidates: Vec<_> = unneeded.map(|(key, open)| (open.used, *key)).collect();
             candidates.sort_unstable();
             // A quarter at a time: sealing many together costs fewer syncs.
             let surplus = self.open.len() + missing.len() - self.max_open;
@@ -185,19 +186,17 @@ impl Writer {
             self.seal(&keys);
         }
         if !missing.is_empty() {
-            self.data_dir.check()?;
+            self.shared.data_dir.check()?;
         }
         for key @ (area, stream, hour) in missing {
-            let Some(name) = self.config.streams.get(stream).map(|stream| &stream.name) else { continue };
-            let segment = OpenSegment::create(&self.config.tree, area, name, hour)?;
-            if let Some(keeper) = &self.keeper {
-                let id = SegmentId { area, stream: name.clone(), hour, name: segment.name().clone() };
-                let segment_json = serde_json::to_value(&id).unwrap_or_default();
-                let opened = ToKeeper::Opened { name: id.name.to_string(), segment: segment_json };
-                keeper.sender.send(&opened, Some(segment.as_fd()));
-                layout::fault::point("ingest.opened");
-            }
-            self.stats.open_segments.fetch_add(1, Relaxed);
+            let Some(name) = self.shared.config.streams.get(stream).map(|stream| &stream.name) else { continue };
+            let segment = OpenSegment::create(&self.shared.config.tree, area, name, hour)?;
+            let id = SegmentId { area, stream: name.clone(), hour, name: segment.name().clone() };
+            let description = serde_json::to_value(&id).unwrap_or_default();
+            let opened = ToKeeper::Opened { name: id.name.to_string(), segment: description };
+            self.shared.tell_keeper(&opened, Some(segment.as_fd()));
+            layout::fault::point("ingest.opened");
+            self.shared.stats.open_segments.fetch_add(1, Relaxed);
             self.open.insert(key, Open { segment, used: self.writes });
         }
         Ok(())
@@ -207,32 +206,31 @@ impl Writer {
     /// away. Fails while that cannot be done, and so does every write; returns whether it failed the last time.
     pub(crate) fn check_place(&mut self) -> Result<bool> {
         let was = std::mem::replace(&mut self.misplaced, true);
-        self.data_dir.check()?;
-        for slot in self.open.values_mut() {
-            if self.data_dir.keep(&mut slot.segment)? {
-                report_put_back(&slot.segment, self.keeper.as_ref().map(|keeper| &keeper.sender));
-            }
-        }
+        self.shared.data_dir.check()?;
+        self.open.values_mut().try_for_each(|open| self.shared.keep(&mut open.segment))?;
         self.misplaced = false;
         Ok(was)
     }
 
-    /// Whether something was not where it was when that was checked last.
-    pub(crate) fn is_misplaced(&self) -> bool {
-        self.misplaced
-    }
-
     /// Seals the segments that are old enough.
     pub(crate) fn seal_old(&mut self) {
-        let age = self.config.seal_after;
-        let old = self.open.iter().filter(|(_, slot)| slot.segment.created().elapsed() >= age);
-        let old: Vec<_> = old.map(|(key, _)| *key).collect();
-        self.seal(&old);
+        let age = *self.shared.config.args.seal_after;
+        self.seal_if(|segment| segment.created().elapsed() >= age);
+    }
+
+    /// Seals all segments.
+    pub(crate) fn seal_all(&mut self) {
+        self.seal_if(|_| true);
+    }
+
+    fn seal_if(&mut self, is_due: impl Fn(&OpenSegment) -> bool) {
+        let due = self.open.extract_if(|_, open| is_due(&open.segment)).map(|(_, open)| open.segment);
+        self.sealer.seal(due.collect());
     }
 
     /// Checks, seals and syncs what is due, for a caller that has no timer for it.
     pub(crate) fn maintain(&mut self) {
-        if self.maintained.elapsed() >= self.config.sync_every {
+        if self.maintained.elapsed() >= *self.shared.config.args.sync_every {
             self.maintained = Instant::now();
             // What fails here fails in the next write too, which reports it.
             let _ = self.check_place();
@@ -241,34 +239,18 @@ impl Writer {
         }
     }
 
-    /// Seals all segments.
-    pub(crate) fn seal_all(&mut self) {
-        let all: Vec<_> = self.open.keys().copied().collect();
-        self.seal(&all);
-    }
-
     fn seal(&mut self, keys: &[Key]) {
-        let segments = keys.iter().filter_map(|key| self.open.remove(key)).map(|slot| slot.segment);
+        let segments = keys.iter().filter_map(|key| self.open.remove(key)).map(|open| open.segment);
         self.sealer.seal(segments.collect());
     }
 
     /// Has everything synced that was written since the last time, unless that is still under way.
     pub(crate) fn sync(&mut self) {
         if !self.syncing.load(Relaxed) {
-            let syncs: Vec<_> = self.open.values_mut().filter_map(|slot| slot.segment.take_sync()).collect();
+            let syncs: Vec<_> = self.open.values_mut().filter_map(|open| open.segment.take_sync()).collect();
             if !syncs.is_empty() {
                 self.sealer.sync(syncs, &self.syncing);
             }
         }
     }
-}
-
-/// How many segments each thread may have open.
-fn max_open(config: &Config) -> usize {
-    (config.max_open / config.workers).max(8)
-}
-
-/// How many hours one batch may touch, so that its segments and the one of the quarantine can be open at once.
-pub(crate) fn max_hours(config: &Config) -> usize {
-    max_open(config) / 2
 }

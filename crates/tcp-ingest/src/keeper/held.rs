@@ -1,6 +1,6 @@
 //! What the keeper holds for its workers: connections in numbered slots, and the files of open segments.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::os::fd::OwnedFd;
 
@@ -8,7 +8,6 @@ use rustix::process::{Resource, Rlimit};
 use serde_json::Value;
 
 use crate::args::Config;
-use crate::socket;
 
 /// A connection.
 #[derive(Debug)]
@@ -26,68 +25,48 @@ pub(super) struct Held {
     pub(super) connections: BTreeMap<u32, Connection>,
     /// By name. What a segment is, only workers understand.
     pub(super) segments: BTreeMap<String, (OwnedFd, Value)>,
-    /// Slots that were in use, and the first that never was.
-    free: BTreeSet<u32>,
-    unused: u32,
-    slots: u32,
+    /// Slots that are free; the last is taken next.
+    free: Vec<u32>,
 }
 
 impl Held {
-    /// Nothing yet, with room for so many connections.
-    pub(super) fn new(slots: u32) -> Self {
-        Self { connections: BTreeMap::new(), segments: BTreeMap::new(), free: BTreeSet::new(), unused: 0, slots }
-    }
-
-    /// What another keeper held.
-    pub(super) fn restore(
+    /// What is held in the beginning, with so many slots for connections.
+    pub(super) fn new(
         slots: u32,
         connections: BTreeMap<u32, Connection>,
         segments: BTreeMap<String, (OwnedFd, Value)>,
     ) -> Self {
-        let unused = connections.last_key_value().map_or(0, |(slot, _)| slot + 1);
-        let free = (0..unused).filter(|slot| !connections.contains_key(slot)).collect();
-        Self { connections, segments, free, unused, slots }
+        let free = (0..slots).rev().filter(|slot| !connections.contains_key(slot)).collect();
+        Self { connections, segments, free }
     }
 
     /// Whether there is a slot for one more connection.
     pub(super) fn has_room(&self) -> bool {
-        !self.free.is_empty() || self.unused < self.slots
+        !self.free.is_empty()
     }
 
     /// Whether a tenth of the slots is free.
     pub(super) fn has_plenty(&self) -> bool {
-        self.connections.len() < self.slots as usize / 10 * 9
+        self.connections.len() < self.slots() / 10 * 9
     }
 
     /// Puts a connection in a slot.
-    pub(super) fn add(&mut self, connection: Connection) -> u32 {
-        let slot = self.free.pop_first().unwrap_or_else(|| {
-            self.unused += 1;
-            self.unused - 1
-        });
+    pub(super) fn add(&mut self, connection: Connection) -> Option<u32> {
+        let slot = self.free.pop()?;
         self.connections.insert(slot, connection);
-        slot
+        Some(slot)
     }
 
-    /// Closes a connection.
-    pub(super) fn release(&mut self, slot: u32) {
-        if let Some(connection) = self.connections.remove(&slot) {
-            // The worker has taken what was acknowledged and closed it.
-            socket::end(&connection.socket);
-            self.free.insert(slot);
-        }
-    }
-
-    /// Marks a segment, for the next worker, as one whose sync failed.
-    pub(super) fn mark_unsynced(&mut self, segment: &str) {
-        if let Some((_, segment)) = self.segments.get_mut(segment) {
-            segment["unsynced"] = true.into();
-        }
+    /// Takes a connection out of its slot.
+    pub(super) fn release(&mut self, slot: u32) -> Option<Connection> {
+        let connection = self.connections.remove(&slot)?;
+        self.free.push(slot);
+        Some(connection)
     }
 
     /// How many slots there are.
-    pub(super) fn slots(&self) -> u32 {
-        self.slots
+    pub(super) fn slots(&self) -> usize {
+        self.free.len() + self.connections.len()
     }
 
     /// Whether nothing is held.
@@ -102,16 +81,16 @@ pub(super) fn slots(config: &Config) -> u32 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let granted = if raised.is_ok() { limit.maximum } else { limit.current };
-    let wanted = config.max_connections;
+    let wanted = config.args.max_connections;
     // Beside the open segments there are those that are being sealed (sealer.rs); the rest is for folders, listeners and
     // the system's own.
-    let others = config.max_open as u64 * 3 + 64;
-    let slots = granted.map_or(wanted, |granted| u32::try_from(granted.saturating_sub(others)).unwrap_or(u32::MAX));
+    let others = u64::from(config.args.max_open) * 3 + 64;
+    let enough_for = |granted: u64| u32::try_from(granted.saturating_sub(others)).unwrap_or(u32::MAX).max(1);
+    let slots = granted.map_or(wanted, enough_for);
     if slots < wanted {
-        let slots = slots.max(1);
         log::warn!(
             "the limit of open files (ulimit -n) allows only {slots} of {wanted} connections (--max-connections)"
         );
     }
-    wanted.min(slots.max(1))
+    wanted.min(slots)
 }

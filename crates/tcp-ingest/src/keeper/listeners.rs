@@ -1,9 +1,10 @@
 //! Binding, or taking what systemd has bound, and accepting.
 
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::task::{Context, Poll, ready};
+use std::os::fd::OwnedFd;
+use std::task::Poll;
 
 use cli::Usage;
 use listenfd::ListenFd;
@@ -22,7 +23,7 @@ const BACKLOG: i32 = 4096;
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) stream: usize,
-    socket: TcpListener,
+    pub(super) socket: TcpListener,
 }
 
 impl Listener {
@@ -30,13 +31,6 @@ impl Listener {
     pub(super) fn new(stream: usize, socket: std::net::TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { stream, socket: TcpListener::from_std(socket)? })
-    }
-
-    /// The next connection, when there is one.
-    pub(super) fn poll_accept(&self, context: &mut Context<'_>) -> Poll<io::Result<Connection>> {
-        let (socket, peer) = ready!(self.socket.poll_accept(context))?;
-        let socket = OwnedFd::from(socket.into_std()?);
-        Poll::Ready(Ok(Connection { socket, stream: self.stream, peer, new: true }))
     }
 
     /// The next connection, if the kernel has one: asked, not inferred from what is known of the socket.
@@ -52,23 +46,32 @@ impl Listener {
     }
 }
 
-impl AsFd for Listener {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.socket.as_fd()
-    }
+/// The next connection.
+pub(super) async fn accepted(listeners: &[Listener]) -> io::Result<Connection> {
+    poll_fn(|context| {
+        for Listener { stream, socket } in listeners {
+            if let Poll::Ready(accepted) = socket.poll_accept(context) {
+                return Poll::Ready(accepted.and_then(|(socket, peer)| {
+                    Ok(Connection { socket: OwnedFd::from(socket.into_std()?), stream: *stream, peer, new: true })
+                }));
+            }
+        }
+        Poll::Pending
+    })
+    .await
 }
 
 /// A socket for each `--listen`: the one that systemd has bound for it (socket activation), or a new one.
-pub(super) fn open(config: &Config, addresses: &[(usize, SocketAddr)]) -> anyhow::Result<Vec<Listener>> {
+pub(super) fn open(config: &Config) -> anyhow::Result<Vec<Listener>> {
     let mut activated = activated()?;
     let mut listeners = Vec::new();
-    for (stream, address) in addresses {
+    for (stream, address) in &config.addresses {
         let given = activated.iter().position(|(_, bound)| serves(*bound, *address));
         let socket = match given {
             Some(index) => activated.swap_remove(index).0,
             None => bind(*address)?,
         };
-        let name = config.streams.get(*stream).map_or("", |stream| stream.name.as_str());
+        let name = config.stream_name(*stream);
         log::info!("listening for {name} on {}", socket.local_addr().unwrap_or(*address));
         listeners.push(Listener::new(*stream, socket)?);
     }

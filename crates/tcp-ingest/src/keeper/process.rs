@@ -1,9 +1,8 @@
 //! A worker as a process: started from a binary, sent messages, waited for.
 
-use std::cell::Cell;
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd as _, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
@@ -11,13 +10,13 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use rustix::net::SendFlags;
 use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::channel::{Channel, Wait};
+use crate::channel::{self, ToKeeper, ToWorker, WORKER, send};
 use crate::intent_log::IntentLog;
-use crate::messages::{ToKeeper, ToWorker, WORKER};
 use crate::oom_score;
 
 /// How long a new worker may take until it says that it runs, and an old one to hand over.
@@ -72,45 +71,40 @@ pub(super) enum Stage {
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) pid: Pid,
-    channel: AsyncFd<Channel>,
+    pub(super) channel: AsyncFd<OwnedFd>,
     pub(super) stage: Stage,
     /// When it was started, and for a successor, when it was up.
     pub(super) since: Instant,
-    /// It will say no more.
-    silent: Cell<bool>,
 }
 
 impl Worker {
     /// Starts one, and gives it the data directory and the intent log: it is up only if it can read that.
     pub(super) fn start(binary: &Binary, intent_log: &IntentLog, data_dir: BorrowedFd<'_>) -> io::Result<Self> {
-        let (ours, theirs) = Channel::pair()?;
+        let (ours, theirs) = channel::pair()?;
         let mut command = binary.command();
-        command.env(WORKER, oom_score::worker_score()).stdin(Stdio::from(OwnedFd::from(theirs)));
+        command.env(WORKER, oom_score::worker_score()).stdin(Stdio::from(theirs));
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
-        ours.send(&ToWorker::DataDir, Some(data_dir), Wait::No)?;
-        ours.send(&ToWorker::IntentLog, Some(intent_log.as_fd()), Wait::No)?;
+        send(&ours, &ToWorker::DataDir, Some(data_dir), SendFlags::DONTWAIT)?;
+        send(&ours, &ToWorker::IntentLog, Some(intent_log.as_fd()), SendFlags::DONTWAIT)?;
         Self::adopt(pid, ours, Stage::Starting)
     }
 
     /// One that runs.
-    pub(super) fn adopt(pid: Pid, channel: Channel, stage: Stage) -> io::Result<Self> {
-        Ok(Self { pid, channel: channel.watch()?, stage, since: Instant::now(), silent: Cell::new(false) })
+    pub(super) fn adopt(pid: Pid, channel: OwnedFd, stage: Stage) -> io::Result<Self> {
+        Ok(Self { pid, channel: channel::watch(channel)?, stage, since: Instant::now() })
     }
 
     /// What it says next; nothing for ever when it says no more.
     pub(super) async fn receive(&self) -> (ToKeeper, Option<OwnedFd>) {
         loop {
-            if self.silent.get() {
-                return std::future::pending().await;
-            }
-            match self.channel.async_io(Interest::READABLE, Channel::receive).await {
+            match self.channel.async_io(Interest::READABLE, channel::receive).await {
                 Ok(Some(message)) => return message,
-                Ok(None) => self.silent.set(true),
+                Ok(None) => return std::future::pending().await,
                 Err(error) if is_reset(&error) => {}
                 Err(error) => {
                     log::error!("worker {}: {error}", self.pid.as_raw_nonzero());
-                    self.silent.set(true);
+                    return std::future::pending().await;
                 }
             }
         }
@@ -120,7 +114,7 @@ impl Worker {
     pub(super) fn remaining_messages(&self) -> Vec<(ToKeeper, Option<OwnedFd>)> {
         let mut messages = Vec::new();
         loop {
-            match self.channel.get_ref().receive() {
+            match channel::receive(self.channel.get_ref()) {
                 Ok(Some(message)) => messages.push(message),
                 Err(error) if is_reset(&error) => {}
                 Ok(None) | Err(_) => return messages,
@@ -130,7 +124,7 @@ impl Worker {
 
     /// Sends it a message, unless it is too far behind to take it (`WouldBlock`).
     pub(super) fn send(&self, message: &ToWorker, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
-        self.channel.get_ref().send(message, descriptor, Wait::No)
+        send(self.channel.get_ref(), message, descriptor, SendFlags::DONTWAIT)
     }
 
     /// Waits until it may be able to take a message again.
@@ -142,7 +136,7 @@ impl Worker {
 
     /// Ends the messages to it: it learns that no connection will come any more.
     pub(super) fn close(&self) {
-        let _ = self.channel.get_ref().close_sending();
+        let _ = rustix::net::shutdown(self.channel.get_ref(), rustix::net::Shutdown::Write);
     }
 
     /// How it ended, if it has.
@@ -152,14 +146,6 @@ impl Worker {
             Ok(None) | Err(rustix::io::Errno::INTR) => None,
             // Somebody else waited for it, so that nobody knows.
             Err(_) => Some(ExitStatus::from_raw(1 << 8)),
-        }
-    }
-
-    /// Waits until it has ended, so long at most.
-    pub(super) fn wait_until_ended(&self, most: Duration) {
-        let start = Instant::now();
-        while self.ended().is_none() && start.elapsed() < most {
-            std::thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -184,13 +170,6 @@ pub(super) fn describe(status: ExitStatus) -> String {
     }
 }
 
-/// Our end of the channel.
-impl AsFd for Worker {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.channel.get_ref().as_fd()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -199,12 +178,11 @@ mod tests {
     #[tokio::test]
     async fn what_a_worker_said_is_received_although_it_died_before_it_took_what_was_sent() {
         for waits in [true, false] {
-            let (ours, theirs) = Channel::pair().unwrap();
+            let (ours, theirs) = channel::pair().unwrap();
             let worker = Worker::adopt(Pid::INIT, ours, Stage::Serving).unwrap();
             worker.send(&ToWorker::Begin, None).unwrap();
-            theirs
-                .send(&ToKeeper::Opened { name: "x".into(), segment: 1.into() }, Some(theirs.as_fd()), Wait::No)
-                .unwrap();
+            let opened = ToKeeper::Opened { name: "x".into(), segment: 1.into() };
+            send(&theirs, &opened, Some(theirs.as_fd()), SendFlags::DONTWAIT).unwrap();
             drop(theirs);
             let messages = if waits { vec![worker.receive().await] } else { worker.remaining_messages() };
             assert!(matches!(&messages[..], [(ToKeeper::Opened { .. }, Some(_))]), "{messages:?}");

@@ -1,15 +1,19 @@
-//! One worker after the other: after one that died, or in the place of one that is to be replaced.
+//! One worker after the other: after one that died, or in the place of one that is to be replaced; what it is sent, and what
+//! is done with what it says.
 
-use std::os::fd::AsFd as _;
+use std::io;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use cli::Outcome;
+use sd_notify::NotifyState;
 
 use super::process::{Binary, PATIENCE, Stage, Worker, describe};
-use super::state::{Drained, Goal, Keeper, Readiness, Successor};
-use crate::failure::TO_BE_CONTINUED;
-use crate::messages::{ToKeeper, ToWorker};
+use super::state::{Admission, Keeper, Pending, notify};
+use crate::channel::{ToKeeper, ToWorker, is_dead};
+use crate::losses::TO_BE_CONTINUED;
+use crate::socket;
 
 /// A worker that lived shorter than this died at once: the next one waits, longer each time.
 const AT_ONCE: Duration = Duration::from_millis(200);
@@ -29,22 +33,19 @@ impl Keeper {
 
     /// Puts off the next start: not at all at first, then for longer and longer.
     fn back_off(&mut self) {
-        let failures = self.restarts.failures;
-        let wait = Duration::from_millis(if failures == 0 { 0 } else { 25 << failures.min(8) });
-        self.restarts.start_at = Instant::now() + wait.min(PATIENCE);
-        self.restarts.failures += 1;
+        let wait = Duration::from_millis(if self.failures == 0 { 0 } else { 25 << self.failures.min(8) });
+        self.start_at = Instant::now() + wait.min(PATIENCE);
+        self.failures += 1;
     }
 
     /// Starts a worker from the binary on disk, to follow the one that runs.
     pub(super) fn upgrade(&mut self) {
-        if self.goal.deadline().is_some() || self.successor.is_some() {
+        if self.deadline.is_some() || self.successor.is_some() {
             return;
         }
         let path = &self.binary.path;
-        let started = Binary::open(path).and_then(|binary| {
-            let worker = Worker::start(&binary, &self.intent_log, self.data_dir.as_fd())?;
-            Ok(Successor { worker, binary })
-        });
+        let started = Binary::open(path)
+            .and_then(|binary| Ok((Worker::start(&binary, &self.intent_log, self.data_dir.as_fd())?, binary)));
         match started {
             Ok(successor) => self.successor = Some(successor),
             Err(error) => log::error!("{}: cannot be started: {error}; the old worker goes on", path.display()),
@@ -53,7 +54,7 @@ impl Keeper {
 
     /// Handles what the successor says: only that it is up. Then the old worker has to hand over.
     pub(super) fn handle_successor(&mut self, message: &ToKeeper) {
-        if let (ToKeeper::Up, Some(Successor { worker, .. })) = (message, &mut self.successor) {
+        if let (ToKeeper::Up, Some((worker, _))) = (message, &mut self.successor) {
             worker.stage = Stage::Ready;
             worker.since = Instant::now();
             match &self.worker {
@@ -65,7 +66,7 @@ impl Keeper {
 
     /// Puts the successor in the place of the worker, which has ended.
     fn promote(&mut self) {
-        if let Some(Successor { worker, binary }) = self.successor.take() {
+        if let Some((worker, binary)) = self.successor.take() {
             log::info!("the worker was replaced by a new one from {}", binary.path.display());
             (self.worker, self.binary) = (Some(worker), binary);
             self.begin();
@@ -74,7 +75,7 @@ impl Keeper {
 
     /// The successor does not come up, or the worker does not hand over to it: kills whichever it is.
     pub(super) fn kill_what_is_overdue(&mut self) {
-        let Some(Successor { worker: successor, .. }) = &mut self.successor else { return };
+        let Some((successor, _)) = &mut self.successor else { return };
         if let Some(worker) = self.worker.as_ref().filter(|_| successor.stage == Stage::Ready) {
             log::warn!("the old worker does not hand over; it is killed");
             worker.kill();
@@ -90,13 +91,10 @@ impl Keeper {
         self.reap_successor();
         let Some(status) = self.worker.as_ref().and_then(Worker::ended) else { return Ok(None) };
         let Some(worker) = self.worker.take() else { return Ok(None) };
-        if let Goal::Stop { worker, .. } = &mut self.goal
-            && status.code().is_some_and(|code| ![0, TO_BE_CONTINUED].contains(&code))
-        {
-            *worker = Drained::Failed;
-        }
+        let failed = status.code().is_some_and(|code| ![0, TO_BE_CONTINUED].contains(&code));
+        self.draining_failed |= failed && self.deadline.is_some();
         self.handle_remaining_messages(&worker);
-        if self.readiness == Readiness::Starting && status.code().is_some() {
+        if !self.is_ready && status.code().is_some() {
             // It has said what is wrong.
             return Err(cli::Reported.into());
         }
@@ -112,7 +110,7 @@ impl Keeper {
     }
 
     fn reap_successor(&mut self) {
-        if let Some(status) = self.successor.as_ref().and_then(|successor| successor.worker.ended()) {
+        if let Some(status) = self.successor.as_ref().and_then(|(worker, _)| worker.ended()) {
             self.successor = None;
             let what = describe(status);
             log::error!("the new worker {what} before it could take over; the old one goes on: mend the new program");
@@ -121,7 +119,7 @@ impl Keeper {
 
     fn restart_after(&mut self, worker: &Worker, status: ExitStatus) {
         if worker.since.elapsed() >= AT_ONCE {
-            self.restarts.failures = 0;
+            self.failures = 0;
         }
         if status.code().is_some() {
             self.intent_log.clear_turns();
@@ -132,5 +130,122 @@ impl Keeper {
             cli::count(self.held.connections.len(), "connection")
         );
         self.back_off();
+    }
+
+    /// Queues a message.
+    pub(super) fn send_later(&mut self, message: ToWorker) {
+        self.pending.push_back(Pending::Message(message));
+    }
+
+    /// Queues all that there is, for a worker that knows nothing.
+    pub(super) fn begin(&mut self) {
+        self.pending.clear();
+        self.pending.extend(self.held.segments.keys().cloned().map(Pending::Segment));
+        self.pending.extend(self.held.connections.keys().copied().map(Pending::Connection));
+        self.send_later(ToWorker::Begin);
+        if self.deadline.is_some() {
+            self.send_drain();
+        } else if self.successor_waits() {
+            self.send_later(ToWorker::HandOver);
+        }
+        if let Some(worker) = &mut self.worker {
+            worker.stage = Stage::Serving;
+        }
+    }
+
+    /// Sends what is pending, as much of it as the worker can take now.
+    pub(super) fn deliver(&mut self) {
+        let Some(worker) = self.worker.as_ref().filter(|worker| worker.stage >= Stage::Serving) else { return };
+        while let Some(pending) = self.pending.front() {
+            let sent = match pending {
+                Pending::Connection(slot) => self.held.connections.get_mut(slot).map_or(Ok(()), |held| {
+                    let (slot, stream, peer, new) = (*slot, held.stream, held.peer, held.new);
+                    worker
+                        .send(&ToWorker::Connection { slot, stream, peer, new }, Some(held.socket.as_fd()))
+                        .inspect(|()| held.new = false)
+                }),
+                Pending::Segment(name) => self.held.segments.get(name).map_or(Ok(()), |(file, segment)| {
+                    worker.send(&ToWorker::Segment { segment: segment.clone() }, Some(file.as_fd()))
+                }),
+                Pending::Message(message) => worker.send(message, None),
+                Pending::End => {
+                    worker.close();
+                    Ok(())
+                }
+            };
+            match sent {
+                Ok(()) => _ = self.pending.pop_front(),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                // It is dead, and the next one gets everything.
+                Err(error) if is_dead(&error) => return self.pending.clear(),
+                Err(error) => {
+                    log::error!("cannot hand a descriptor to the worker: {error}; starting another one");
+                    worker.kill();
+                    return self.pending.clear();
+                }
+            }
+        }
+    }
+
+    /// Does what a message of the worker asks for.
+    pub(super) fn handle_message(&mut self, (message, descriptor): (ToKeeper, Option<OwnedFd>)) {
+        match (message, descriptor) {
+            (ToKeeper::Up, _) => self.worker_is_up(),
+            (ToKeeper::Opened { name, segment }, Some(file)) => {
+                self.held.segments.insert(name, (file, segment));
+            }
+            (ToKeeper::Moved { name }, Some(file)) => {
+                if let Some(held) = self.held.segments.get_mut(&name) {
+                    held.0 = file;
+                }
+            }
+            (ToKeeper::Opened { name, .. } | ToKeeper::Moved { name }, None) => {
+                log::error!("a bug: segment {name} came without its file");
+            }
+            (ToKeeper::Sealed { name }, _) => _ = self.held.segments.remove(&name),
+            // The next worker finds it in what it gets of the segment.
+            (ToKeeper::Unsynced { name }, _) => {
+                if let Some((_, segment)) = self.held.segments.get_mut(&name) {
+                    segment["unsynced"] = true.into();
+                }
+            }
+            (ToKeeper::Over { slot, lost }, _) => self.end(slot, lost),
+        }
+    }
+
+    /// Handles what a worker that has ended had said before.
+    pub(super) fn handle_remaining_messages(&mut self, worker: &Worker) {
+        for message in worker.remaining_messages() {
+            if !matches!(message.0, ToKeeper::Up) {
+                self.handle_message(message);
+            }
+        }
+    }
+
+    /// Closes a connection that the worker is done with; `lost` bytes of it are lost, which the worker has named.
+    fn end(&mut self, slot: u32, lost: u64) {
+        let Some(connection) = self.held.release(slot) else { return };
+        self.lost.add(lost);
+        if lost == 0 {
+            // The worker has taken what was acknowledged, unless an error kept it from reading.
+            let unread = socket::queued(&connection.socket).unwrap_or_default();
+            let stream = self.config.stream_name(connection.stream);
+            self.lost.report(stream, connection.peer, unread, "the worker could not read it");
+        }
+        socket::end(&connection.socket);
+        // Reported again only when that is over, not each time the last slot is taken.
+        if self.admission == Admission::Full && self.held.has_plenty() {
+            self.admission = Admission::Open;
+        }
+    }
+
+    fn worker_is_up(&mut self) {
+        self.begin();
+        if std::mem::replace(&mut self.is_ready, true) {
+            log::info!("a new worker took over");
+        } else {
+            log::info!("ready; signals are for the keeper, process {}", std::process::id());
+            notify(NotifyState::Ready);
+        }
     }
 }

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use tokio::io::{Interest, Ready};
 
 use super::connection::{Connection, Ending, Step};
-use super::stop::{Drain, Stop};
-use crate::failure::report_loss;
+use super::stop::Stop;
+use crate::losses::TIME_UP;
 use crate::socket;
 
 /// A source that has sent nothing for so long has nothing on its way: what its kernel still held has arrived. A packet
@@ -46,7 +46,7 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
         let now = Instant::now();
         let (last_call, time_left) = match connection.thread.stop.now() {
             Stop::No => (idle_last_call, true),
-            Stop::Drain(Drain { last_call, deadline }) => (last_call, now < deadline),
+            Stop::Drain { last_call, deadline } => (last_call, now < deadline),
             Stop::HandOver => return Ok(Ending::HandOver),
         };
         if receiving == Receiving::On && now >= last_call {
@@ -54,7 +54,8 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
             connection.stop_receiving();
         }
         let before = (connection.consumed_at, connection.pending);
-        let step = connection.read_if_storage_works().await?;
+        let may_read = !connection.thread.storage_is_down.get() || connection.wait_for_storage().await;
+        let step = if may_read { connection.read()? } else { Step::Refused };
         if receiving == Receiving::Off && before != (connection.consumed_at, connection.pending) {
             // It went on in the very moment in which it was taken to be quiet. What was not acknowledged is sent again.
             receiving = Receiving::On;
@@ -63,7 +64,7 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
         match step {
             Step::End => break,
             Step::Again if time_left => {}
-            Step::Refused if time_left && connection.thread.failure.get().is_none() => continue,
+            Step::Refused if time_left => continue,
             Step::Again | Step::Refused => return Ok(connection.give_up()),
             Step::Drained if receiving == Receiving::On => {
                 if connection.falls_quiet(last_call).await {
@@ -81,7 +82,7 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
         connection.let_others_go_on().await;
     }
     if receiving == Receiving::CutOff {
-        let (stream, peer) = (connection.thread.stream_name(connection.stream), connection.peer);
+        let (stream, peer) = (connection.stream_name(), connection.peer);
         log::warn!("{stream} from {peer}: was still sending when its time was up; it finds its connection closed");
         socket::close_with_reset(&connection.socket)?;
     }
@@ -89,11 +90,8 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
 }
 
 impl Connection {
-    async fn read_if_storage_works(&mut self) -> io::Result<Step> {
-        if self.thread.storage.is_down() && !self.wait_for_storage().await {
-            return Ok(Step::Refused);
-        }
-        self.read()
+    fn stream_name(&self) -> &str {
+        self.thread.shared.config.stream_name(self.stream)
     }
 
     /// Has the kernel acknowledge no more. Where it cannot, what there is is taken all the same.
@@ -120,8 +118,7 @@ impl Connection {
     /// Ends although there is more to read, and reports that.
     fn give_up(&self) -> Ending {
         let bytes = socket::queued(&self.socket).unwrap_or_default();
-        report_loss(self.thread.stream_name(self.stream), self.peer, bytes);
-        self.thread.failure.add_loss(bytes);
+        self.thread.shared.lost.report(self.stream_name(), self.peer, bytes, TIME_UP);
         let _ = socket::close_with_reset(&self.socket);
         Ending::Lost(bytes)
     }

@@ -9,12 +9,11 @@ use chrono::{DateTime, Utc};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 
-use super::serving::{Incoming, Thread};
-use super::stop::{Drain, Stop};
+use super::stop::Stop;
+use super::thread::{Incoming, Thread};
 use crate::framing::Framing;
-use crate::intake::Intake;
 use crate::socket;
-use crate::writer::Origin;
+use crate::writer::{Intake, Origin};
 
 /// How many blocks a connection reads before the others have their turn.
 const BLOCKS_IN_A_ROW: u32 = 2;
@@ -86,17 +85,18 @@ impl Connection {
     /// Goes on where the worker before was, if there was one.
     pub(super) fn new(thread: Rc<Thread>, incoming: Incoming) -> io::Result<Self> {
         let Incoming { socket, slot, stream, peer, .. } = incoming;
-        socket::prepare(&socket, thread.config.max_line)?;
-        let framing = Framing::resume(thread.config.max_line, thread.intent_log.progress(slot).inside_too_long);
+        let (max_line, log) = (thread.shared.config.args.max_line, &thread.shared.intent_log);
+        socket::prepare(&socket, max_line)?;
+        layout::fault::fails("connection.watch")?;
         Ok(Self {
             socket: TcpStream::from_std(socket)?,
             stream,
             peer,
             slot,
             source: format!("tcp {peer}"),
-            framing,
+            framing: Framing::resume(max_line, log.inside_too_long(slot)),
             pending: 0,
-            suspect: thread.intent_log.deaths(slot) >= DEATHS,
+            suspect: log.deaths(slot) >= DEATHS,
             consumed_at: Instant::now(),
             blocks: 0,
             thread,
@@ -106,56 +106,49 @@ impl Connection {
     /// Serves it until there is a reason to end.
     pub(super) async fn run(&mut self) -> io::Result<Ending> {
         loop {
-            let ready = match self.ready().await? {
-                Ok(ready) => ready,
-                Err(ending) => return Ok(ending),
+            let ready = tokio::select! {
+                biased;
+                stop = self.thread.stop.begun() => return Ok(stop.into()),
+                ready = self.ready() => ready?,
             };
-            if self.thread.storage.is_down() && !self.wait_for_storage().await {
+            let Some(ready) = ready else { return Ok(Ending::Idle) };
+            if self.thread.storage_is_down.get() && !self.wait_for_storage().await {
                 return Ok(self.thread.stop.now().into());
             }
-            match self.read_when(ready)? {
-                Step::Again | Step::Drained => self.let_others_go_on().await,
+            let step = match self.read()? {
+                // All that the peer sent before it closed was there to be peeked.
+                Step::Drained if ready.is_read_closed() => self.read_unfinished(Ending::ByPeer.why())?,
+                step => step,
+            };
+            match step {
                 Step::End => return Ok(Ending::ByPeer),
-                Step::Refused => {}
+                Step::Refused => continue,
+                Step::Drained => self.clear_readiness(),
+                Step::Again => {}
             }
+            self.let_others_go_on().await;
         }
     }
 
-    /// Waits until there is something to read, or a reason to end.
-    async fn ready(&self) -> io::Result<Result<Ready, Ending>> {
-        let readable = async {
-            match self.thread.config.idle_timeout {
-                None => Ok(self.socket.ready(Interest::READABLE).await),
-                Some(limit) => tokio::time::timeout(limit, self.socket.ready(Interest::READABLE)).await,
-            }
-        };
-        tokio::select! {
-            biased;
-            stop = self.thread.stop.begun() => Ok(Err(stop.into())),
-            ready = readable => match ready {
-                Ok(ready) => Ok(Ok(ready?)),
-                Err(_) => Ok(Err(Ending::Idle)),
-            },
+    /// Waits until there is something to read; none if it was idle for too long.
+    async fn ready(&self) -> io::Result<Option<Ready>> {
+        let ready = self.socket.ready(Interest::READABLE);
+        match self.thread.shared.config.args.idle_timeout {
+            None => ready.await.map(Some),
+            Some(limit) => tokio::time::timeout(*limit, ready).await.ok().transpose(),
         }
     }
 
     /// Waits for a chance to write; false when the program is stopping and its time is up.
     pub(super) async fn wait_for_storage(&self) -> bool {
-        let stop = &self.thread.stop;
-        let already = stop.now() != Stop::No;
-        tokio::select! {
-            () = self.thread.storage.may_try() => true,
-            stop = stop.begun(), if !already => stop != Stop::HandOver,
-            () = self.time_is_up(), if already => false,
-        }
-    }
-
-    /// Waits for the deadline of stopping.
-    async fn time_is_up(&self) {
-        match self.thread.stop.now() {
-            Stop::Drain(Drain { deadline, .. }) => tokio::time::sleep_until(deadline.into()).await,
-            Stop::HandOver => {}
-            Stop::No => std::future::pending().await,
+        let (stop, may_try) = (&self.thread.stop, self.thread.retry.notified());
+        match stop.now() {
+            Stop::No => tokio::select! {
+                () = may_try => true,
+                stop = stop.begun() => stop != Stop::HandOver,
+            },
+            Stop::Drain { deadline, .. } => tokio::time::timeout_at(deadline.into(), may_try).await.is_ok(),
+            Stop::HandOver => false,
         }
     }
 
@@ -173,23 +166,10 @@ impl Connection {
         let _ = self.socket.try_io(Interest::READABLE, nothing);
     }
 
-    /// Reads a block; `ready` is what was known of the socket before.
-    fn read_when(&mut self, ready: Ready) -> io::Result<Step> {
-        match self.read()? {
-            // All that the peer sent before it closed was there to be peeked.
-            Step::Drained if ready.is_read_closed() => self.read_unfinished(Ending::ByPeer.why()),
-            Step::Drained => {
-                self.clear_readiness();
-                Ok(Step::Drained)
-            }
-            step => Ok(step),
-        }
-    }
-
     /// Peeks a block, writes its complete lines and consumes them.
     pub(super) fn read(&mut self) -> io::Result<Step> {
         let thread = Rc::clone(&self.thread);
-        let _turn = thread.row.turn(self.slot);
+        let _turn = thread.shared.intent_log.turn(thread.row, self.slot);
         let intake = &mut *thread.intake.borrow_mut();
         let count = match socket::peek(&self.socket, &mut intake.buffer) {
             Ok(0) => return Ok(Step::End),
@@ -233,7 +213,7 @@ impl Connection {
     /// Takes an incomplete last line, if that is all there is.
     pub(super) fn read_unfinished(&mut self, why: &str) -> io::Result<Step> {
         let thread = Rc::clone(&self.thread);
-        let _turn = thread.row.turn(self.slot);
+        let _turn = thread.shared.intent_log.turn(thread.row, self.slot);
         let intake = &mut *thread.intake.borrow_mut();
         match socket::peek(&self.socket, &mut intake.buffer) {
             Ok(0) => Ok(Step::End),
@@ -263,16 +243,14 @@ impl Connection {
     /// Returns false, with nothing written and nothing consumed, when the storage refuses.
     fn write_and_consume(&mut self, intake: &mut Intake, count: usize, now: DateTime<Utc>) -> io::Result<bool> {
         let thread = &self.thread;
-        if thread.failure.get().is_some() {
-            return Ok(false);
-        }
         let block = intake.buffer.get(..count).unwrap_or_default();
-        let origin = Origin { slot: self.slot, inside_too_long: self.framing.inside_too_long() };
-        match intake.writer.write(self.stream, block, &intake.batch, now, Some(origin)) {
+        let inside_too_long = self.framing.inside_too_long();
+        let origin = Origin { stream: self.stream, slot: self.slot, inside_too_long };
+        match intake.writer.write(block, &intake.batch, now, origin) {
             Ok(()) => thread.storage_works(),
             Err(error) => {
                 if matches!(error, layout::Error::NotRolledBack { .. }) {
-                    thread.failure.report(error.to_string());
+                    thread.shared.fail(error.to_string());
                 }
                 thread.storage_failed(&error);
                 return Ok(false);
@@ -283,7 +261,7 @@ impl Connection {
         layout::fault::point("ingest.consumed");
         intake.writer.commit();
         consumed?;
-        thread.tee.write(block, &intake.batch);
+        thread.tee.write(block, &intake.batch, || intake.writer.maintain());
         Ok(true)
     }
 }

@@ -3,32 +3,34 @@
 
 mod closing;
 mod connection;
-mod keeper_link;
 mod pool;
 mod resume;
-mod serving;
 mod stop;
 mod thread;
 
 use std::io;
-use std::sync::Arc;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use cli::Outcome;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use layout::DataDirHandle;
+use tokio::io::unix::AsyncFd;
+use tokio::sync::watch;
 
-use self::keeper_link::{Inventory, KeeperLink, NO_DESCRIPTOR};
 use self::pool::Pool;
-use self::serving::Incoming;
-use self::stop::{Drain, Stop};
+use self::resume::{Inventory, NO_DESCRIPTOR, receive};
+use self::stop::{Stop, Stopping};
+use self::thread::Incoming;
 use crate::args::Config;
-use crate::failure::Failure;
-use crate::messages::ToWorker;
+use crate::channel::{self, ToKeeper, ToWorker};
+use crate::intent_log::IntentLog;
 use crate::oom_score;
-use crate::recovery::recover;
-use crate::report::Reporter;
+use crate::sealer::Sealer;
 use crate::shared::Shared;
+use crate::signals::{Request, Signals};
+use crate::stats::Reporter;
+use crate::tee::Tee;
 
 /// Runs a worker to its end; `oom_score` is how likely the kernel is to kill it when memory runs out.
 pub(crate) fn run(config: Config, oom_score: &str) -> anyhow::Result<Outcome> {
@@ -49,82 +51,93 @@ fn abort_on_panic() {
 }
 
 async fn work(config: Config) -> anyhow::Result<Outcome> {
-    let _ignored = ignore_signals()?;
-    let mut keeper = KeeperLink::open(&config).await?;
-    let Some(Inventory { segments, connections }) = keeper.inventory(&config).await? else { return Ok(Outcome::Done) };
-    let (shared, background) =
-        Shared::start(config, Arc::clone(&keeper.data_dir), Failure::of_a_worker(), Some(keeper.sender.clone()));
-    resume::resume(segments, &keeper.intent_log, &connections, &shared, &keeper.sender);
+    // They are meant for the keeper, and come here too when a terminal or a service manager signals a whole group.
+    let _ignored = Signals::new(&Request::ALL)?;
+    // Standard input is the way to and from the keeper, which first gives what every worker needs.
+    let channel = io::stdin().as_fd().try_clone_to_owned()?;
+    let keeper = channel::watch(channel.try_clone()?).context("no keeper: this is not started by hand")?;
+    let Some((ToWorker::DataDir, Some(folder))) = receive(&keeper).await? else {
+        bail!("no data directory: this is not started by hand");
+    };
+    let Some((ToWorker::IntentLog, Some(memory))) = receive(&keeper).await? else {
+        bail!("no intent log: this is not started by hand");
+    };
+    let data_dir = DataDirHandle::inherit(&config.tree, folder);
+    let shared = Shared::new(config, data_dir, IntentLog::open(memory)?, Some(channel));
+    shared.tell_keeper(&ToKeeper::Up, None);
+    let Some(inventory) = Inventory::receive(&keeper, &shared.config.tree).await? else { return Ok(Outcome::Done) };
+
+    let (sealer, sealing) = Sealer::start(&shared);
+    let (tee, tee_end) = Tee::start(&shared);
+    let connections = inventory.resume(&shared, &sealer);
     // After that, because what the keeper holds has an owner, which is this worker.
-    recover(&shared.config, &shared.data_dir);
-    let mut pool = Pool::start(&shared, &keeper)?;
+    shared.recover();
+    let (stop, stopping) = Stopping::channel();
+    let mut pool = Pool::start(&shared, &sealer, &tee, &stopping)?;
+    // The threads behind them end when nobody can give them work any more.
+    drop((sealer, tee));
     for connection in connections {
         pool.assign(connection);
     }
-    let mut reporter = Reporter::new(&shared);
-    let (config, stats, failure) = (Arc::clone(&shared.config), Arc::clone(&shared.stats), Arc::clone(&shared.failure));
-    // The threads in the background end when nobody can give them work any more.
-    drop(shared);
-    serve(&mut keeper, &mut pool, &mut reporter).await;
-    let keeper_is_dead = drain_without_keeper(&pool, &config);
-    failure.set_stopping();
-    let joined = pool.join().await;
-    let ended = background.finish(std::future::ready(()), &failure).await;
-    stats.write_metrics(config.metrics_file.as_deref());
-    log::info!("{}", *stats);
-    outcome(&failure, keeper_is_dead, joined && ended.sealed)
-}
 
-/// The signals are meant for the keeper. They come here too when a terminal or a service manager signals a whole group.
-fn ignore_signals() -> io::Result<Vec<Signal>> {
-    let signals = [libc::SIGTERM, libc::SIGINT, libc::SIGHUP, libc::SIGUSR1, libc::SIGUSR2];
-    signals.into_iter().map(|number| signal(SignalKind::from_raw(number))).collect()
-}
-
-/// Does what the keeper says until no connection will come any more.
-async fn serve(keeper: &mut KeeperLink, pool: &mut Pool, reporter: &mut Reporter) {
-    loop {
-        tokio::select! {
-            message = keeper.receive() => match message {
-                Ok(Some((ToWorker::Connection { slot, stream, peer, new }, Some(socket)))) => {
-                    pool.assign(Incoming { socket: socket.into(), slot, stream, peer, new });
-                }
-                Ok(Some((ToWorker::Connection { .. }, None))) => {
-                    log::error!("{NO_DESCRIPTOR}");
-                    return pool.stop(Stop::HandOver);
-                }
-                Ok(Some((ToWorker::Drain { millis }, _))) => {
-                    pool.stop(Stop::Drain(Drain::within(Duration::from_millis(millis))));
-                }
-                Ok(Some((ToWorker::HandOver, _))) => return pool.stop(Stop::HandOver),
-                Ok(Some((ToWorker::Report, _))) => reporter.log(),
-                Ok(Some((message, _))) => log::error!("a bug: the keeper says {message:?}"),
-                Ok(None) => return,
-                Err(error) => return log::error!("cannot read what the keeper says: {error}"),
-            },
-            () = reporter.tick() => {}
-        }
-    }
-}
-
-/// No connection will come any more: the keeper said so, or it is dead. If it is dead, takes what the sources have sent, and
-/// returns true.
-fn drain_without_keeper(pool: &Pool, config: &Config) -> bool {
-    let dead = pool.stop_if_nobody_did(Stop::Drain(Drain::within(config.drain_timeout)));
-    if dead {
+    let keeper_is_dead = !serve(&keeper, &mut pool, &stop, &shared).await;
+    if keeper_is_dead {
         log::error!("the keeper died: taking what the sources have sent, then ending");
+        stop.send_replace(Stop::drain(*shared.config.args.drain_timeout));
     }
-    dead
-}
-
-fn outcome(failure: &Failure, keeper_is_dead: bool, no_thread_died: bool) -> anyhow::Result<Outcome> {
-    let lost = failure.lost();
-    match failure.get() {
+    shared.set_stopping();
+    let no_thread_died = pool.join() & sealing.join().is_ok();
+    tee_end.wait(&shared);
+    shared.stats.write_metrics();
+    log::info!("{}", shared.stats);
+    let lost = &shared.lost;
+    match shared.failure() {
         Some(what) => bail!("{what}"),
         None if !lost.is_empty() && keeper_is_dead => bail!("{lost}"),
         // The keeper reports what is lost in all.
         None if !lost.is_empty() => Err(cli::Reported.into()),
         None if !no_thread_died => bail!("a bug: a thread died; the next start recovers its segments"),
         None => Ok(Outcome::Done),
+    }
+}
+
+/// Does what the keeper says until no connection will come any more. Returns whether it has said how to stop; if not, it is
+/// dead.
+async fn serve(keeper: &AsyncFd<OwnedFd>, pool: &mut Pool, stop: &watch::Sender<Stop>, shared: &Shared) -> bool {
+    let mut reporter = Reporter::new();
+    let mut told = false;
+    loop {
+        let message = tokio::select! {
+            message = receive(keeper) => message,
+            () = reporter.tick(&shared.stats) => continue,
+        };
+        match message {
+            Ok(Some((ToWorker::Connection { slot, stream, peer, new }, Some(socket)))) => {
+                pool.assign(Incoming { socket: socket.into(), slot, stream, peer, new });
+            }
+            Ok(Some((ToWorker::Drain { millis }, _))) => {
+                told = true;
+                // No reader of standard output is waited for any more: it would keep slots from connections that still have
+                // to be accepted.
+                shared.set_stopping();
+                stop.send_replace(Stop::drain(Duration::from_millis(millis)));
+            }
+            Ok(Some((ToWorker::Connection { .. }, None))) => {
+                log::error!("{NO_DESCRIPTOR}");
+                stop.send_replace(Stop::HandOver);
+                return true;
+            }
+            Ok(Some((ToWorker::HandOver, _))) => {
+                stop.send_replace(Stop::HandOver);
+                return true;
+            }
+            Ok(Some((ToWorker::Report, _))) => log::info!("{}", shared.stats),
+            Ok(Some((message, _))) => log::error!("a bug: the keeper says {message:?}"),
+            Ok(None) => return told,
+            Err(error) => {
+                log::error!("cannot read what the keeper says: {error}");
+                return told;
+            }
+        }
     }
 }

@@ -1,81 +1,144 @@
-//! The threads that serve connections.
+//! The threads that serve connections. Each has its own segments, so that nothing is shared on the way of a byte.
 
+use std::io;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use anyhow::Context as _;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{MissedTickBehavior, interval};
 
-use super::keeper_link::KeeperLink;
-use super::serving::{Incoming, Seed};
-use super::stop::{Stop, Stopping};
-use super::thread;
-use crate::shared::Shared;
-use crate::stats::Stats;
+use super::closing;
+use super::connection::{Connection, Ending};
+use super::stop::Stopping;
+use super::thread::{Incoming, Thread};
+use crate::channel::ToKeeper;
+use crate::sealer::Sealer;
+use crate::shared::{RETRY, Shared};
+use crate::tee::Tee;
 
-/// The threads, and the way to them.
+/// The threads, and the way to each.
 pub(super) struct Pool {
-    threads: Vec<mpsc::UnboundedSender<Incoming>>,
-    handles: Vec<JoinHandle<()>>,
+    threads: Vec<(UnboundedSender<Incoming>, JoinHandle<()>)>,
     /// The thread that got the last connection.
     last: usize,
-    stop: watch::Sender<Stop>,
-    stats: Arc<Stats>,
 }
 
 impl Pool {
     /// Starts as many threads as are configured and the intent log has rows for.
-    pub(super) fn start(shared: &Shared, keeper: &KeeperLink) -> anyhow::Result<Self> {
-        let (stop, stopping) = Stopping::channel();
-        let stats = Arc::clone(&shared.stats);
-        let mut pool = Self { threads: Vec::new(), handles: Vec::new(), last: 0, stop, stats };
-        for number in 0..keeper.intent_log.rows().min(shared.config.workers) {
-            let (sender, incoming) = mpsc::unbounded_channel();
-            let seed = Seed {
-                shared: shared.clone(),
-                stop: stopping.clone(),
-                keeper: keeper.sender.clone(),
-                intent_log: Arc::clone(&keeper.intent_log),
-                number,
-            };
-            let builder = std::thread::Builder::new().name(format!("serve {number}"));
-            let handle = builder.spawn(move || thread::run(seed, incoming)).context("cannot start a thread")?;
-            pool.threads.push(sender);
-            pool.handles.push(handle);
-        }
-        Ok(pool)
+    pub(super) fn start(shared: &Arc<Shared>, sealer: &Sealer, tee: &Tee, stop: &Stopping) -> anyhow::Result<Self> {
+        let start = |row| {
+            let (sender, incoming) = unbounded_channel();
+            let thread = Thread::new(shared, sealer, tee, stop, row);
+            let builder = std::thread::Builder::new().name(format!("serve {row}"));
+            let handle = builder.spawn(move || run(thread, incoming)).context("cannot start a thread")?;
+            Ok((sender, handle))
+        };
+        let threads = (0..shared.intent_log.rows.min(shared.config.workers)).map(start);
+        Ok(Self { threads: threads.collect::<anyhow::Result<_>>()?, last: 0 })
     }
 
     /// Has the next thread serve a connection.
     pub(super) fn assign(&mut self, connection: Incoming) {
-        self.stats.accepted_connections.fetch_add(u64::from(connection.new), Relaxed);
         self.last = (self.last + 1) % self.threads.len().max(1);
-        if let Some(thread) = self.threads.get(self.last) {
+        if let Some((thread, _)) = self.threads.get(self.last) {
             let _ = thread.send(connection);
         }
     }
 
-    /// Has all threads stop like this.
-    pub(super) fn stop(&self, how: Stop) {
-        let _ = self.stop.send(how);
-    }
-
-    /// Has all threads stop like this, unless they were told before how to stop; returns whether they were not.
-    pub(super) fn stop_if_nobody_did(&self, how: Stop) -> bool {
-        self.stop.send_if_modified(|stop| {
-            let first = *stop == Stop::No;
-            if first {
-                *stop = how;
-            }
-            first
-        })
-    }
-
     /// Waits until all threads have ended; false if one of them died.
-    pub(super) async fn join(self) -> bool {
-        drop(self.threads);
-        let join = || self.handles.into_iter().all(|thread| thread.join().is_ok());
-        tokio::task::spawn_blocking(join).await.unwrap_or(false)
+    pub(super) fn join(self) -> bool {
+        let (senders, handles): (Vec<_>, Vec<_>) = self.threads.into_iter().unzip();
+        drop(senders);
+        handles.into_iter().all(|handle| handle.join().is_ok())
+    }
+}
+
+/// Serves the connections that come by `incoming` until that is closed and they have ended; then seals.
+fn run(thread: Thread, incoming: UnboundedReceiver<Incoming>) {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => LocalSet::new().block_on(&runtime, serve(Rc::new(thread), incoming)),
+        Err(error) => thread.shared.fail(format!("cannot start a thread: {error}")),
+    }
+}
+
+async fn serve(thread: Rc<Thread>, mut incoming: UnboundedReceiver<Incoming>) {
+    let ticker = tokio::task::spawn_local(tick(Rc::clone(&thread)));
+    let mut connections = JoinSet::new();
+    let mut open = true;
+    while open || !connections.is_empty() {
+        tokio::select! {
+            connection = incoming.recv(), if open => match connection {
+                Some(connection) => _ = connections.spawn_local(serve_connection(Rc::clone(&thread), connection)),
+                None => open = false,
+            },
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+        }
+    }
+    ticker.abort();
+    thread.intake.borrow_mut().writer.seal_all();
+}
+
+/// Serves a connection to its end, or until another worker goes on with it.
+async fn serve_connection(thread: Rc<Thread>, incoming: Incoming) {
+    let (slot, peer, stats) = (incoming.slot, incoming.peer, &thread.shared.stats);
+    stats.accepted_connections.fetch_add(u64::from(incoming.new), Relaxed);
+    stats.connections.fetch_add(1, Relaxed);
+    let ended = async {
+        let mut connection = Connection::new(Rc::clone(&thread), incoming)?;
+        let ending = connection.run().await?;
+        closing::finish(connection, ending).await
+    };
+    let ended = ended.await;
+    stats.connections.fetch_sub(1, Relaxed);
+    match ended {
+        Ok(ending) => log::debug!("tcp {peer}: over ({ending:?})"),
+        // Many sources end like this.
+        Err(ref error) if error.kind() == io::ErrorKind::ConnectionReset => log::debug!("tcp {peer}: {error}"),
+        Err(ref error) => log::warn!("tcp {peer}: {error}"),
+    }
+    let lost = match ended {
+        Ok(Ending::HandOver) => return,
+        Ok(Ending::Lost(bytes)) => bytes,
+        // What is unread nevertheless, because of an error, the keeper sees.
+        _ => 0,
+    };
+    thread.shared.tell_keeper(&ToKeeper::Over { slot, lost }, None);
+}
+
+/// Syncs and seals as time goes by, and lets one connection at a time find out whether the storage works again.
+async fn tick(thread: Rc<Thread>) {
+    let mut sync = interval((*thread.shared.config.args.sync_every).max(Duration::from_millis(10)));
+    let mut retry = interval(RETRY);
+    for interval in [&mut sync, &mut retry] {
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
+    loop {
+        tokio::select! {
+            _ = sync.tick() => {
+                check_place(&thread);
+                let writer = &mut thread.intake.borrow_mut().writer;
+                writer.seal_old();
+                writer.sync();
+            }
+            _ = retry.tick() => if thread.storage_is_down.get() {
+                check_place(&thread);
+                thread.retry.notify_one();
+            },
+        }
+    }
+}
+
+/// Checks whether the tree is where it was.
+fn check_place(thread: &Thread) {
+    let checked = thread.intake.borrow_mut().writer.check_place();
+    match checked {
+        Ok(false) => {}
+        Ok(true) => thread.storage_works(),
+        Err(error) => thread.storage_failed(&error),
     }
 }

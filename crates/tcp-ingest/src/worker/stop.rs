@@ -7,59 +7,53 @@ use tokio::sync::watch;
 
 /// Whether to stop, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stop {
+pub(super) enum Stop {
     /// Not at all.
     No,
     /// When what the sources have sent is taken.
-    Drain(Drain),
+    Drain {
+        /// When a source that still sends is cut off.
+        last_call: Instant,
+        /// When reading ends. What the kernel has received by then and nobody has read is lost.
+        deadline: Instant,
+    },
     /// At once: another worker goes on.
     HandOver,
 }
 
-/// Until when what the sources have sent is taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Drain {
-    /// When a source that still sends is cut off.
-    pub(crate) last_call: Instant,
-    /// When reading ends. What the kernel has received by then and nobody has read is lost.
-    pub(crate) deadline: Instant,
-}
-
-impl Drain {
+impl Stop {
     /// A drain that takes so long at most. A tenth of it, a second at most, is kept for writing what the kernel has received
     /// until the last call.
-    pub(crate) fn within(time: Duration) -> Self {
+    pub(super) fn drain(time: Duration) -> Self {
         let deadline = Instant::now() + time;
-        Self { last_call: deadline.checked_sub((time / 10).min(Duration::from_secs(1))).unwrap_or(deadline), deadline }
+        let kept = (time / 10).min(Duration::from_secs(1));
+        Self::Drain { last_call: deadline.checked_sub(kept).unwrap_or(deadline), deadline }
     }
 }
 
 /// The decision, as those who serve see it. Only values leave this: if a guard of the channel's lock lived on while the same
 /// thread reads it again, a sender that waits in between for that guard would be waited for, too.
 #[derive(Debug, Clone)]
-pub(crate) struct Stopping(watch::Receiver<Stop>);
+pub(super) struct Stopping(watch::Receiver<Stop>);
 
 impl Stopping {
     /// Both ends; nothing is to stop until the sender says so.
-    pub(crate) fn channel() -> (watch::Sender<Stop>, Self) {
+    pub(super) fn channel() -> (watch::Sender<Stop>, Self) {
         let (sender, receiver) = watch::channel(Stop::No);
         (sender, Self(receiver))
     }
 
     /// The decision of this moment.
-    pub(crate) fn now(&self) -> Stop {
+    pub(super) fn now(&self) -> Stop {
         *self.0.borrow()
     }
 
     /// Waits until there is a decision how to stop.
-    pub(crate) async fn begun(&self) -> Stop {
+    pub(super) async fn begun(&self) -> Stop {
         let mut receiver = self.0.clone();
         let begun = receiver.wait_for(|stop| *stop != Stop::No).await.map(|stop| *stop);
-        match begun {
-            Ok(stop) => stop,
-            // There will be none.
-            Err(_) => pending().await,
-        }
+        // Without a sender there will be none.
+        if let Ok(stop) = begun { stop } else { pending().await }
     }
 }
 
