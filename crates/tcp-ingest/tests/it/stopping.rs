@@ -130,6 +130,54 @@ fn all_that_is_lost_is_named_by_connection_and_in_total() {
 }
 
 #[test]
+fn what_a_connection_that_cannot_be_served_has_sent_is_named_and_counted() {
+    let data_dir = DataDir::new();
+    let outage = data_dir.path().join("outage");
+    let mut command = data_dir.program("tcp-ingest");
+    command.env("FAULT", "connection.watch").env("FAULT_WHILE", &outage);
+    let server = Server::start_command(command, &["telemetry"], "");
+    until("it is ready", || server.log().contains("ready; "));
+    fs::write(&outage, "").unwrap();
+    // All of it is there before it is known that it cannot be served.
+    let worker = server.workers()[0];
+    assert!(kill("-STOP", worker));
+    let mut source = server.connect();
+    let line = reading(0, 1, 1.0) + "\n";
+    source.write_all(line.as_bytes()).unwrap();
+    assert!(kill("-CONT", worker));
+    let named = format!("telemetry from {}: lost: {} unread bytes", source.local_addr().unwrap(), line.len());
+    until("it is named", || server.log().contains(&named));
+    fs::remove_file(&outage).unwrap();
+    Source::new(&server).send_and_see(&data_dir, 0);
+    server.signal("-TERM");
+    let (status, log) = server.wait();
+    assert_eq!(status, Some(1), "{log}");
+    assert_eq!(log.matches("lost: ").count(), 1, "{log}");
+    assert!(log.contains(&format!("lost in all: {} unread bytes of 1 connection", line.len())), "{log}");
+}
+
+#[test]
+fn a_reader_of_stdout_that_stalls_keeps_no_slot_from_connections_that_wait_for_one() {
+    let data_dir = DataDir::new();
+    let mut command = data_dir.program("tcp-ingest");
+    command.stdout(Stdio::piped());
+    let arguments = "--stdout --max-connections 1 --workers 1 --drain-timeout 1h";
+    let mut server = Server::start_command(command, &["telemetry"], arguments);
+    // More than a pipe holds, and than is held for the reader: so it is not read to its end before the program is stopped.
+    let mut first = server.connect();
+    let sender = std::thread::spawn(move || first.write_all((reading(0, 1, 1.0) + "\n").repeat(100_000).as_bytes()));
+    until("it is served", || !lines(&data_dir, "raw").is_empty());
+    server.send(reading(0, 2, 1.0) + "\n");
+    server.signal("-TERM");
+    until("it ends long before its time is up", || server.child.try_wait().unwrap().is_some());
+    sender.join().unwrap().unwrap();
+    let (status, log) = server.wait();
+    assert_eq!(status, Some(0), "{log}");
+    assert!(log.contains("nobody reads it"), "{log}");
+    assert_eq!(lines(&data_dir, "raw").len(), 100_001);
+}
+
+#[test]
 fn a_pipe_that_is_interrupted_while_the_disk_refuses_names_what_it_has_read() {
     let data_dir = DataDir::new();
     let outage = data_dir.path().join("outage");

@@ -3,18 +3,16 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use crate::common::disk::Bound;
-use crate::common::{Source, lines};
+use crate::common::{Source, lines, see_tries_fail};
 use harness::{DataDir, Server, SmallDisk, until};
 
 /// Waits until reading has stopped, and several tries to write have passed that changed nothing.
 #[track_caller]
 fn see_it_wait(server: &Server, data_dir: &DataDir, written: usize) {
     until("it waits", || server.log().contains("reading waits"));
-    let start = Instant::now();
-    until("some tries pass", || start.elapsed() > Duration::from_millis(500));
+    see_tries_fail(server, "still waiting");
     assert_eq!(lines(data_dir, "raw").len(), written, "{}", server.log());
     assert_eq!(server.log().matches("reading waits").count(), 1, "one message an outage:\n{}", server.log());
 }
@@ -35,7 +33,7 @@ fn errors_of_writing_are_waited_for_and_what_a_failed_write_left_is_cut_off() {
         let outage = data_dir.path().join("outage");
         let mut command = data_dir.program("tcp-ingest");
         command.env("FAULT", point).env("FAULT_WHILE", &outage);
-        let server = Server::start_command(command, &["telemetry"], "");
+        let server = Server::start_command(command, &["telemetry"], "-vv");
         let mut source = Source::new(&server);
         source.send_and_see(&data_dir, 0);
         fs::write(&outage, "").unwrap();
@@ -54,7 +52,7 @@ fn errors_of_writing_are_waited_for_and_what_a_failed_write_left_is_cut_off() {
 fn a_disk_that_becomes_read_only_is_waited_for() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
     let data_dir = DataDir::at(&disk.path().join("data"));
-    let server = Server::start(&data_dir, &["telemetry"], "--seal-after 10ms --sync-every 10ms");
+    let server = Server::start(&data_dir, &["telemetry"], "-vv --seal-after 10ms --sync-every 10ms");
     let mut source = Source::new(&server);
     source.send_and_see(&data_dir, 0);
     // While a file is open for writing, the kernel refuses.
@@ -71,7 +69,7 @@ fn a_disk_that_becomes_read_only_is_waited_for() {
 fn a_mount_that_becomes_read_only_keeps_open_segments_open_until_they_can_be_sealed() {
     let Some(disk) = SmallDisk::mount("size=4m") else { return };
     let data_dir = DataDir::at(&disk.path().join("data"));
-    let server = Server::start(&data_dir, &["telemetry"], "--seal-after 1s --sync-every 10ms");
+    let server = Server::start(&data_dir, &["telemetry"], "-vv --seal-after 1s --sync-every 10ms");
     let mut source = Source::new(&server);
     source.send_and_see(&data_dir, 0);
     // With an open file that can still be written, as when the disk turns read-only on its own.
@@ -101,7 +99,7 @@ fn limit_descriptors(process: u32, limit: u32) {
 #[test]
 fn without_descriptors_for_segments_the_source_waits() {
     let data_dir = DataDir::new();
-    let server = Server::start(&data_dir, &["telemetry"], "--workers 1 --sync-every 50ms");
+    let server = Server::start(&data_dir, &["telemetry"], "-vv --workers 1 --sync-every 50ms");
     let mut source = Source::new(&server);
     source.send_and_see(&data_dir, 0);
     let worker = worker(&server);
@@ -197,7 +195,7 @@ fn run(program: &str, arguments: &[&str]) -> Option<String> {
 fn a_file_system_that_breaks_under_open_segments_holds_the_sources_and_keeps_what_it_has() {
     let Some(disk) = Breakable::new() else { return };
     let data_dir = DataDir::at(&disk.path().join("data"));
-    let server = Server::start(&data_dir, &["telemetry"], "--drain-timeout 100ms");
+    let server = Server::start(&data_dir, &["telemetry"], "-vv --drain-timeout 100ms");
     let mut source = Source::new(&server);
     source.send_and_see(&data_dir, 0);
     disk.break_down();

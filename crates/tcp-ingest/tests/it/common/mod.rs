@@ -53,6 +53,14 @@ pub(crate) fn check_written(data_dir: &DataDir) -> BTreeSet<String> {
     distinct
 }
 
+/// Waits until several more tries have failed, of which the server (`-vv`) says `what` in detail.
+#[track_caller]
+pub(crate) fn see_tries_fail(server: &Server, what: &str) {
+    let tries = || server.log().matches(what).count();
+    let before = tries();
+    until("several tries have failed", || tries() >= before + 3);
+}
+
 /// A source that sends numbered messages over one connection.
 pub(crate) struct Source {
     pub(crate) socket: TcpStream,
