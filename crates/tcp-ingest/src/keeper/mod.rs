@@ -46,7 +46,7 @@ pub(crate) fn run(config: Config) -> Result<Outcome> {
         let mut keeper = match replace::inventory()? {
             Some(inventory) => {
                 let keeper = Keeper::restore(config, inventory)?;
-                if replace::is_trial() {
+                if std::env::var_os(replace::TRIAL).is_some() {
                     std::process::exit(0);
                 }
                 log::info!("the keeper was replaced: {} held", cli::count(keeper.held.connections.len(), "connection"));
@@ -69,7 +69,9 @@ impl Keeper {
             }
             self.accept_the_rest_if_stopping();
             self.deliver();
-            if self.is_to_be_replaced && self.can_be_replaced() {
+            // Only while no worker starts or ends, and the one there is knows all that it has to.
+            let nothing_is_under_way = self.worker_serves() && self.pending.is_empty() && self.successor.is_none();
+            if self.is_to_be_replaced && nothing_is_under_way {
                 if let Some(request) = self.replace(signals).await {
                     self.handle_request(request);
                 }

@@ -31,7 +31,7 @@ use crate::signals::{Request, Signals};
 const KEEPER: &str = "TCP_INGEST_KEEPER";
 
 /// Set for a program that is only to say whether it could be that keeper.
-const TRIAL: &str = "TCP_INGEST_TRIAL";
+pub(super) const TRIAL: &str = "TCP_INGEST_TRIAL";
 
 /// What a keeper leaves to the next one, with the numbers of the descriptors. A format: keepers of other versions read it.
 #[derive(Debug, Serialize, Deserialize)]
@@ -56,11 +56,6 @@ pub(super) fn inventory() -> Result<Option<Inventory>> {
     file.rewind()?;
     file.read_to_string(&mut text)?;
     serde_json::from_str(&text).map(Some).context("another version's inventory")
-}
-
-/// Whether this process only has to say that it could be a keeper.
-pub(super) fn is_trial() -> bool {
-    std::env::var_os(TRIAL).is_some()
 }
 
 /// Takes a descriptor that the keeper before left to this process, and keeps it from its children.
@@ -92,11 +87,6 @@ impl Keeper {
         keeper.worker = Some(Worker::adopt(pid, take(channel)?, Stage::Serving)?);
         keeper.is_ready = true;
         Ok(keeper)
-    }
-
-    /// Whether no worker starts or ends, and the one there is knows all that it has to.
-    pub(super) fn can_be_replaced(&self) -> bool {
-        self.worker_serves() && self.pending.is_empty() && self.successor.is_none()
     }
 
     /// Has another keeper, from the binary on disk, take this one's place. Returns only if that failed, or must wait for

@@ -8,7 +8,7 @@ use anyhow::{Result, anyhow, bail};
 use cli::Outcome;
 use sd_notify::NotifyState;
 
-use super::process::{Stage, describe};
+use super::process::Stage;
 use super::state::{Keeper, Pending, notify};
 use crate::channel::ToWorker;
 use crate::losses::TIME_UP;
@@ -69,7 +69,7 @@ impl Keeper {
         match status.code() {
             Some(0) if !self.draining_failed => Ok(Some(Outcome::Done)),
             Some(_) => Err(cli::Reported.into()),
-            None => bail!("the worker {} at the very end", describe(status)),
+            None => bail!("the worker ended at the very end ({status})"),
         }
     }
 

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use cli::Outcome;
 use sd_notify::NotifyState;
 
-use super::process::{Binary, PATIENCE, Stage, Worker, describe};
+use super::process::{Binary, PATIENCE, Stage, Worker};
 use super::state::{Admission, Keeper, Pending, notify};
 use crate::channel::{ToKeeper, ToWorker, is_dead};
 use crate::losses::TO_BE_CONTINUED;
@@ -88,7 +88,12 @@ impl Keeper {
 
     /// Looks which worker has ended, and does what follows from it. Returns how all of it went, if that was the end.
     pub(super) fn reap(&mut self) -> anyhow::Result<Option<Outcome>> {
-        self.reap_successor();
+        if let Some(status) = self.successor.as_ref().and_then(|(worker, _)| worker.ended()) {
+            self.successor = None;
+            log::error!(
+                "the new worker ended ({status}) before it could take over; the old one goes on: mend the new program"
+            );
+        }
         let Some(status) = self.worker.as_ref().and_then(Worker::ended) else { return Ok(None) };
         let Some(worker) = self.worker.take() else { return Ok(None) };
         let failed = status.code().is_some_and(|code| ![0, TO_BE_CONTINUED].contains(&code));
@@ -109,14 +114,6 @@ impl Keeper {
         Ok(None)
     }
 
-    fn reap_successor(&mut self) {
-        if let Some(status) = self.successor.as_ref().and_then(|(worker, _)| worker.ended()) {
-            self.successor = None;
-            let what = describe(status);
-            log::error!("the new worker {what} before it could take over; the old one goes on: mend the new program");
-        }
-    }
-
     fn restart_after(&mut self, worker: &Worker, status: ExitStatus) {
         if worker.since.elapsed() >= AT_ONCE {
             self.failures = 0;
@@ -125,8 +122,7 @@ impl Keeper {
             self.intent_log.clear_turns();
         }
         log::error!(
-            "the worker {}; the next one resumes where it was ({} held)",
-            describe(status),
+            "the worker ended ({status}); the next one resumes where it was ({} held)",
             cli::count(self.held.connections.len(), "connection")
         );
         self.back_off();
@@ -227,7 +223,7 @@ impl Keeper {
         let Some(connection) = self.held.release(slot) else { return };
         self.lost.add(lost);
         if lost == 0 {
-            // The worker has taken what was acknowledged, unless an error kept it from reading.
+            // The worker has taken all that was acknowledged, unless it met an error.
             let unread = socket::queued(&connection.socket).unwrap_or_default();
             let stream = self.config.stream_name(connection.stream);
             self.lost.report(stream, connection.peer, unread, "the worker could not read it");

@@ -83,13 +83,13 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Goes on where the worker before was, if there was one.
-    pub(super) fn new(thread: Rc<Thread>, incoming: Incoming) -> io::Result<Self> {
-        let Incoming { socket, slot, stream, peer, .. } = incoming;
+    pub(super) fn new(thread: Rc<Thread>, incoming: &Incoming) -> io::Result<Self> {
+        let &Incoming { ref socket, slot, stream, peer, .. } = incoming;
         let (max_line, log) = (thread.shared.config.args.max_line, &thread.shared.intent_log);
-        socket::prepare(&socket, max_line)?;
+        socket::prepare(socket, max_line)?;
         layout::fault::fails("connection.watch")?;
         Ok(Self {
-            socket: TcpStream::from_std(socket)?,
+            socket: TcpStream::from_std(socket.try_clone()?)?,
             stream,
             peer,
             slot,

@@ -122,14 +122,10 @@ async fn serve(keeper: &AsyncFd<OwnedFd>, pool: &mut Pool, stop: &watch::Sender<
                 shared.set_stopping();
                 stop.send_replace(Stop::drain(Duration::from_millis(millis)));
             }
+            Ok(Some((ToWorker::HandOver, _))) => break,
             Ok(Some((ToWorker::Connection { .. }, None))) => {
                 log::error!("{NO_DESCRIPTOR}");
-                stop.send_replace(Stop::HandOver);
-                return true;
-            }
-            Ok(Some((ToWorker::HandOver, _))) => {
-                stop.send_replace(Stop::HandOver);
-                return true;
+                break;
             }
             Ok(Some((ToWorker::Report, _))) => log::info!("{}", shared.stats),
             Ok(Some((message, _))) => log::error!("a bug: the keeper says {message:?}"),
@@ -140,4 +136,6 @@ async fn serve(keeper: &AsyncFd<OwnedFd>, pool: &mut Pool, stop: &watch::Sender<
             }
         }
     }
+    stop.send_replace(Stop::HandOver);
+    true
 }

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
@@ -14,7 +14,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::closing;
 use super::connection::{Connection, Ending};
-use super::stop::Stopping;
+use super::stop::{Stop, Stopping};
 use super::thread::{Incoming, Thread};
 use crate::channel::ToKeeper;
 use crate::sealer::Sealer;
@@ -89,7 +89,7 @@ async fn serve_connection(thread: Rc<Thread>, incoming: Incoming) {
     stats.accepted_connections.fetch_add(u64::from(incoming.new), Relaxed);
     stats.connections.fetch_add(1, Relaxed);
     let ended = async {
-        let mut connection = Connection::new(Rc::clone(&thread), incoming)?;
+        let Some(mut connection) = take_up(&thread, incoming).await? else { return Ok(Ending::HandOver) };
         let ending = connection.run().await?;
         closing::finish(connection, ending).await
     };
@@ -104,10 +104,31 @@ async fn serve_connection(thread: Rc<Thread>, incoming: Incoming) {
     let lost = match ended {
         Ok(Ending::HandOver) => return,
         Ok(Ending::Lost(bytes)) => bytes,
-        // What is unread nevertheless, because of an error, the keeper sees.
+        // What an error has left unread the keeper counts.
         _ => 0,
     };
     thread.shared.tell_keeper(&ToKeeper::Over { slot, lost }, None);
+}
+
+/// Takes a connection up; none if another worker is to. Where the system has no room for that, it waits as long as there is
+/// time: closed, what it has sent would be lost.
+async fn take_up(thread: &Rc<Thread>, incoming: Incoming) -> io::Result<Option<Connection>> {
+    let mut reported = false;
+    loop {
+        let error = match Connection::new(Rc::clone(thread), &incoming) {
+            Ok(connection) => return Ok(Some(connection)),
+            Err(error) => error,
+        };
+        match thread.stop.now() {
+            Stop::HandOver => return Ok(None),
+            Stop::Drain { deadline, .. } if deadline <= Instant::now() => return Err(error),
+            Stop::Drain { .. } | Stop::No => {}
+        }
+        if !std::mem::replace(&mut reported, true) {
+            log::error!("tcp {}: cannot be read: {error}; trying again", incoming.peer);
+        }
+        tokio::time::sleep(RETRY).await;
+    }
 }
 
 /// Syncs and seals as time goes by, and lets one connection at a time find out whether the storage works again.

@@ -18,7 +18,6 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use anyhow::bail;
 use layout::{InheritedSegment, SegmentId, Tree};
-use serde_json::Value;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -60,7 +59,13 @@ impl Inventory {
         let mut inventory = Self::default();
         while let Some(message) = receive(keeper).await? {
             match message {
-                (ToWorker::Segment { segment }, Some(file)) => inventory.add(tree, segment, file)?,
+                (ToWorker::Segment { segment }, Some(file)) => {
+                    let unsynced = segment.get("unsynced").is_some();
+                    let id: SegmentId = serde_json::from_value(segment)?;
+                    let (number, name) = (id.name.number(), id.name.to_string());
+                    let file = InheritedSegment::new(tree, id, file);
+                    inventory.segments.insert(number, Segment { name, file, unsynced });
+                }
                 (ToWorker::Connection { slot, stream, peer, new }, Some(socket)) => {
                     inventory.connections.push(Incoming { socket: socket.into(), slot, stream, peer, new });
                 }
@@ -70,14 +75,6 @@ impl Inventory {
             }
         }
         Ok(None)
-    }
-
-    fn add(&mut self, tree: &Tree, segment: Value, file: OwnedFd) -> anyhow::Result<()> {
-        let unsynced = segment.get("unsynced").is_some();
-        let id: SegmentId = serde_json::from_value(segment)?;
-        let (number, name) = (id.name.number(), id.name.to_string());
-        self.segments.insert(number, Segment { name, file: InheritedSegment::new(tree, id, file), unsynced });
-        Ok(())
     }
 
     /// Carries out or undoes what a dead worker was about to do, counts its death, and has its segments sealed. Waits as long

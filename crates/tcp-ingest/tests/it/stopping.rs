@@ -130,30 +130,33 @@ fn all_that_is_lost_is_named_by_connection_and_in_total() {
 }
 
 #[test]
-fn what_a_connection_that_cannot_be_served_has_sent_is_named_and_counted() {
-    let data_dir = DataDir::new();
-    let outage = data_dir.path().join("outage");
-    let mut command = data_dir.program("tcp-ingest");
-    command.env("FAULT", "connection.watch").env("FAULT_WHILE", &outage);
-    let server = Server::start_command(command, &["telemetry"], "");
-    until("it is ready", || server.log().contains("ready; "));
-    fs::write(&outage, "").unwrap();
-    // All of it is there before it is known that it cannot be served.
-    let worker = server.workers()[0];
-    assert!(kill("-STOP", worker));
-    let mut source = server.connect();
-    let line = reading(0, 1, 1.0) + "\n";
-    source.write_all(line.as_bytes()).unwrap();
-    assert!(kill("-CONT", worker));
-    let named = format!("telemetry from {}: lost: {} unread bytes", source.local_addr().unwrap(), line.len());
-    until("it is named", || server.log().contains(&named));
-    fs::remove_file(&outage).unwrap();
-    Source::new(&server).send_and_see(&data_dir, 0);
-    server.signal("-TERM");
-    let (status, log) = server.wait();
-    assert_eq!(status, Some(1), "{log}");
-    assert_eq!(log.matches("lost: ").count(), 1, "{log}");
-    assert!(log.contains(&format!("lost in all: {} unread bytes of 1 connection", line.len())), "{log}");
+fn a_connection_that_the_system_has_no_room_for_waits_and_what_is_lost_of_it_at_the_end_is_named() {
+    for ends in [false, true] {
+        let data_dir = DataDir::new();
+        let outage = data_dir.path().join("outage");
+        let mut command = data_dir.program("tcp-ingest");
+        command.env("FAULT", "connection.watch").env("FAULT_WHILE", &outage);
+        let server = Server::start_command(command, &["telemetry"], "--drain-timeout 300ms");
+        fs::write(&outage, "").unwrap();
+        let mut source = Source::new(&server);
+        source.send(0);
+        until("it cannot be read", || server.log().contains("cannot be read"));
+        if ends {
+            fs::remove_file(&outage).unwrap();
+            source.see(&data_dir);
+            let log = server.stop();
+            assert_eq!(log.matches("cannot be read").count(), 1, "{log}");
+            source.check(&data_dir);
+        } else {
+            server.signal("-TERM");
+            let (status, log) = server.wait();
+            assert_eq!(status, Some(1), "{log}");
+            let bytes: usize = source.sent.iter().map(|line| line.len() + 1).sum();
+            let named = format!("telemetry from {}: lost: {bytes} unread bytes", source.socket.local_addr().unwrap());
+            assert_eq!(log.matches(&named).count(), 1, "{named}: {log}");
+            assert!(log.contains(&format!("lost in all: {bytes} unread bytes of 1 connection")), "{log}");
+        }
+    }
 }
 
 #[test]
