@@ -8,60 +8,85 @@ use std::io::Write;
 use anyhow::Context as _;
 use chrono::{DateTime, NaiveDateTime};
 use cli::{Format, Table};
+use duckdb::Connection;
 use duckdb::types::{TimeUnit, ValueRef};
-use duckdb::{Connection, Row};
 use serde_json::Value;
+
+use crate::column::{SqlColumn, describe};
+use crate::sql::identifier;
 
 /// Runs `sql` and prints its rows to `out`.
 pub fn print_query(connection: &Connection, sql: &str, out: impl Write, format: Format) -> anyhow::Result<()> {
-    let (columns, sql) = printable(connection, sql)?;
-    let mut table = Table::new(out, format, columns)?;
-    print_rows(connection, &sql, &mut table)?;
-    table.finish().context("cannot print")
+    let mut printer = Printer::new(connection, sql, out, format)?;
+    printer.run(connection)?;
+    printer.finish()
 }
 
-/// The names of the columns of `sql`, and SQL that yields the same rows in types that [`print_rows`] prints.
-pub fn printable(connection: &Connection, sql: &str) -> anyhow::Result<(Vec<String>, String)> {
-    let mut statement = connection.prepare(&format!("DESCRIBE {sql}"))?;
-    let columns = statement.query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))?;
-    let columns = columns.collect::<duckdb::Result<Vec<_>>>()?;
-    let column = |(at, (name, sql_type)): (usize, &(String, String))| {
-        let name = crate::identifier(name);
-        if is_printed(sql_type) {
-            format!("#{} AS {name}", at + 1)
-        } else {
-            format!("CAST(#{} AS VARCHAR) AS {name}", at + 1)
-        }
-    };
-    let select: Vec<_> = columns.iter().enumerate().map(column).collect();
-    let sql = format!("SELECT {} FROM ({sql})", select.join(", "));
-    Ok((columns.into_iter().map(|(name, _)| name).collect(), sql))
+/// Prints the rows of a query, which can be run several times.
+#[derive(Debug)]
+pub struct Printer<W> {
+    columns: Vec<SqlColumn>,
+    /// Yields the rows in types that are printed here.
+    sql: String,
+    table: Table<W>,
 }
+
+impl<W: Write> Printer<W> {
+    /// A printer of the rows of `sql` to `out`.
+    pub fn new(connection: &Connection, sql: &str, out: W, format: Format) -> anyhow::Result<Self> {
+        let columns = describe(connection, sql)?;
+        let select = (1..).zip(&columns).map(|(number, SqlColumn { name, sql_type })| {
+            let value = if is_printed(sql_type) { format!("#{number}") } else { format!("CAST(#{number} AS VARCHAR)") };
+            format!("{value} AS {}", identifier(name))
+        });
+        let sql = format!("SELECT {} FROM ({sql})", select.collect::<Vec<_>>().join(", "));
+        let table = Table::new(out, format, columns.iter().map(|column| column.name.clone()).collect())?;
+        Ok(Self { columns, sql, table })
+    }
+
+    /// Runs the query and prints its rows, or holds them back until it is known how wide the columns are.
+    pub fn run(&mut self, connection: &Connection) -> anyhow::Result<()> {
+        let mut statement = connection.prepare(&self.sql)?;
+        let mut rows = statement.query([])?;
+        while let Some(row) = rows.next()? {
+            let values = self.columns.iter().enumerate().map(|(at, column)| value(row.get_ref(at)?, column));
+            self.table.row(values.collect::<anyhow::Result<_>>()?)?;
+        }
+        Ok(())
+    }
+
+    /// Prints what is held back.
+    pub fn finish(self) -> anyhow::Result<()> {
+        self.table.finish().context("cannot print")
+    }
+}
+
+/// The types that [`value`] prints, apart from times and decimals.
+const PRINTED: [&str; 14] = [
+    "BOOLEAN",
+    "TINYINT",
+    "SMALLINT",
+    "INTEGER",
+    "BIGINT",
+    "HUGEINT",
+    "UTINYINT",
+    "USMALLINT",
+    "UINTEGER",
+    "UBIGINT",
+    "FLOAT",
+    "DOUBLE",
+    "VARCHAR",
+    "DATE",
+];
 
 /// Whether [`value`] prints values of this type.
 fn is_printed(sql_type: &str) -> bool {
-    matches!(sql_type, "BOOLEAN" | "TINYINT" | "SMALLINT" | "INTEGER" | "BIGINT" | "HUGEINT")
-        || matches!(
-            sql_type,
-            "UTINYINT" | "USMALLINT" | "UINTEGER" | "UBIGINT" | "FLOAT" | "DOUBLE" | "VARCHAR" | "DATE"
-        )
-        || sql_type.starts_with("TIMESTAMP") && !sql_type.ends_with(']')
-        || sql_type.starts_with("DECIMAL") && !sql_type.ends_with(']')
+    let has_parameters = sql_type.starts_with("TIMESTAMP") || sql_type.starts_with("DECIMAL");
+    PRINTED.contains(&sql_type) || has_parameters && !sql_type.ends_with(']')
 }
 
-/// Runs the `sql` of [`printable`] and adds its rows to `table`, which has its columns.
-pub fn print_rows(connection: &Connection, sql: &str, table: &mut Table<impl Write>) -> anyhow::Result<()> {
-    let mut statement = connection.prepare(sql)?;
-    let mut rows = statement.query([])?;
-    let count = rows.as_ref().map_or(0, duckdb::Statement::column_count);
-    while let Some(row) = rows.next()? {
-        table.row((0..count).map(|column| value(row, column)).collect::<anyhow::Result<_>>()?)?;
-    }
-    Ok(())
-}
-
-fn value(row: &Row<'_>, column: usize) -> anyhow::Result<Value> {
-    Ok(match row.get_ref(column)? {
+fn value(value: ValueRef<'_>, column: &SqlColumn) -> anyhow::Result<Value> {
+    Ok(match value {
         ValueRef::Null => Value::Null,
         ValueRef::Boolean(value) => value.into(),
         ValueRef::TinyInt(value) => value.into(),
@@ -81,7 +106,11 @@ fn value(row: &Row<'_>, column: usize) -> anyhow::Result<Value> {
         ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
         ValueRef::Timestamp(unit, value) => timestamp(unit, value).into(),
         ValueRef::Date32(days) => date(days).into(),
-        other => anyhow::bail!("column {}: DuckDB has a value of type {:?} in it", column + 1, other.data_type()),
+        _ => anyhow::bail!(
+            "the column {:?} cannot be printed: its values are of the type {}",
+            column.name,
+            column.sql_type
+        ),
     })
 }
 
@@ -129,6 +158,13 @@ mod tests {
         let mut out = Vec::new();
         print_query(&Connection::open_in_memory().unwrap(), sql, &mut out, format).unwrap();
         String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_value_that_cannot_be_printed_is_named_by_its_column_and_its_type() {
+        let column = SqlColumn { name: "at".to_owned(), sql_type: "TIME".to_owned() };
+        let error = value(ValueRef::Time64(TimeUnit::Microsecond, 0), &column).unwrap_err().to_string();
+        assert_eq!(error, "the column \"at\" cannot be printed: its values are of the type TIME");
     }
 
     #[test]

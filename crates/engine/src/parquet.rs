@@ -1,22 +1,7 @@
 //! Parquet files of the tree, read and written by DuckDB.
 //!
 //! Rows stay as they arrive, in row groups of 122,880, with dictionaries, zstd of level 3 and no Bloom filters: DuckDB's
-//! defaults but for the last. What else could be, of an hour with 870,000 messages of random values and of one with 900,000
-//! of 500 sensors whose values follow a real series (`tests/bench/parquet_options.py`, one thread, processor time):
-//!
-//! | | size, random | writing | one sensor | all | size, real series | writing | one sensor | all |
-//! |---|---|---|---|---|---|---|---|---|
-//! | **as it is** | 2.12 MB | 55 ms | 4.4 ms | 6.9 ms | 0.72 MB | 58 ms | 5.9 ms | 7.8 ms |
-//! | row groups of 30,720 | 2.19 | 57 | 6.8 | 8.9 | 0.85 | 59 | 7.1 | 9.5 |
-//! | row groups of 491,520 | 2.10 | 60 | 4.6 | 7.0 | 0.66 | 67 | 4.8 | 7.0 |
-//! | zstd level 1 | 2.12 | 57 | 4.3 | 6.5 | 0.79 | 51 | 5.8 | 7.7 |
-//! | zstd level 9 | 2.12 | 56 | 4.1 | 6.6 | 0.61 | 64 | 5.2 | 7.6 |
-//! | snappy | 2.15 | 51 | 4.3 | 6.6 | 0.93 | 46 | 4.2 | 6.9 |
-//! | Parquet V2 | 2.12 | 56 | 5.1 | 6.7 | 0.72 | 56 | 6.5 | 8.3 |
-//! | no dictionaries | 3.41 | 88 | 19.6 | 22.0 | 1.27 | 64 | 10.7 | 11.8 |
-//! | Bloom filters | 2.14 | 58 | 5.7 | 7.8 | 0.73 | 58 | 5.8 | 7.6 |
-//! | sorted by sensor and time | 2.34 | 166 | 1.9 | 8.6 | 0.59 | 147 | 1.1 | 10.2 |
-//! | sorted by time and sensor | 2.07 | 155 | 5.6 | 7.6 | 0.72 | 109 | 5.9 | 8.3 |
+//! defaults but for the last. `docs/benchmarks.md` has what else could be, with figures.
 //!
 //! Sorting by sensor would make the reading of one sensor three to five times as fast (a month of it 1 s instead of 4), the
 //! writing three times as slow, and would hold the whole hour in memory or on disk: whoever reads single sensors builds an
@@ -32,8 +17,8 @@ use layout::{Commit, Draft};
 use crate::sql::{file_literal, literal};
 
 /// A table expression over Parquet files, which must exist and have the same columns by name.
-pub fn read_parquet<'p>(paths: impl IntoIterator<Item = &'p Path>) -> String {
-    let paths: Vec<_> = paths.into_iter().map(file_literal).collect();
+pub fn read_parquet(paths: impl IntoIterator<Item: AsRef<Path>>) -> String {
+    let paths: Vec<_> = paths.into_iter().map(|path| file_literal(path.as_ref())).collect();
     // Without these two, `hour=10` in a folder's name would become a column, and a column in one file only an error. To
     // unite the columns of one file would only cost time.
     let union = paths.len() > 1;

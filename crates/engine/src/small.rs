@@ -8,20 +8,19 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use duckdb::Row;
-use duckdb::types::{TimeUnit, ValueRef};
+use duckdb::types::ValueRef;
 use layout::{Commit, Draft};
-use parquet::basic::{LogicalType, Repetition, TimeUnit as Unit, Type as Physical};
-use parquet::column::writer::ColumnWriter;
-use parquet::data_type::ByteArray;
+use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, FloatType, Int32Type, Int64Type};
 use parquet::file::metadata::KeyValue;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{Type, TypePtr};
 
 /// The rows of a file that is to be written.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct SmallFile {
     schema: TypePtr,
     columns: Vec<Column>,
@@ -29,13 +28,13 @@ pub struct SmallFile {
 }
 
 /// The values of a column that are not null, and which rows have one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Column {
     values: Values,
     present: Vec<i16>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Values {
     Boolean(Vec<bool>),
     Int32(Vec<i32>),
@@ -50,16 +49,14 @@ impl SmallFile {
     /// only DuckDB writes.
     pub fn new<'c>(columns: impl IntoIterator<Item = (&'c str, &'c str)>) -> Option<Self> {
         let (mut fields, mut values) = (Vec::new(), Vec::new());
+        let micros = LogicalType::timestamp(false, TimeUnit::MICROS);
         for (name, sql_type) in columns {
             let (physical, logical, empty) = match sql_type {
                 "BOOLEAN" => (Physical::BOOLEAN, None, Values::Boolean(Vec::new())),
                 "INTEGER" => (Physical::INT32, Some(LogicalType::integer(32, true)), Values::Int32(Vec::new())),
                 "DATE" => (Physical::INT32, Some(LogicalType::Date), Values::Int32(Vec::new())),
                 "BIGINT" => (Physical::INT64, Some(LogicalType::integer(64, true)), Values::Int64(Vec::new())),
-                "TIMESTAMP" => {
-                    let micros = LogicalType::timestamp(false, Unit::MICROS);
-                    (Physical::INT64, Some(micros), Values::Int64(Vec::new()))
-                }
+                "TIMESTAMP" => (Physical::INT64, Some(micros.clone()), Values::Int64(Vec::new())),
                 "FLOAT" => (Physical::FLOAT, None, Values::Float(Vec::new())),
                 "DOUBLE" => (Physical::DOUBLE, None, Values::Double(Vec::new())),
                 "VARCHAR" => (Physical::BYTE_ARRAY, Some(LogicalType::String), Values::Text(Vec::new())),
@@ -79,44 +76,22 @@ impl SmallFile {
     }
 
     /// Adds a row, which may have more columns.
-    pub fn push(&mut self, row: &Row<'_>) -> anyhow::Result<()> {
-        for (at, column) in self.columns.iter_mut().enumerate() {
-            let value = row.get_ref(at)?;
-            column.present.push(i16::from(!matches!(value, ValueRef::Null)));
-            match (&mut column.values, value) {
-                (_, ValueRef::Null) => {}
-                (Values::Boolean(values), ValueRef::Boolean(value)) => values.push(value),
-                (Values::Int32(values), ValueRef::Int(value) | ValueRef::Date32(value)) => values.push(value),
-                (
-                    Values::Int64(values),
-                    ValueRef::BigInt(value) | ValueRef::Timestamp(TimeUnit::Microsecond, value),
-                ) => {
-                    values.push(value);
+    pub fn push(&mut self, row: &Row<'_>) -> duckdb::Result<()> {
+        for (at, Column { values, present }) in self.columns.iter_mut().enumerate() {
+            present.push(i16::from(!matches!(row.get_ref(at)?, ValueRef::Null)));
+            match values {
+                Values::Boolean(values) => values.extend(row.get::<_, Option<bool>>(at)?),
+                Values::Int32(values) => values.extend(row.get::<_, Option<i32>>(at)?),
+                Values::Int64(values) => values.extend(row.get::<_, Option<i64>>(at)?),
+                Values::Float(values) => values.extend(row.get::<_, Option<f32>>(at)?),
+                Values::Double(values) => values.extend(row.get::<_, Option<f64>>(at)?),
+                Values::Text(values) => {
+                    values.extend(row.get::<_, Option<String>>(at)?.map(|text| text.into_bytes().into()));
                 }
-                (Values::Float(values), ValueRef::Float(value)) => values.push(value),
-                (Values::Double(values), ValueRef::Double(value)) => values.push(value),
-                (Values::Text(values), ValueRef::Text(value)) => values.push(value.to_vec().into()),
-                (_, other) => bail!("column {}: DuckDB has a value of type {:?} in it", at + 1, other.data_type()),
             }
         }
         self.rows += 1;
         Ok(())
-    }
-
-    /// Removes all rows.
-    pub fn clear(&mut self) {
-        for column in &mut self.columns {
-            column.present.clear();
-            match &mut column.values {
-                Values::Boolean(values) => values.clear(),
-                Values::Int32(values) => values.clear(),
-                Values::Int64(values) => values.clear(),
-                Values::Float(values) => values.clear(),
-                Values::Double(values) => values.clear(),
-                Values::Text(values) => values.clear(),
-            }
-        }
-        self.rows = 0;
     }
 
     /// Writes the rows with `commit` in the footer to a draft, which is left to be published.
@@ -140,27 +115,13 @@ impl SmallFile {
         for Column { values, present } in &self.columns {
             let Some(mut column) = group.next_column()? else { break };
             let present = Some(present.as_slice());
-            match (column.untyped(), values) {
-                (ColumnWriter::BoolColumnWriter(to), Values::Boolean(values)) => {
-                    to.write_batch(values, present, None)?
-                }
-                (ColumnWriter::Int32ColumnWriter(to), Values::Int32(values)) => {
-                    to.write_batch(values, present, None)?
-                }
-                (ColumnWriter::Int64ColumnWriter(to), Values::Int64(values)) => {
-                    to.write_batch(values, present, None)?
-                }
-                (ColumnWriter::FloatColumnWriter(to), Values::Float(values)) => {
-                    to.write_batch(values, present, None)?
-                }
-                (ColumnWriter::DoubleColumnWriter(to), Values::Double(values)) => {
-                    to.write_batch(values, present, None)?
-                }
-                (ColumnWriter::ByteArrayColumnWriter(to), Values::Text(values)) => {
-                    to.write_batch(values, present, None)?
-                }
-                // The schema is made of the same list.
-                _ => 0,
+            match values {
+                Values::Boolean(values) => column.typed::<BoolType>().write_batch(values, present, None)?,
+                Values::Int32(values) => column.typed::<Int32Type>().write_batch(values, present, None)?,
+                Values::Int64(values) => column.typed::<Int64Type>().write_batch(values, present, None)?,
+                Values::Float(values) => column.typed::<FloatType>().write_batch(values, present, None)?,
+                Values::Double(values) => column.typed::<DoubleType>().write_batch(values, present, None)?,
+                Values::Text(values) => column.typed::<ByteArrayType>().write_batch(values, present, None)?,
             };
             column.close()?;
         }
@@ -191,20 +152,17 @@ mod tests {
             columns.map(Result::unwrap).collect()
         };
         let columns = describe(&format!("({SQL})"));
-        let mut file = SmallFile::new(columns.iter().map(|(name, kind)| (name.as_str(), kind.as_str()))).unwrap();
+        let empty = SmallFile::new(columns.iter().map(|(name, kind)| (name.as_str(), kind.as_str()))).unwrap();
         let tree = Tree::new(folder.path());
         let name = "x".parse().unwrap();
         let lock = DatasetLock::try_acquire(&tree, &name).unwrap().unwrap();
         let query = Fingerprint::of(b"x");
         let commit = Commit::new(Lineage::Query { query, inputs: [].into(), tables: [].into() });
-        // Twice, as one after the other is written.
-        for _ in 0..2 {
-            file.clear();
-            let mut statement = connection.prepare(SQL).unwrap();
-            let mut rows = statement.query([]).unwrap();
-            while let Some(row) = rows.next().unwrap() {
-                file.push(row).unwrap();
-            }
+        let mut file = empty.clone();
+        let mut statement = connection.prepare(SQL).unwrap();
+        let mut rows = statement.query([]).unwrap();
+        while let Some(row) = rows.next().unwrap() {
+            file.push(row).unwrap();
         }
         let draft = tree.draft_parquet(&lock, &name, layout::Hour::MIN).unwrap();
         file.write(&draft, &commit).unwrap();
