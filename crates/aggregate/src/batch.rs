@@ -4,12 +4,12 @@
 //! them. By the meaning of LATERAL it yields for each window what it yields for that window alone. Where DuckDB does not
 //! keep to that, the query is not run so. Its order is lost, and is asked for anew.
 
-use engine::identifier;
+use engine::{SqlColumn, identifier};
 use layout::{Name, Window};
 use serde_json::Value;
 
-use crate::columns::{SqlColumn, names, stored};
 use crate::reads::{Parsed, array, text};
+use crate::sql::{names, stored, timestamp};
 
 /// The views of the rows of all windows and of the windows, and their columns: names that nobody else gives.
 const ROWS: &str = "\"the rows\"";
@@ -78,8 +78,7 @@ fn order(parsed: &Parsed, result: &[SqlColumn]) -> Option<String> {
 /// Makes the views of `windows` and of the rows of `source`, a part of a SELECT from FROM on in which `number` is the number
 /// of a row's window.
 pub(crate) fn create_views(windows: &[Window], columns: &[SqlColumn], number: &str, source: &str) -> String {
-    let starts = windows.iter().map(|window| format!("make_timestamp({}::BIGINT)", window.start.timestamp_micros()));
-    let starts = starts.collect::<Vec<_>>().join(", ");
+    let starts = windows.iter().map(|window| timestamp(window.start)).collect::<Vec<_>>().join(", ");
     format!(
         "CREATE OR REPLACE TEMP VIEW {WINDOWS} AS
              SELECT unnest(range({})) AS {NUMBER}, unnest([{starts}]::TIMESTAMP[]) AS {START};

@@ -6,7 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use anyhow::{Context as _, bail};
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use jiff::civil::{Date, Weekday};
 use jiff::tz::{TimeZone, TimeZoneDatabase};
@@ -24,7 +24,6 @@ pub(crate) enum Unit {
 }
 
 impl Unit {
-    /// The unit's name.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Hour => "hour",
@@ -46,14 +45,12 @@ impl Unit {
 
     /// The first date of the unit that holds `date`, and the first after it.
     fn dates(self, date: Date) -> Result<(Date, Date), jiff::Error> {
-        Ok(match self {
-            Self::Hour | Self::Day => (date, date.tomorrow()?),
-            Self::Week => {
-                let monday = date.checked_sub(i64::from(date.weekday().since(Weekday::Monday)).days())?;
-                (monday, monday.checked_add(1.week())?)
-            }
-            Self::Month => (date.first_of_month(), date.last_of_month().tomorrow()?),
-        })
+        let (first, length) = match self {
+            Self::Hour | Self::Day => (date, 1.day()),
+            Self::Week => (date.checked_sub(i64::from(date.weekday().since(Weekday::Monday)).days())?, 1.week()),
+            Self::Month => (date.first_of_month(), 1.month()),
+        };
+        Ok((first, first.checked_add(length)?))
     }
 }
 
@@ -75,13 +72,12 @@ pub(crate) struct LookBack {
 }
 
 impl LookBack {
-    fn span(self) -> Result<Span, jiff::Error> {
-        let span = Span::new();
+    fn span(self) -> Span {
         match self.unit {
-            Unit::Hour => span.try_hours(self.number),
-            Unit::Day => span.try_days(self.number),
-            Unit::Week => span.try_weeks(self.number),
-            Unit::Month => span.try_months(self.number),
+            Unit::Hour => self.number.hours(),
+            Unit::Day => self.number.days(),
+            Unit::Week => self.number.weeks(),
+            Unit::Month => self.number.months(),
         }
     }
 }
@@ -98,12 +94,8 @@ impl FromStr for LookBack {
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let (number, unit) = text.split_once(' ')?;
-            let look_back = Self {
-                number: number.parse::<u16>().ok()?.into(),
-                unit: unit.trim().strip_suffix('s').unwrap_or(unit.trim()).parse().ok()?,
-            };
-            // More hours or days than that are as many as there are.
-            look_back.span().ok().map(|_| look_back)
+            let unit = unit.trim().strip_suffix('s').unwrap_or(unit.trim()).parse().ok()?;
+            Some(Self { number: number.parse::<u16>().ok()?.into(), unit })
         };
         parse().ok_or_else(|| format!("{text:?} is not a span of time: write 12 hours, 7 days, 1 week or 2 months"))
     }
@@ -112,9 +104,9 @@ impl FromStr for LookBack {
 /// The windows of a data set.
 #[derive(Debug, Clone)]
 pub(crate) struct Calendar {
-    unit: Unit,
+    pub(crate) unit: Unit,
     zone: TimeZone,
-    look_back: Option<LookBack>,
+    pub(crate) look_back: Option<LookBack>,
 }
 
 impl Calendar {
@@ -137,19 +129,8 @@ impl Calendar {
         Ok(Self { unit, zone, look_back })
     }
 
-    /// How long the windows are.
-    pub(crate) fn unit(&self) -> Unit {
-        self.unit
-    }
-
-    /// The time zone's name.
     pub(crate) fn zone(&self) -> &str {
         self.zone.iana_name().unwrap_or("UTC")
-    }
-
-    /// How far before its start a window reads.
-    pub(crate) fn look_back(&self) -> Option<LookBack> {
-        self.look_back
     }
 
     /// Whether each window reads the rows of one hour and no others.
@@ -165,10 +146,8 @@ impl Calendar {
         } else {
             self.days_at(time).with_context(|| format!("{hour}: there is no {} of it", self.unit.as_str()))?
         };
-        let reads_from = match self.look_back {
-            None => start,
-            Some(look_back) => self.before(start, look_back).context("the look-back leaves the calendar")?,
-        };
+        let before = |look_back: LookBack| chrono_time(self.zoned(start)?.checked_sub(look_back.span())?.timestamp());
+        let reads_from = self.look_back.map_or(Ok(start), before).context("the look-back leaves the calendar")?;
         Ok(Window { start, end, reads_from })
     }
 
@@ -214,9 +193,9 @@ impl Calendar {
         if self.is_hourly() {
             return Ok(range);
         }
-        let from = range.from.map(|from| Ok::<_, anyhow::Error>(self.window_at(self.local(from)?)?.hours_read().from));
-        let to = range.to.map(|to| Ok::<_, anyhow::Error>(self.window_at(self.local(to)?)?.hours_read().to));
-        Ok(HourRange { from: from.transpose()?.flatten(), to: to.transpose()?.flatten() })
+        let read = |at| anyhow::Ok(self.window_at(self.local(at)?)?.hours_read());
+        let (from, to) = (range.from.map(read).transpose()?, range.to.map(read).transpose()?);
+        Ok(HourRange { from: from.and_then(|hours| hours.from), to: to.and_then(|hours| hours.to) })
     }
 
     /// Hours in which the files lie of the windows that begin in `range`.
@@ -248,10 +227,6 @@ impl Calendar {
         chrono_time(date.to_zoned(self.zone.clone())?.timestamp())
     }
 
-    fn before(&self, start: DateTime<Utc>, look_back: LookBack) -> anyhow::Result<DateTime<Utc>> {
-        chrono_time(self.zoned(start)?.checked_sub(look_back.span()?)?.timestamp())
-    }
-
     /// The instant at which the clocks of the zone show `hour`.
     fn local(&self, hour: Hour) -> anyhow::Result<DateTime<Utc>> {
         let shown = timestamp(hour.start())?.to_zoned(TimeZone::UTC).datetime();
@@ -268,10 +243,8 @@ fn timestamp(time: DateTime<Utc>) -> anyhow::Result<Timestamp> {
 }
 
 fn chrono_time(time: Timestamp) -> anyhow::Result<DateTime<Utc>> {
-    match DateTime::from_timestamp_micros(time.as_microsecond()) {
-        Some(time) => Ok(time),
-        None => bail!("{time}: there is no such time in the tree"),
-    }
+    let chrono = DateTime::from_timestamp_micros(time.as_microsecond());
+    chrono.with_context(|| format!("{time}: there is no such time in the tree"))
 }
 
 #[cfg(test)]

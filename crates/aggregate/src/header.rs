@@ -136,7 +136,7 @@ mod tests {
         )
         .unwrap();
         assert_eq!(header.name.unwrap().as_str(), "halls");
-        assert_eq!((header.calendar.unit(), header.calendar.zone()), (Unit::Week, "Europe/Berlin"));
+        assert_eq!((header.calendar.unit, header.calendar.zone()), (Unit::Week, "Europe/Berlin"));
         assert_eq!(header.key, ["hall", "day"]);
         assert_eq!(header.ignore_changes, ["sensors".to_owned()].into());
         assert!(Header::parse("SELECT 1").unwrap().calendar.is_hourly());

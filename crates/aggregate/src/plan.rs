@@ -1,38 +1,71 @@
 //! Which windows are made: a pure function of what the tree holds and the time.
 
-mod frozen;
 mod inputs;
-mod reason;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
-use anyhow::anyhow;
+use anyhow::bail;
 use chrono::{DateTime, Utc};
 use cli::Failure;
-use layout::{Commit, Freshness, Hour, HourRange, InputNow, Lineage, Name, Recipe, Window, freshness};
+use layout::{Commit, Freshness, Hour, HourRange, InputNow, Name, Recipe, Window, freshness};
 
-use self::frozen::{Frozen, Late, removed, removed_of};
-pub(crate) use self::inputs::{Inputs, Refused};
-use self::inputs::{Problem, fingerprints, inputs, unreadable};
-pub(crate) use self::reason::Reason;
+pub(crate) use self::inputs::{Inputs, Refused, count, paths};
+use self::inputs::{Problem, fingerprints, inputs};
 use crate::calendar::{Calendar, Unit};
-use crate::query::Query;
-use crate::scan::{Files, Snapshot};
+use crate::scan::Snapshot;
 
 /// A window that is to be made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Step {
-    /// The window.
     pub(crate) window: Window,
-    /// What it is made of.
     pub(crate) inputs: Inputs,
-    /// Why it is made.
     pub(crate) reason: Reason,
+}
+
+/// Why a window is made.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Reason {
+    /// It is not there yet.
+    Missing,
+    /// It was made by another query.
+    Query,
+    /// This reference table was given, or not, or had another content.
+    Table(String),
+    /// This data set had other files for the window, or none, or has none any more.
+    Input(Name),
+    /// It is wanted although it is up to date.
+    Asked,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Missing => f.write_str("not made yet"),
+            Self::Query => f.write_str("the query has changed"),
+            Self::Table(name) => write!(f, "the table {name} has changed"),
+            Self::Input(name) => write!(f, "{name} has changed"),
+            Self::Asked => f.write_str("asked for"),
+        }
+    }
+}
+
+impl Reason {
+    /// The reason to make a window that stands so to what would be made now, if there is one.
+    fn of(freshness: Freshness<'_>) -> Option<Self> {
+        match freshness {
+            Freshness::UpToDate => None,
+            Freshness::Late(name) | Freshness::OlderInput(name) => Some(Self::Input(name.clone())),
+            Freshness::OtherQuery => Some(Self::Query),
+            Freshness::OtherTable(name) => Some(Self::Table(name.to_owned())),
+        }
+    }
 }
 
 /// The windows that are wanted.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
+    pub(crate) recipe: &'a Recipe,
     pub(crate) calendar: &'a Calendar,
     /// Those that begin in it.
     pub(crate) range: HourRange,
@@ -48,11 +81,9 @@ pub(crate) struct Wanted<'a> {
 /// The windows to make, in order, and those that cannot be.
 #[derive(Debug, Default)]
 pub(crate) struct Plan {
-    /// To make.
     pub(crate) steps: Vec<Step>,
     /// Windows with a file that cannot be read, and what to do about it.
     pub(crate) unreadable: Vec<Failure>,
-    /// Windows that an input does not fit into.
     pub(crate) refused: Vec<Refused>,
     /// How many windows are up to date.
     pub(crate) fresh: usize,
@@ -64,44 +95,83 @@ pub(crate) struct Plan {
     pub(crate) orphaned: Vec<Hour>,
 }
 
-/// Plans the windows of the data set `output` by `recipe`: those that are out of date, or all if they are to be made anew.
+/// Frozen windows: they stay as they are, because retention removed a part of what they read, and made anew they would be made of
+/// a part. Those that are not what the query would have made of all of it are told apart.
+#[derive(Debug, Default)]
+pub(crate) struct Frozen {
+    pub(crate) count: usize,
+    /// Those that lack something that was sent.
+    pub(crate) late: Vec<Late>,
+    /// Those that were made by another query, with other tables, or of data sets that were made anew since.
+    pub(crate) outdated: Vec<(Hour, Reason)>,
+    /// Those that were never made.
+    pub(crate) unmade: Vec<Hour>,
+}
+
+/// A window in which late data is missing.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Late {
+    pub(crate) hour: Hour,
+    /// The data set that has changed since it was made.
+    pub(crate) input: Name,
+    /// The first hour of what it reads that retention removed.
+    pub(crate) removed: (Name, Hour),
+}
+
+/// Plans the windows of the data set `output`: those that are out of date, or all if they are to be made anew.
 ///
 /// A window of which retention has removed anything is left alone: made anew, it would be made of a part. So is one of
 /// which all inputs are gone without retention, a mistake or a disk that is not there, unless it is to be made anew.
-pub(crate) fn plan(output: &Name, recipe: &Recipe, snapshot: &Snapshot, wanted: Wanted<'_>) -> anyhow::Result<Plan> {
+pub(crate) fn plan(output: &Name, snapshot: &Snapshot, wanted: Wanted<'_>) -> anyhow::Result<Plan> {
     let mut plan = Plan::default();
-    let mut orphaned: BTreeMap<Hour, Option<Window>> =
-        snapshot.output.iter().map(|(hour, made)| (*hour, made.as_ref().ok().map(|made| made.window(*hour)))).collect();
-    for (hour, window) in &orphaned {
-        let Some(window) = window else { continue };
-        let fits = wanted.calendar.window_at(window.start)?;
-        if (fits.start, fits.end) != (window.start, window.end) {
-            return Err(misfit(output, *hour, window, wanted.calendar));
+    let calendar = wanted.calendar;
+    for (hour, made) in &snapshot.output {
+        let Ok(Window { start, end, .. }) = made.as_ref().map(|made| made.window(*hour)) else { continue };
+        let fits = calendar.window_at(start)?;
+        if (fits.start, fits.end) != (start, end) {
+            bail!(
+                "{output} {hour}: the data set has windows of another kind, this one from {} to {}, and the query makes \
+                 those of a {} in {}: give it another name, or remove the data set ({output}) from the tree and from the \
+                 warehouse",
+                time(start),
+                time(end),
+                calendar.unit.as_str(),
+                calendar.zone(),
+            );
         }
     }
-    let mut spans: Vec<_> = snapshot.inputs.values().flat_map(spans).collect();
+    // What the files cover; one that cannot be read, the hour of its name.
+    let covers = |(hour, commit): (&Hour, &layout::Result<Commit>)| {
+        let window = commit.as_ref().map_or_else(|_| Window::of_hour(*hour), |commit| commit.window(*hour));
+        Window { reads_from: window.start, ..window }
+    };
+    let mut spans: Vec<_> = snapshot.inputs.values().flatten().map(covers).collect();
     spans.sort_unstable();
-    for window in wanted.calendar.windows(spans)? {
-        if !wanted.calendar.begins_in(&window, wanted.range)? {
-            continue;
+    let mut with_inputs = BTreeSet::new();
+    for window in calendar.windows(spans)? {
+        if calendar.begins_in(&window, wanted.range)? {
+            with_inputs.insert(window.hour());
+            plan.add(snapshot, wanted, window);
         }
-        orphaned.remove(&window.hour());
-        plan.add(recipe, snapshot, wanted, window);
     }
-    for (hour, window) in orphaned {
-        let Some(window) = window else {
-            plan.add_unreadable(hour, snapshot);
-            continue;
+    for (hour, made) in snapshot.output.iter().filter(|(hour, _)| !with_inputs.contains(hour)) {
+        let window = match made {
+            Ok(made) => made.window(*hour),
+            Err(error) => {
+                plan.unreadable.push(Failure::new(*hour, error.to_string()));
+                continue;
+            }
         };
-        if !wanted.calendar.begins_in(&window, wanted.range)? {
+        if !calendar.begins_in(&window, wanted.range)? {
             continue;
         }
-        if let Some(removed) = removed(snapshot, &window) {
-            plan.freeze(recipe, snapshot, wanted, window, removed);
+        let removed = removed(snapshot, &window);
+        if removed.is_some() {
+            plan.compare(snapshot, wanted, window, removed);
         } else if wanted.rebuild {
             plan.steps.push(Step { window, inputs: Inputs::new(), reason: Reason::Asked });
         } else {
-            plan.orphaned.push(hour);
+            plan.orphaned.push(*hour);
         }
     }
     plan.steps.sort_by_key(|step| step.window);
@@ -110,125 +180,78 @@ pub(crate) fn plan(output: &Name, recipe: &Recipe, snapshot: &Snapshot, wanted: 
 }
 
 impl Plan {
-    fn add(&mut self, recipe: &Recipe, snapshot: &Snapshot, wanted: Wanted<'_>, window: Window) {
-        let hour = window.hour();
-        if snapshot.expired_output.contains(&hour) {
+    /// Adds a window that has files to read.
+    fn add(&mut self, snapshot: &Snapshot, wanted: Wanted<'_>, window: Window) {
+        if snapshot.expired_output.contains(&window.hour()) {
             self.frozen.count += 1;
-            return;
-        }
-        // Hours are there when they are over, or because that was asked of compact.
-        if wanted.calendar.unit() != Unit::Hour && wanted.now < window.end && !wanted.include_current {
+        } else if wanted.calendar.unit != Unit::Hour && wanted.now < window.end && !wanted.include_current {
+            // Hours are there when they are over, or because that was asked of compact.
             self.current += 1;
-            return;
-        }
-        if let Some(removed) = removed(snapshot, &window) {
-            self.freeze(recipe, snapshot, wanted, window, removed);
-            return;
-        }
-        let made = snapshot.output.get(&hour);
-        let made = made.map(|made| made.as_ref().map_err(|error| unreadable(hour, error))).transpose();
-        match inputs(snapshot, &window).and_then(|inputs| Ok((inputs, made?))) {
-            Err(Problem::Unreadable(failure)) => self.unreadable.push(failure),
-            Err(Problem::Refused(refused)) => self.refused.push(refused),
-            Ok((inputs, made)) => {
-                match reason(recipe, window, &inputs, made).or_else(|| wanted.rebuild.then_some(Reason::Asked)) {
-                    Some(reason) => self.steps.push(Step { window, inputs: fingerprints(inputs), reason }),
-                    None => self.fresh += 1,
-                }
-            }
+        } else {
+            self.compare(snapshot, wanted, window, removed(snapshot, &window));
         }
     }
 
-    /// Leaves `window` as it is.
-    fn freeze(
-        &mut self,
-        recipe: &Recipe,
-        snapshot: &Snapshot,
-        wanted: Wanted<'_>,
-        window: Window,
-        removed: (Name, Hour),
-    ) {
+    /// Compares what there is of `window` with what would be made now. If retention has removed a part of what it reads, it
+    /// stays as it is.
+    fn compare(&mut self, snapshot: &Snapshot, wanted: Wanted<'_>, window: Window, removed: Option<(Name, Hour)>) {
         let hour = window.hour();
-        if let Some(Err(_)) = snapshot.output.get(&hour) {
-            return self.add_unreadable(hour, snapshot);
+        let made = match snapshot.output.get(&hour) {
+            Some(Err(error)) => return self.unreadable.push(Failure::new(hour, error.to_string())),
+            made => made.and_then(|made| made.as_ref().ok()),
+        };
+        if removed.is_some() {
+            self.frozen.count += 1;
+            if made.is_none() {
+                return self.frozen.unmade.push(hour);
+            }
         }
-        self.frozen.count += 1;
-        let Some(Ok(made)) = snapshot.output.get(&hour) else { return self.frozen.unmade.push(hour) };
         let files = match inputs(snapshot, &window) {
             Ok(files) => files,
             Err(Problem::Unreadable(failure)) => return self.unreadable.push(failure),
-            Err(Problem::Refused(_)) => BTreeMap::new(),
+            Err(Problem::Refused(_)) if removed.is_some() => BTreeMap::new(),
+            Err(Problem::Refused(refused)) => return self.refused.push(refused),
         };
         // The record of a removed hour is compared with the files that have changed since: without files it need not be read.
         let record = |name: &Name, hour| files.contains_key(name).then(|| (wanted.expired)(name, hour)).flatten();
         let records = snapshot.expired_inputs.keys();
         let records = records.filter_map(|name| Some((name, record(name, removed_of(snapshot, name, &window)?))));
         let records: BTreeMap<&Name, Option<Commit>> = records.collect();
-        let names = files.keys().chain(records.keys()).copied();
         let now = |name| InputNow {
             files: files.get(name).cloned().unwrap_or_default(),
             removed: records.get(name).map(Option::as_ref),
         };
-        let now = names.map(|name| (name, now(name))).collect();
-        match freshness(made, hour, &now, Some((recipe, window))) {
-            Freshness::Late(input) => self.frozen.late.push(Late { hour, input: input.clone(), removed }),
-            other => self.frozen.outdated.extend(Reason::of(other).map(|reason| (hour, reason))),
+        let now = files.keys().chain(records.keys()).map(|name| (*name, now(*name))).collect();
+        let freshness = made.map(|made| freshness(made, hour, &now, Some((wanted.recipe, window))));
+        let reason = freshness.map_or(Some(Reason::Missing), Reason::of);
+        if let Some(removed) = removed {
+            match freshness {
+                Some(Freshness::Late(input)) => self.frozen.late.push(Late { hour, input: input.clone(), removed }),
+                _ => self.frozen.outdated.extend(reason.map(|reason| (hour, reason))),
+            }
+        } else if let Some(reason) = reason.or_else(|| wanted.rebuild.then_some(Reason::Asked)) {
+            self.steps.push(Step { window, inputs: fingerprints(files), reason });
+        } else {
+            self.fresh += 1;
         }
     }
-
-    fn add_unreadable(&mut self, hour: Hour, snapshot: &Snapshot) {
-        if let Some(Err(error)) = snapshot.output.get(&hour) {
-            self.unreadable.push(Failure::new(hour, error.to_string()));
-        }
-    }
 }
 
-/// A reference table that `query` can do without, that is not given, and that some of `made` was made with: it was
-/// forgotten, and its columns would be emptied.
-pub(crate) fn forgotten<'c>(
-    query: &Query,
-    recipe: &Recipe,
-    mut made: impl Iterator<Item = &'c Commit>,
-) -> Option<&'static str> {
-    let mut not_given = query.declared.iter().map(|table| table.name).filter(|name| !recipe.tables.contains_key(*name));
-    not_given.find(|name| {
-        made.any(|made| matches!(&made.lineage, Lineage::Query { tables, .. } if tables.contains_key(*name)))
-    })
+/// The first hour of what is read for `window` that retention has removed.
+fn removed(snapshot: &Snapshot, window: &Window) -> Option<(Name, Hour)> {
+    let removed = |name: &Name| Some((name.clone(), removed_of(snapshot, name, window)?));
+    snapshot.expired_inputs.keys().filter_map(removed).min_by_key(|(_, hour)| *hour)
 }
 
-/// What the files cover; one that cannot be read, the hour of its name.
-fn spans(files: &Files) -> impl Iterator<Item = Window> {
-    files.iter().map(|(hour, commit)| {
-        let window = commit.as_ref().map_or_else(|_| Window::of_hour(*hour), |commit| commit.window(*hour));
-        Window { reads_from: window.start, ..window }
-    })
-}
-
-fn misfit(output: &Name, hour: Hour, window: &Window, calendar: &Calendar) -> anyhow::Error {
-    anyhow!(
-        "{output} {hour}: the data set has windows of another kind, this one from {} to {}, and the query makes those of \
-         a {} in {}: give it another name, or remove the data set ({output}) from the tree and from the warehouse",
-        time(window.start),
-        time(window.end),
-        calendar.unit().as_str(),
-        calendar.zone(),
-    )
+/// The first hour of the data set `name` that is read for `window` and that retention has removed.
+fn removed_of(snapshot: &Snapshot, name: &Name, window: &Window) -> Option<Hour> {
+    let hours = window.hours_read();
+    let expired = snapshot.expired_inputs.get(name)?;
+    expired.range(hours.from.unwrap_or(Hour::MIN)..).next().copied().filter(|hour| hours.contains(*hour))
 }
 
 pub(crate) fn time(time: DateTime<Utc>) -> String {
     time.format("%Y-%m-%dT%H:%M").to_string()
-}
-
-/// Why a window that was `made` is out of date, if it is.
-fn reason(
-    recipe: &Recipe,
-    window: Window,
-    inputs: &BTreeMap<&Name, BTreeMap<Hour, &Commit>>,
-    made: Option<&Commit>,
-) -> Option<Reason> {
-    let Some(made) = made else { return Some(Reason::Missing) };
-    let now = inputs.iter().map(|(name, files)| (*name, InputNow { files: files.clone(), removed: None })).collect();
-    Reason::of(freshness(made, window.hour(), &now, Some((recipe, window))))
 }
 
 #[cfg(test)]

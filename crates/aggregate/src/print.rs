@@ -2,35 +2,29 @@
 
 use std::io;
 
-use anyhow::Context as _;
-use cli::{Outcome, Table};
+use cli::{Failure, Outcome};
+use engine::Printer;
 
 use crate::args::Args;
-use crate::failures::failure;
 use crate::plan::Plan;
 use crate::session::Session;
 
 /// Prints the rows of the windows of `plan`, in order.
 pub(crate) fn print(args: &Args, session: &Session<'_>, plan: &Plan) -> anyhow::Result<Outcome> {
     let mut failed = Vec::new();
-    let (columns, select) = engine::printable(session.connection(), &session.select())?;
-    let out = io::BufWriter::new(io::stdout().lock());
-    let mut table = Table::new(out, args.print.format, columns)?;
+    let (connection, out) = (&session.connection, io::BufWriter::new(io::stdout().lock()));
+    let mut printer = Printer::new(connection, &session.select(), out, args.print.format)?;
     for step in &plan.steps {
-        let mut run = || {
-            session.run(&step.window, &step.inputs, "")?;
-            engine::print_rows(session.connection(), &select, &mut table)
-        };
-        if let Err(error) = run() {
-            if error.chain().any(<dyn std::error::Error>::is::<io::Error>) {
-                cli::report_failures(&session.query.name, &failed);
-                return Err(error.context("cannot print"));
-            }
-            let error = session.check_inputs(&step.inputs).err().unwrap_or(error);
-            failed.push(failure(step.window.hour(), &error));
+        let ran = session.run(&step.window, &step.inputs, "").and_then(|()| printer.run(connection));
+        let Err(error) = ran else { continue };
+        if error.chain().any(<dyn std::error::Error>::is::<io::Error>) {
+            cli::report_failures(&session.query.name, &failed);
+            return Err(error.context("cannot print"));
         }
+        let error = session.check_inputs(&step.inputs).err().unwrap_or(error);
+        failed.push(Failure::of_error(step.window.hour(), &engine::explain(&error), ""));
     }
     cli::report_failures(&session.query.name, &failed);
-    table.finish().context("cannot print")?;
+    printer.finish()?;
     Ok(if failed.is_empty() { Outcome::Done } else { Outcome::Partial })
 }

@@ -4,7 +4,6 @@
 //! could read one. Otherwise an hour would depend on something that its commit record does not name. (DuckDB's own ban
 //! on other folders follows links, and so would ban a data set that is kept on another disk by one.)
 
-use std::cell::OnceCell;
 use std::collections::BTreeSet;
 
 use anyhow::{Context as _, bail};
@@ -20,42 +19,34 @@ const FUNCTIONS: [&str; 7] = ["generate_series", "json_each", "json_tree", "rang
 /// What a query may ask of its window.
 const VARIABLES: [&str; 4] = ["window_start", "window_end", "look_back_start", "window_date"];
 
-/// Finds out what queries read, with a DuckDB session that is started when it is needed.
-#[derive(Debug)]
-pub(crate) struct Parser<'a> {
-    args: &'a SessionArgs,
-    connection: OnceCell<Connection>,
-}
-
-impl<'a> Parser<'a> {
-    pub(crate) fn new(args: &'a SessionArgs) -> Self {
-        Self { args, connection: OnceCell::new() }
-    }
-
-    /// The names of the tables that `query` reads, in lower case as DuckDB compares them.
-    pub(crate) fn tables(&self, query: &Query) -> anyhow::Result<BTreeSet<String>> {
-        match query.reads {
-            Some(tables) => Ok(tables.iter().map(ToString::to_string).collect()),
-            None => Ok(self.parse(query)?.tables),
-        }
-    }
-
-    fn parse(&self, query: &Query) -> anyhow::Result<Parsed> {
-        let connection = match self.connection.get() {
-            Some(connection) => connection,
-            None => {
-                let connection = engine::open(self.args)?;
-                self.connection.get_or_init(|| connection)
+/// Finds out what each of `queries` reads. Of several, those that cannot be understood are set apart; one alone is the
+/// error.
+pub(crate) fn find_reads(args: &SessionArgs, queries: Vec<Query>) -> anyhow::Result<(Vec<Query>, Vec<anyhow::Error>)> {
+    let (mut understood, mut errors) = (Vec::new(), Vec::new());
+    let (alone, mut connection) = (queries.len() == 1, None);
+    for mut query in queries {
+        if query.reads.is_empty() {
+            let connection = match &connection {
+                Some(connection) => connection,
+                None => connection.insert(engine::open(args)?),
+            };
+            match parse(connection, &query) {
+                Ok(parsed) => query.reads = parsed.tables,
+                Err(error) if alone => return Err(error),
+                Err(error) => {
+                    errors.push(error);
+                    continue;
+                }
             }
-        };
-        parse(connection, query)
+        }
+        understood.push(query);
     }
+    Ok((understood, errors))
 }
 
 /// A query as DuckDB parses it.
 #[derive(Debug)]
 pub(crate) struct Parsed {
-    /// The names of the tables that it reads.
     pub(crate) tables: BTreeSet<String>,
     /// Whether it asks for variables of its window.
     pub(crate) variables: bool,

@@ -56,10 +56,10 @@ pub(crate) fn name_refused(query: &Query, plan: &Plan) -> bool {
 /// What the windows of `query` may be meant to be, if one of `input` that `covers` more is read for them.
 fn meant(query: &Query, input: &Name, covers: &Window) -> String {
     let unit = Unit::of(covers);
-    if unit < query.calendar.unit() {
+    if unit < query.header.calendar.unit {
         return String::new();
     }
-    if unit == query.calendar.unit() {
+    if unit == query.header.calendar.unit {
         return format!("did you mean the -- @time_zone of {input}? Or ");
     }
     let is_utc = covers.start.num_seconds_from_midnight() == 0;
@@ -116,7 +116,7 @@ fn name_frozen(args: &Args, query: &Query, plan: &Plan) -> bool {
     }
     let rest = frozen.count - frozen.late.len() - frozen.outdated.len() - frozen.unmade.len();
     if args.rebuild && rest > 0 {
-        let rest = cli::count(rest, query.calendar.unit().as_str());
+        let rest = query.windows(rest);
         log::warn!("{name}: {rest} left as they are, because retention removed a part of them");
     }
     frozen.late.is_empty()
@@ -124,7 +124,7 @@ fn name_frozen(args: &Args, query: &Query, plan: &Plan) -> bool {
 
 /// Windows in words: how many, the first and the last.
 fn span(query: &Query, mut hours: impl ExactSizeIterator<Item = Hour> + DoubleEndedIterator) -> String {
-    let windows = cli::count(hours.len(), query.calendar.unit().as_str());
+    let windows = query.windows(hours.len());
     match (hours.next(), hours.next_back()) {
         (None, _) => windows,
         (Some(only), None) => format!("{windows} ({only})"),
@@ -138,7 +138,7 @@ pub(crate) fn summary(query: &Query, made: &Made, plan: &Plan) {
     log::info!(
         "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part{current}",
         query.name,
-        cli::count(made.windows, query.calendar.unit().as_str()),
+        query.windows(made.windows),
         made.failed.len() + plan.unreadable.len() + plan.refused.len(),
         plan.fresh,
         plan.frozen.count + made.removed

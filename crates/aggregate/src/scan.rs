@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use layout::{Commit, Hour, HourRange, Name, Tree};
+use layout::{Commit, Hour, HourRange, Hours, Name, Tree};
 
 use crate::calendar::Calendar;
 
@@ -39,23 +39,26 @@ pub(crate) fn scan(
     range: HourRange,
 ) -> anyhow::Result<Snapshot> {
     let (read, made) = (calendar.hours_read(range)?, calendar.hours_made(range)?);
-    let mut snapshot = Snapshot::default();
+    let inputs = datasets.iter().map(|dataset| (dataset, reaching_into(read, dataset)));
+    let all: Vec<_> = output.map(|output| (output, made)).into_iter().chain(inputs).collect();
     // Side by side: to list the folders of a year takes about as long as to read its footers on two threads.
-    let (output, inputs) = std::thread::scope(|scope| {
-        let output = output.map(|output| scope.spawn(|| tree.hours(output, made)));
-        let inputs = datasets.iter().map(|dataset| Ok((dataset, tree.hours(dataset, reaching_into(read, dataset))?)));
-        let inputs = inputs.collect::<layout::Result<Vec<_>>>();
-        (output.map(|output| output.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))), inputs)
+    let found: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = all.iter().map(|(dataset, range)| scope.spawn(|| tree.hours(dataset, *range))).collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+            .collect()
     });
-    let output = output.transpose()?;
-    for (dataset, hours) in inputs? {
-        let files = hours.published.into_iter().map(|(file, commit)| (file.hour, commit)).collect();
-        snapshot.inputs.insert(dataset.clone(), files);
-        snapshot.expired_inputs.insert(dataset.clone(), hours.expired);
-    }
-    if let Some(hours) = output {
-        snapshot.output = hours.published.into_iter().map(|(file, commit)| (file.hour, commit)).collect();
-        snapshot.expired_output = hours.expired;
+    let mut snapshot = Snapshot::default();
+    for ((dataset, _), hours) in all.iter().zip(found) {
+        let Hours { published, expired } = hours?;
+        let files = published.into_iter().map(|(file, commit)| (file.hour, commit)).collect();
+        if Some(*dataset) == output {
+            (snapshot.output, snapshot.expired_output) = (files, expired);
+        } else {
+            snapshot.inputs.insert((*dataset).clone(), files);
+            snapshot.expired_inputs.insert((*dataset).clone(), expired);
+        }
     }
     Ok(snapshot)
 }

@@ -5,18 +5,19 @@
 
 use std::fmt::Write as _;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, anyhow, bail, ensure};
 use duckdb::Connection;
-use engine::{SessionArgs, file_literal, identifier, read_parquet};
+use engine::{SqlColumn, describe, file_literal, identifier, literal, read_parquet};
 use layout::{HourRange, Name, Tree, Window};
 use serde_json::Value;
 
 use crate::batch;
-use crate::columns::{SqlColumn, describe, stored, without_rows};
 use crate::plan::Inputs;
+use crate::planner::Planner;
 use crate::query::Query;
 use crate::reads::{self, Parsed};
 use crate::sources::{Sources, how_to_make};
+use crate::sql::{stored, stored_type, timestamp, without_rows};
 use crate::tables;
 
 /// The name of the view of the query: none that a data set or a table can have.
@@ -34,37 +35,32 @@ pub(crate) struct Session<'a> {
     datasets: Vec<(Name, Vec<SqlColumn>)>,
     /// Whether the query reads the column `window_start` of its data sets.
     window_start: bool,
-    connection: Connection,
-    columns: Vec<SqlColumn>,
+    /// In which [`select`](Self::select) yields the rows of the window of the last run.
+    pub(crate) connection: Connection,
+    /// The result's columns.
+    pub(crate) columns: Vec<SqlColumn>,
     /// The query over many windows at once, if it can be had.
-    batch: Option<String>,
+    pub(crate) batch: Option<String>,
 }
-
-/// The columns of data sets that are made in the same run and have no file yet.
-pub(crate) type Promised = std::collections::BTreeMap<Name, Vec<SqlColumn>>;
 
 impl<'a> Session<'a> {
     /// Opens a session for `query`, in which up to `workers` threads run it side by side.
     pub(crate) fn open(
-        args: &SessionArgs,
-        tree: &'a Tree,
+        planner: &Planner<'a>,
         query: &'a Query,
         sources: &Sources<'_>,
-        promised: &Promised,
         workers: usize,
     ) -> anyhow::Result<Self> {
-        let connection = engine::open(args)?;
+        let connection = engine::open(&planner.args.session)?;
+        for declared in query.declared {
+            tables::create(&connection, declared)?;
+        }
         for (table, fingerprint) in &sources.tables {
             let declared = query.declared.iter().find(|declared| declared.name == table.name.as_str());
             tables::load(&connection, table, fingerprint, declared)?;
         }
-        for declared in query.declared {
-            if !sources.tables.iter().any(|(table, _)| table.name.as_str() == declared.name) {
-                tables::create_empty(&connection, declared)?;
-            }
-        }
         let datasets = sources.datasets.iter();
-        let datasets = datasets.map(|dataset| Ok((dataset.clone(), columns(&connection, tree, dataset, promised)?)));
+        let datasets = datasets.map(|dataset| Ok((dataset.clone(), columns(&connection, planner, dataset)?)));
         let datasets = datasets.collect::<anyhow::Result<Vec<_>>>()?;
         // The threads that run windows side by side count among DuckDB's own: all together are as many as were asked for.
         connection.execute_batch(&format!("SET external_threads = {workers}"))?;
@@ -73,9 +69,9 @@ impl<'a> Session<'a> {
         // A data set or table that has such a column itself means that one.
         parsed.window_start &= !datasets.iter().any(|(_, columns)| columns.iter().any(is_start))
             && !tables::have_column(&connection, WINDOW_START)?;
-        let window_start = parsed.window_start;
-        let mut session = Self { tree, query, datasets, window_start, connection, columns: Vec::new(), batch: None };
-        session = session.prepare()?;
+        let (tree, window_start) = (planner.tree, parsed.window_start);
+        let session = Self { tree, query, datasets, window_start, connection, columns: Vec::new(), batch: None };
+        let mut session = session.prepare()?;
         session.batch = session.batch(&parsed);
         Ok(session)
     }
@@ -89,20 +85,15 @@ impl<'a> Session<'a> {
     /// The query over many windows at once, if DuckDB can do all of it in a join.
     fn batch(&self, parsed: &Parsed) -> Option<String> {
         let [(dataset, columns)] = self.datasets.as_slice() else { return None };
-        if !self.query.calendar.is_hourly() {
+        if !self.query.header.calendar.is_hourly() {
             return None;
         }
         let batch = batch::over_windows(parsed, dataset, columns, &self.columns)?;
         let none = format!("({})", without_rows(columns));
         self.connection.execute_batch(&batch::create_views(&[], columns, "0", &none)).ok()?;
-        let mut found = describe(&self.connection, &format!("({batch})")).ok()?;
+        let mut found = describe(&self.connection, &batch).ok()?;
         found.pop();
         (found == self.stored_columns()).then_some(batch)
-    }
-
-    /// Whether the query can be run over many windows at once.
-    pub(crate) fn has_batch(&self) -> bool {
-        self.batch.is_some()
     }
 
     /// Runs the query over many windows at once and calls `each` with every row, behind the number of its window: window
@@ -128,7 +119,7 @@ impl<'a> Session<'a> {
         let mut last = 0;
         while let Some(row) = rows.next()? {
             let number: usize = row.get(self.columns.len())?;
-            anyhow::ensure!(last <= number && number < windows.len(), "DuckDB yields windows out of their order");
+            ensure!(last <= number && number < windows.len(), "DuckDB yields windows out of their order");
             last = number;
             each(number, row)?;
         }
@@ -144,27 +135,17 @@ impl<'a> Session<'a> {
         let mut expected: Vec<_> =
             columns.iter().map(|column| format!("{} {}", column.name, column.sql_type)).collect();
         expected.sort_unstable();
-        let sql = format!("SELECT count(*), count(*) FILTER (WHERE found = ?) FROM ({sql}) AS schemas(found)");
-        let list =
-            format!("[{}]", expected.iter().map(|column| engine::literal(column)).collect::<Vec<_>>().join(", "));
-        let counts = self.connection.query_row(&sql.replace('?', &list), [], |row| Ok((row.get(0)?, row.get(1)?)))?;
-        anyhow::ensure!(counts == (1_i64, 1_i64), "the files of {} are not all alike", self.query.name);
+        let expected = expected.iter().map(|column| literal(column)).collect::<Vec<_>>().join(", ");
+        let sql =
+            format!("SELECT count(*), count(*) FILTER (WHERE found = [{expected}]) FROM ({sql}) AS schemas(found)");
+        let counts = self.connection.query_row(&sql, [], |row| Ok((row.get(0)?, row.get(1)?)))?;
+        ensure!(counts == (1_i64, 1_i64), "the files of {} are not all alike", self.query.name);
         Ok(())
-    }
-
-    /// The connection, in which [`select`](Self::select) yields the rows of the window of the last run.
-    pub(crate) fn connection(&self) -> &Connection {
-        &self.connection
-    }
-
-    /// The result's columns.
-    pub(crate) fn columns(&self) -> &[SqlColumn] {
-        &self.columns
     }
 
     /// The columns of the files that are made of the result.
     pub(crate) fn stored_columns(&self) -> Vec<SqlColumn> {
-        let stored = |column: &SqlColumn| SqlColumn { sql_type: column.stored_type().to_owned(), ..column.clone() };
+        let stored = |column: &SqlColumn| SqlColumn { sql_type: stored_type(column).to_owned(), ..column.clone() };
         self.columns.iter().map(stored).collect()
     }
 
@@ -185,8 +166,7 @@ impl<'a> Session<'a> {
         for (dataset, columns) in &self.datasets {
             let rows = match inputs.get(dataset) {
                 Some(files) => {
-                    let paths: Vec<_> = files.keys().map(|hour| self.tree.parquet(dataset, *hour)).collect();
-                    let parquet = read_parquet(paths.iter().map(std::path::PathBuf::as_path));
+                    let parquet = read_parquet(files.keys().map(|hour| self.tree.parquet(dataset, *hour)));
                     format!("SELECT * FROM {parquet}{}", within(dataset, window))
                 }
                 None => without_rows(columns),
@@ -217,7 +197,7 @@ impl<'a> Session<'a> {
 
     /// Makes the views over a window without rows, and finds what is wrong with the query before it runs.
     fn prepare(mut self) -> anyhow::Result<Self> {
-        let window = self.query.calendar.window_at(chrono::DateTime::UNIX_EPOCH)?;
+        let window = self.query.header.calendar.window_at(chrono::DateTime::UNIX_EPOCH)?;
         self.run(&window, &Inputs::new(), "")?;
         let create = format!("CREATE TEMP VIEW {QUERY} AS\n");
         // As JSON, errors say at which byte they are.
@@ -225,8 +205,8 @@ impl<'a> Session<'a> {
         let created = self.connection.execute_batch(&format!("{create}{}", self.query.sql));
         self.connection.execute_batch("SET errors_as_json = false")?;
         created.map_err(|error| located(self.query, create.len(), &error))?;
-        self.columns = describe(&self.connection, QUERY)?;
-        for key in &self.query.key {
+        self.columns = describe(&self.connection, &format!("FROM {QUERY}"))?;
+        for key in &self.query.header.key {
             if !self.columns.iter().any(|column| column.name.eq_ignore_ascii_case(key)) {
                 let columns: Vec<_> = self.columns.iter().map(|column| column.name.as_str()).collect();
                 bail!("{}: -- @key: {key}: the query has the columns {}", self.query.origin, columns.join(", "));
@@ -238,39 +218,29 @@ impl<'a> Session<'a> {
 
 /// Sets what the query may ask of its window.
 fn variables(query: &Query, window: &Window) -> anyhow::Result<String> {
-    let set = |name: &str, value: String| format!("SET VARIABLE {name} = {value};");
-    let time = |time: chrono::DateTime<chrono::Utc>| format!("make_timestamp({}::BIGINT)", time.timestamp_micros());
-    Ok([
-        set("window_start", time(window.start)),
-        set("window_end", time(window.end)),
-        set("look_back_start", time(window.reads_from)),
-        set("window_date", format!("DATE '1970-01-01' + {}::INTEGER", query.calendar.date(window)?)),
-    ]
-    .concat())
+    Ok(format!(
+        "SET VARIABLE window_start = {}; SET VARIABLE window_end = {}; SET VARIABLE look_back_start = {};
+         SET VARIABLE window_date = DATE '1970-01-01' + {}::INTEGER;",
+        timestamp(window.start),
+        timestamp(window.end),
+        timestamp(window.reads_from),
+        query.header.calendar.date(window)?
+    ))
 }
 
 /// The condition by which rows of a stream lie in `window`, if that does not begin and end with an hour.
 fn within(dataset: &Name, window: &Window) -> String {
     let cut = [window.reads_from, window.end].into_iter().any(|time| time != layout::Hour::of(time).start());
-    let column = models::model(dataset.as_str()).and_then(models::Model::time_column);
-    match column {
-        Some(column) if cut => {
-            let time =
-                |time: chrono::DateTime<chrono::Utc>| format!("make_timestamp({}::BIGINT)", time.timestamp_micros());
-            let column = identifier(column);
-            format!(" WHERE {column} >= {} AND {column} < {}", time(window.reads_from), time(window.end))
-        }
-        _ => String::new(),
-    }
+    let column = models::model(dataset.as_str()).and_then(models::Model::time_column).filter(|_| cut);
+    column.map(identifier).map_or(String::new(), |column| {
+        let (from, to) = (timestamp(window.reads_from), timestamp(window.end));
+        format!(" WHERE {column} >= {from} AND {column} < {to}")
+    })
 }
 
-/// The columns of `dataset`: a stream's are those of its model, another data set's those of its newest file.
-fn columns(
-    connection: &Connection,
-    tree: &Tree,
-    dataset: &Name,
-    promised: &Promised,
-) -> anyhow::Result<Vec<SqlColumn>> {
+/// The columns of `dataset`: a stream's are those of its model, another data set's those of its newest file, if no query
+/// before is expected to make it.
+fn columns(connection: &Connection, planner: &Planner<'_>, dataset: &Name) -> anyhow::Result<Vec<SqlColumn>> {
     if let Some(model) = models::model(dataset.as_str()) {
         let column = |column: &models::Column| SqlColumn {
             name: column.name.to_owned(),
@@ -278,14 +248,14 @@ fn columns(
         };
         return Ok(model.columns.iter().map(column).collect());
     }
-    if let Some(columns) = promised.get(dataset) {
+    if let Some(columns) = planner.expected_columns.get(dataset) {
         return Ok(columns.clone());
     }
-    let files = tree.parquet_files(dataset, HourRange::ALL)?;
+    let files = planner.tree.parquet_files(dataset, HourRange::ALL)?;
     let Some(newest) = files.last() else {
         bail!("{dataset} has no hour yet, so its columns are not known: {}", how_to_make(dataset.as_str()));
     };
-    describe(connection, &read_parquet([newest.path.as_path()]))
+    describe(connection, &format!("FROM {}", read_parquet([&newest.path])))
         .with_context(|| format!("{}: its columns cannot be read", newest.path.display()))
 }
 

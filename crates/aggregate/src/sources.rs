@@ -7,25 +7,22 @@ use cli::Usage;
 use layout::{Area, Fingerprint, Name, Tree};
 
 use crate::args::TableArg;
-use crate::order::Read;
 use crate::query::Query;
 use crate::tables;
 
 /// What a query reads, resolved.
 #[derive(Debug)]
 pub(crate) struct Sources<'a> {
-    /// The data sets.
     pub(crate) datasets: Vec<Name>,
     /// The reference tables that are given, with the fingerprints of their content.
     pub(crate) tables: Vec<(&'a TableArg, Fingerprint)>,
 }
 
 impl<'a> Sources<'a> {
-    /// Finds out what the names that `read` reads stand for; `known` are the data sets.
-    pub(crate) fn resolve(read: &Read, known: &BTreeSet<Name>, given: &'a [TableArg]) -> anyhow::Result<Self> {
-        let Read { query, names } = read;
+    /// Finds out what the names that `query` reads stand for; `known` are the data sets.
+    pub(crate) fn resolve(query: &Query, known: &BTreeSet<Name>, given: &'a [TableArg]) -> anyhow::Result<Self> {
         let mut sources = Self { datasets: Vec::new(), tables: Vec::new() };
-        for name in names {
+        for name in &query.reads {
             if let Some(table) = given.iter().find(|table| table.name.as_str() == name) {
                 sources.tables.push((table, tables::fingerprint(table)?));
             } else if query.declared.iter().any(|table| table.name == name) {
@@ -41,7 +38,7 @@ impl<'a> Sources<'a> {
         if sources.datasets.is_empty() {
             bail!("{}: reads no data set, so there is no hour to make", query.origin);
         }
-        if let Some(name) = query.ignore_changes.iter().find(|name| !names.contains(*name)) {
+        if let Some(name) = query.header.ignore_changes.iter().find(|name| !query.reads.contains(*name)) {
             bail!("{}: -- @ignore_changes: {name}: it does not read such a table", query.origin);
         }
         Ok(sources)
@@ -54,43 +51,36 @@ impl<'a> Sources<'a> {
 }
 
 /// Refuses reference tables that cannot be told from each other or from a data set.
-pub(crate) fn check_names(known: &BTreeSet<Name>, given: &[TableArg]) -> Result<(), Usage> {
+pub(crate) fn check_names(known: &BTreeSet<Name>, given: &[TableArg]) -> anyhow::Result<()> {
     let mut names = BTreeSet::new();
     for TableArg { name, file } in given {
         let file = file.display();
         if known.contains(name) {
-            return Err(Usage(format!(
-                "--table {name}={file}: there is a data set {name}: give the table another name"
-            )));
+            bail!(Usage(format!("--table {name}={file}: there is a data set {name}: give the table another name")));
         }
         if !names.insert(name) {
-            return Err(Usage(format!("--table {name}={file}: the table {name} is given twice")));
+            bail!(Usage(format!("--table {name}={file}: the table {name} is given twice")));
         }
     }
     Ok(())
 }
 
 /// Refuses reference tables that no query reads: a misspelt name would leave its columns empty.
-pub(crate) fn check_used(reads: &[Read], given: &[TableArg]) -> Result<(), Usage> {
-    let is_read = |table: &&TableArg| reads.iter().any(|read| read.names.contains(table.name.as_str()));
-    let Some(table) = given.iter().find(|table| !is_read(table)) else { return Ok(()) };
-    let names: BTreeSet<_> = reads.iter().flat_map(|read| &read.names).map(String::as_str).collect();
-    let names: Vec<_> = names.into_iter().collect();
-    let (who, verb) = match reads {
-        [read] => (read.query.origin.as_str(), "it reads"),
-        _ => ("no query", "they read"),
-    };
-    let does = if reads.len() == 1 { "does not read" } else { "reads" };
-    Err(Usage(format!("{who}: {does} the table {}: {verb} {}", table.name, names.join(", "))))
+pub(crate) fn check_used(queries: &[Query], given: &[TableArg]) -> anyhow::Result<()> {
+    let is_read = |table: &&TableArg| queries.iter().any(|query| query.reads.contains(table.name.as_str()));
+    let Some(TableArg { name, .. }) = given.iter().find(|table| !is_read(table)) else { return Ok(()) };
+    let read: BTreeSet<_> = queries.iter().flat_map(|query| &query.reads).map(String::as_str).collect();
+    let read = read.into_iter().collect::<Vec<_>>().join(", ");
+    bail!(Usage(match queries {
+        [query] => format!("{}: does not read the table {name}: it reads {read}", query.origin),
+        _ => format!("no query: reads the table {name}: they read {read}"),
+    }))
 }
 
 /// The streams, the data sets of the tree, and those that `queries` make.
-pub(crate) fn known_datasets<'q>(
-    tree: &Tree,
-    queries: impl IntoIterator<Item = &'q Query>,
-) -> anyhow::Result<BTreeSet<Name>> {
+pub(crate) fn known_datasets(tree: &Tree, queries: &[Query]) -> anyhow::Result<BTreeSet<Name>> {
     let streams = models::BUILT_IN.iter().filter_map(|model| model.name.parse().ok());
-    let made = queries.into_iter().map(|query| query.name.clone());
+    let made = queries.iter().map(|query| query.name.clone());
     Ok(streams.chain(tree.names(Area::Parquet)?).chain(made).collect())
 }
 

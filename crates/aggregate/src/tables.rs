@@ -1,16 +1,16 @@
 //! Reference tables: small files that are not part of the tree, read once into memory at the start of a run.
 
-use std::collections::BTreeSet;
 use std::path::Path;
 
-use anyhow::{Context as _, bail};
-use cli::Usage;
+use anyhow::{Context as _, bail, ensure};
+use cli::{TryAgain, Usage};
 use duckdb::Connection;
-use engine::{file_literal, identifier};
+use engine::{describe, file_literal, identifier};
 use layout::Fingerprint;
 
 use crate::args::TableArg;
 use crate::query::DeclaredTable;
+use crate::sql::repeated;
 
 /// The fingerprint of the content of a reference table's file.
 pub(crate) fn fingerprint(table: &TableArg) -> anyhow::Result<Fingerprint> {
@@ -18,41 +18,38 @@ pub(crate) fn fingerprint(table: &TableArg) -> anyhow::Result<Fingerprint> {
     // It is read more than once, which a FIFO does not allow.
     match layout::read_file(&table.file) {
         Ok(bytes) => Ok(Fingerprint::of(&bytes)),
-        Err(error) if error.is_not_found() => Err(Usage(format!("{}: {error}", problem())).into()),
+        Err(error) if error.is_not_found() => bail!(Usage(format!("{}: {error}", problem()))),
         Err(error) => Err(error).with_context(problem),
     }
 }
 
-/// Reads `table` into DuckDB, as it was when its fingerprint was taken.
+/// Reads `table` into DuckDB, as it was when its fingerprint was taken. If it is declared, it is there and empty.
 pub(crate) fn load(
     connection: &Connection,
     table: &TableArg,
     expected: &Fingerprint,
     declared: Option<&DeclaredTable>,
 ) -> anyhow::Result<()> {
-    let file = table.file.display();
+    let (file, name) = (table.file.display(), identifier(table.name.as_str()));
     let source = reader(&table.file, declared.is_some())?;
-    let columns = match declared {
+    let load = match declared {
         Some(declared) => {
             check_columns(connection, &source, declared).with_context(|| file.to_string())?;
-            let cast = |(name, sql_type): &(&str, &str)| format!("CAST({0} AS {sql_type}) AS {0}", identifier(name));
-            declared.columns.iter().map(cast).collect::<Vec<_>>().join(", ")
+            let columns: Vec<_> = declared.columns.iter().map(|(name, _)| identifier(name)).collect();
+            format!("INSERT INTO {name} SELECT {} FROM {source}", columns.join(", "))
         }
-        None => "*".to_owned(),
+        None => format!("CREATE TABLE {name} AS SELECT * FROM {source}"),
     };
-    let create = format!("CREATE TABLE {} AS SELECT {columns} FROM {source}", identifier(table.name.as_str()));
-    connection.execute_batch(&create).with_context(|| format!("{file}: cannot be read as a table"))?;
+    connection.execute_batch(&load).with_context(|| format!("{file}: cannot be read as a table"))?;
     if let Some(declared) = declared {
         check_key(connection, declared).with_context(|| file.to_string())?;
     }
-    if fingerprint(table)? != *expected {
-        return Err(cli::TryAgain(format!("{file}: was changed while it was read: run again")).into());
-    }
+    ensure!(fingerprint(table)? == *expected, TryAgain(format!("{file}: was changed while it was read: run again")));
     Ok(())
 }
 
-/// An empty table with the declared columns.
-pub(crate) fn create_empty(connection: &Connection, declared: &DeclaredTable) -> anyhow::Result<()> {
+/// Makes an empty table with the declared columns.
+pub(crate) fn create(connection: &Connection, declared: &DeclaredTable) -> anyhow::Result<()> {
     let columns: Vec<_> = declared.columns.iter().map(|(name, kind)| format!("{} {kind}", identifier(name))).collect();
     let create = format!("CREATE TABLE {} ({})", identifier(declared.name), columns.join(", "));
     Ok(connection.execute_batch(&create)?)
@@ -78,14 +75,11 @@ fn reader(file: &Path, typed: bool) -> anyhow::Result<String> {
 }
 
 fn check_columns(connection: &Connection, source: &str, declared: &DeclaredTable) -> anyhow::Result<()> {
-    let mut statement = connection.prepare(&format!("DESCRIBE SELECT * FROM {source}"))?;
-    let names = statement.query_map([], |row| row.get::<_, String>(0))?;
-    let names: BTreeSet<_> = names.map(|name| Ok(name?.to_lowercase())).collect::<duckdb::Result<_>>()?;
-    for (name, _) in declared.columns {
-        if !names.contains(*name) {
-            let needed: Vec<_> = declared.columns.iter().map(|(name, _)| *name).collect();
-            bail!("has no column {name}: the table {} has the columns {}", declared.name, needed.join(", "));
-        }
+    let there: Vec<_> =
+        describe(connection, &format!("FROM {source}"))?.iter().map(|column| column.name.to_lowercase()).collect();
+    let needed: Vec<_> = declared.columns.iter().map(|(name, _)| *name).collect();
+    if let Some(name) = needed.iter().find(|name| !there.iter().any(|there| there == *name)) {
+        bail!("has no column {name}: the table {} has the columns {}", declared.name, needed.join(", "));
     }
     Ok(())
 }
@@ -93,16 +87,9 @@ fn check_columns(connection: &Connection, source: &str, declared: &DeclaredTable
 /// Two rows with the same key would double rows of the result.
 fn check_key(connection: &Connection, declared: &DeclaredTable) -> anyhow::Result<()> {
     let Some((key, _)) = declared.columns.first() else { return Ok(()) };
-    let sql = format!(
-        "SELECT CAST({0} AS VARCHAR), count(*) FROM {1} WHERE {0} IS NOT NULL
-         GROUP BY {0} HAVING count(*) > 1 ORDER BY {0} LIMIT 1",
-        identifier(key),
-        identifier(declared.name)
-    );
-    let mut statement = connection.prepare(&sql)?;
-    let mut rows = statement.query([])?;
-    if let Some(row) = rows.next()? {
-        let (value, times): (String, i64) = (row.get(0)?, row.get(1)?);
+    let (column, table) = (identifier(key), identifier(declared.name));
+    let rows = format!("{table} WHERE {column} IS NOT NULL");
+    if let Some((value, times)) = repeated(connection, &rows, &column, &column)? {
         bail!("{key} {value} is listed {times} times in the table {}: remove all rows but one", declared.name);
     }
     Ok(())

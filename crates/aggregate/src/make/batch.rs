@@ -6,9 +6,9 @@
 use engine::SmallFile;
 use layout::{Draft, Tree};
 
-use super::window::{Maker, count};
-use crate::plan::Step;
-use crate::session::Session;
+use super::window::Maker;
+use crate::plan::{Step, count, paths};
+use crate::sql::stored_type;
 
 /// From how many hours on it pays, and over how many the query is run at most: all of that is done again hour by hour if
 /// one of them turns out to be damaged.
@@ -21,33 +21,33 @@ const MOST_ROWS: usize = 2_000;
 
 impl Maker<'_> {
     /// Makes the hours of a share, unpublished, as far as that can be done at once; the others are none.
-    pub(super) fn make_batch(self, session: &Session<'_>, share: &[Step]) -> Option<Vec<Option<Draft>>> {
+    pub(super) fn make_batch(&self, share: &[Step]) -> Option<Vec<Option<Draft>>> {
         let is_one_file = |step: &Step| count(&step.inputs) == 1;
-        if !session.has_batch() || share.len() < LEAST || !share.iter().all(is_one_file) {
+        if self.session.batch.is_none() || share.len() < LEAST || !share.iter().all(is_one_file) {
             return None;
         }
-        let columns = session.columns().iter().map(|column| (column.name.as_str(), column.stored_type()));
-        let mut file = SmallFile::new(columns)?;
+        let columns = self.session.columns.iter().map(|column| (column.name.as_str(), stored_type(column)));
+        let empty = SmallFile::new(columns)?;
         let windows: Vec<_> = share.iter().map(|step| step.window).collect();
         let mut drafts: Vec<Option<Draft>> = std::iter::repeat_with(|| None).take(share.len()).collect();
-        let mut current = None;
-        let mut finish = |number: Option<usize>, file: &mut SmallFile| -> anyhow::Result<()> {
-            if let Some((step, draft)) = number.and_then(|at| share.get(at).zip(drafts.get_mut(at)))
-                && file.rows() <= MOST_ROWS
+        let mut current: Option<(usize, SmallFile)> = None;
+        let mut finish = |current: &mut Option<(usize, SmallFile)>| -> anyhow::Result<()> {
+            if let Some((number, file)) = current.take().filter(|(_, file)| file.rows() <= MOST_ROWS)
+                && let Some((step, draft)) = share.get(number).zip(drafts.get_mut(number))
             {
-                *draft = Some(self.write(session, step, file)?);
+                *draft = Some(self.write(step, &file)?);
             }
-            file.clear();
             Ok(())
         };
-        let ran = session.run_batch(&windows, |hour, row| {
-            if current != Some(hour) {
-                finish(current.replace(hour), &mut file)?;
+        let ran = self.session.run_batch(&windows, |number, row| {
+            if current.as_ref().is_none_or(|(current, _)| *current != number) {
+                finish(&mut current)?;
             }
+            let (_, file) = current.get_or_insert_with(|| (number, empty.clone()));
             // One row too many is enough to tell.
-            if file.rows() <= MOST_ROWS { file.push(row) } else { Ok(()) }
+            if file.rows() <= MOST_ROWS { Ok(file.push(row)?) } else { Ok(()) }
         });
-        ran.and_then(|()| finish(current, &mut file)).ok()?;
+        ran.and_then(|()| finish(&mut current)).ok()?;
         for (step, draft) in share.iter().zip(&mut drafts) {
             if draft.is_some() && !self.inputs_now(step).is_ok_and(|now| now == step.inputs) {
                 *draft = None;
@@ -56,10 +56,10 @@ impl Maker<'_> {
         Some(drafts)
     }
 
-    fn write(self, session: &Session<'_>, step: &Step, file: &SmallFile) -> anyhow::Result<Draft> {
-        let draft = self.tree.draft_parquet(self.lock, &self.query.name, step.window.hour())?;
+    fn write(&self, step: &Step, file: &SmallFile) -> anyhow::Result<Draft> {
+        let draft = self.draft(step)?;
         file.write(&draft, &self.commit(step, &step.inputs))?;
-        self.check_key(session, &draft)?;
+        self.check_key(&draft)?;
         Ok(draft)
     }
 }
@@ -84,6 +84,5 @@ pub(super) fn shares<'s>(tree: &Tree, steps: &'s [Step], workers: usize) -> Vec<
 
 /// How many bytes the files are that are read for a step; one that cannot be looked at counts for nothing.
 fn size(tree: &Tree, step: &Step) -> u64 {
-    let hours = step.inputs.iter().flat_map(|(dataset, files)| files.keys().map(move |hour| (dataset, *hour)));
-    hours.filter_map(|(dataset, hour)| layout::size(&tree.parquet(dataset, hour)).ok().flatten()).sum()
+    paths(tree, &step.inputs).filter_map(|path| layout::size(&path).ok().flatten()).sum()
 }

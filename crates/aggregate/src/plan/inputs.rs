@@ -1,9 +1,10 @@
 //! The files that are read for a window.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use cli::Failure;
-use layout::{Commit, Fingerprint, Hour, Name, Overlap, Window};
+use layout::{Commit, Error, Fingerprint, Hour, Name, Overlap, Tree, Window};
 
 use crate::scan::Snapshot;
 
@@ -25,17 +26,26 @@ pub(super) enum Problem {
     Refused(Refused),
 }
 
+/// How many files `inputs` are.
+pub(crate) fn count(inputs: &Inputs) -> usize {
+    inputs.values().map(BTreeMap::len).sum()
+}
+
+/// Where the files of `inputs` are.
+pub(crate) fn paths(tree: &Tree, inputs: &Inputs) -> impl DoubleEndedIterator<Item = PathBuf> {
+    inputs.iter().flat_map(move |(dataset, files)| files.keys().map(move |hour| tree.parquet(dataset, *hour)))
+}
+
 /// The files that are read for `window`, or why one of them cannot be.
 pub(super) fn inputs<'s>(
     snapshot: &'s Snapshot,
     window: &Window,
 ) -> Result<BTreeMap<&'s Name, BTreeMap<Hour, &'s Commit>>, Problem> {
-    let mut inputs = BTreeMap::new();
+    let mut inputs = BTreeMap::<_, BTreeMap<_, _>>::new();
     let refused = |name: &Name, covers| Problem::Refused(Refused { window: *window, input: name.clone(), covers });
     let hours = window.hours_read();
     let from = hours.from.unwrap_or(Hour::MIN);
     for (name, files) in &snapshot.inputs {
-        let mut read = BTreeMap::new();
         // Windows of one data set do not overlap: of those that start earlier only the last may reach into this one.
         let before = files.range(..from).rev().find_map(|(hour, commit)| Some(commit.as_ref().ok()?.window(*hour)));
         if let Some(covers) = before.filter(|covers| window.overlap(covers) != Overlap::Nothing) {
@@ -45,25 +55,20 @@ pub(super) fn inputs<'s>(
             if !hours.contains(*hour) {
                 break;
             }
-            let commit = commit.as_ref().map_err(|error| unreadable(window.hour(), error))?;
+            let unreadable = |error: &Error| Problem::Unreadable(Failure::new(window.hour(), error.to_string()));
+            let commit = commit.as_ref().map_err(unreadable)?;
             let covers = commit.window(*hour);
             match window.overlap(&covers) {
-                Overlap::Nothing => continue,
+                Overlap::Nothing => {}
                 // Rows of a stream have a time, by which they are told apart.
                 Overlap::Part if models::model(name.as_str()).is_none() => return Err(refused(name, covers)),
-                Overlap::Part | Overlap::All => {}
+                Overlap::Part | Overlap::All => {
+                    inputs.entry(name).or_default().insert(*hour, commit);
+                }
             }
-            read.insert(*hour, commit);
-        }
-        if !read.is_empty() {
-            inputs.insert(name, read);
         }
     }
     Ok(inputs)
-}
-
-pub(super) fn unreadable(hour: Hour, error: &layout::Error) -> Problem {
-    Problem::Unreadable(Failure::new(hour, error.to_string()))
 }
 
 pub(super) fn fingerprints(inputs: BTreeMap<&Name, BTreeMap<Hour, &Commit>>) -> Inputs {

@@ -1,8 +1,9 @@
 use std::collections::BTreeSet;
 
-use layout::{Fingerprint, Input};
+use layout::{Fingerprint, Input, Lineage};
 
 use super::*;
+use crate::scan::Files;
 
 fn fingerprint(text: &str) -> Fingerprint {
     Fingerprint::of(text.as_bytes())
@@ -49,6 +50,7 @@ fn snapshot_of(inputs: &[(&str, &[(&str, &str)])]) -> Snapshot {
 
 fn planned(calendar: &Calendar, recipe: &Recipe, snapshot: &Snapshot, now: &str) -> Plan {
     let wanted = Wanted {
+        recipe,
         calendar,
         range: HourRange::ALL,
         rebuild: false,
@@ -56,7 +58,7 @@ fn planned(calendar: &Calendar, recipe: &Recipe, snapshot: &Snapshot, now: &str)
         now: now.parse().unwrap(),
         expired: EXPIRED,
     };
-    plan(&name("made"), recipe, snapshot, wanted).unwrap()
+    plan(&name("made"), snapshot, wanted).unwrap()
 }
 
 /// Does what is planned, and returns why.
@@ -200,6 +202,7 @@ fn a_window_whose_inputs_are_gone_stays_unless_it_is_asked_for() {
     assert_eq!((without.steps.len(), without.orphaned.len()), (0, 1));
     let now = "2030-01-01T00:00:00Z".parse().unwrap();
     let wanted = Wanted {
+        recipe: &recipe,
         calendar: &hourly,
         range: HourRange::ALL,
         rebuild: true,
@@ -207,7 +210,7 @@ fn a_window_whose_inputs_are_gone_stays_unless_it_is_asked_for() {
         now,
         expired: EXPIRED,
     };
-    let plan = plan(&name("made"), &recipe, &snapshot, wanted).unwrap();
+    let plan = plan(&name("made"), &snapshot, wanted).unwrap();
     assert_eq!((plan.steps.len(), plan.steps[0].inputs.len()), (1, 0));
 }
 
@@ -219,6 +222,7 @@ fn windows_of_another_kind_are_not_mixed_with_those_that_are_there() {
     let days = Calendar::new(Unit::Day, None, None).unwrap();
     let now = "2030-01-01T00:00:00Z".parse().unwrap();
     let wanted = Wanted {
+        recipe: &recipe,
         calendar: &days,
         range: HourRange::ALL,
         rebuild: false,
@@ -226,7 +230,7 @@ fn windows_of_another_kind_are_not_mixed_with_those_that_are_there() {
         now,
         expired: EXPIRED,
     };
-    let error = plan(&name("made"), &recipe, &snapshot, wanted).unwrap_err().to_string();
+    let error = plan(&name("made"), &snapshot, wanted).unwrap_err().to_string();
     assert!(error.contains("made 2025-09-02T00: the data set has windows of another kind"), "{error}");
 }
 
