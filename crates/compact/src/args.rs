@@ -12,6 +12,7 @@ use layout::Name;
 /// kill at any time and to run again.
 #[derive(Debug, Parser)]
 #[command(name = "compact", version = cli::VERSION)]
+#[expect(clippy::struct_excessive_bools, reason = "flags")]
 pub struct Args {
     /// Streams to compact, or data sets to verify [default: all that have a folder in raw/, or in parquet/]
     #[arg(value_name = "STREAM")]
@@ -39,8 +40,17 @@ pub struct Args {
     #[command(flatten)]
     pub(crate) plan: PlanArgs,
 
-    #[command(flatten)]
-    pub(crate) list: ListArgs,
+    /// Print the path of each Parquet file that is published, one a line
+    ///
+    /// A path is printed when its file is durable and before its segments are removed, so that no file is missing from all
+    /// lists, whatever dies: one may come twice. Hours that are made side by side come as they are done. With
+    /// --dry-run: the files that would be published. --format is for tables and changes nothing here.
+    #[arg(long = "print", conflicts_with = "print0")]
+    pub(crate) print: bool,
+
+    /// As --print, each path ended by a NUL, for `xargs -0r`
+    #[arg(long)]
+    pub(crate) print0: bool,
 
     /// Read the data sets again and check them; change nothing
     ///
@@ -63,33 +73,6 @@ pub struct Args {
 
     #[command(flatten)]
     pub(crate) common: CommonArgs,
-}
-
-/// The list of published files.
-#[derive(Debug, Clone, Copy, clap::Args)]
-pub(crate) struct ListArgs {
-    /// Print the path of each Parquet file that is published, one a line
-    ///
-    /// A path is printed when its file is durable and before its segments are removed, so that no file is missing from all
-    /// lists, whatever dies: one may come twice. Hours that are made side by side come as they are done. With
-    /// --dry-run: the files that would be published. --format is for tables and changes nothing here.
-    #[arg(long = "print", conflicts_with = "print0")]
-    pub(crate) print: bool,
-
-    /// As --print, each path ended by a NUL, for `xargs -0r`
-    #[arg(long)]
-    pub(crate) print0: bool,
-}
-
-impl ListArgs {
-    /// What ends each path of the list; none if there is to be none.
-    pub(crate) fn terminator(self) -> Option<u8> {
-        match (self.print, self.print0) {
-            (_, true) => Some(0),
-            (true, false) => Some(b'\n'),
-            (false, false) => None,
-        }
-    }
 }
 
 impl AsRef<CommonArgs> for Args {

@@ -3,13 +3,8 @@
 //! The order is: quarantine durable, then the Parquet file durable, then the segments removed. If the process dies in
 //! between, the next run does the rest, because the Parquet file lists what is in it.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-
-use duckdb::Connection;
 use engine::SessionArgs;
-use layout::{Draft, Hour, HourRange, fault, remove_segments, sync_published};
-use models::Model;
+use layout::{Hour, HourRange, fault, publish, remove_segments, sync_published};
 
 use crate::hour::{Ready, prepare, prepare_without_rows};
 use crate::plan::{Action, HourPlan, plan};
@@ -21,23 +16,8 @@ use crate::stream::Stream;
 /// Hours that are published together.
 const BATCH: usize = 32;
 
-/// A connection to DuckDB, from whose queries segments can be read.
-struct Reader {
-    connection: Connection,
-    sources: Arc<Sources>,
-}
-
-impl Reader {
-    fn open(args: &SessionArgs, model: &'static Model) -> anyhow::Result<Self> {
-        let connection = engine::open(args)?;
-        let sources = Sources::register(&connection, model)?;
-        Ok(Self { connection, sources })
-    }
-
-    fn for_thread(&self) -> anyhow::Result<Self> {
-        Ok(Self { connection: self.connection.try_clone()?, sources: Arc::clone(&self.sources) })
-    }
-}
+/// Makes an hour's drafts.
+type Prepare<'p> = &'p dyn Fn(&HourPlan) -> anyhow::Result<Ready>;
 
 /// Does the work on the hours of a stream. Hours fail by themselves; an error is one of the stream.
 pub(crate) fn compact_hours(
@@ -52,53 +32,36 @@ pub(crate) fn compact_hours(
     }
     if !fresh.is_empty() {
         // No work, no DuckDB: starting it takes longer than looking through a year.
-        let reader = Reader::open(args, stream.model)?;
+        let connection = engine::open(args)?;
+        let sources = Sources::register(&connection, stream.model)?;
         let (large, small): (Vec<_>, Vec<_>) = fresh.into_iter().partition(HourPlan::is_large);
         for plan in &large {
-            let prepare = |plan: &_| prepare(stream, &reader.connection, &reader.sources, plan, args.threads());
+            let prepare = |plan: &_| prepare(stream, &connection, &sources, plan, args.threads());
             summary.add(batch(stream, std::slice::from_ref(plan), &prepare));
         }
-        side_by_side(stream, reader, &small, args.threads(), summary)?;
+        let batches: Vec<_> = small.chunks(BATCH).collect();
+        let connect = move || Ok(connection.try_clone()?);
+        let done = cli::in_parallel(args.threads(), &batches, connect, |connection, plans| {
+            batch(stream, plans, &|plan| prepare(stream, connection, &sources, plan, 1))
+        })?;
+        for done in done {
+            summary.add(done);
+        }
     }
     stream.progress.finish();
     Ok(())
 }
 
-/// Compacts small hours on up to `threads` threads, a batch at a time.
-fn side_by_side(
-    stream: &Stream<'_>,
-    reader: Reader,
-    plans: &[HourPlan],
-    threads: usize,
-    summary: &mut Summary,
-) -> anyhow::Result<()> {
-    let batches: Vec<_> = plans.chunks(BATCH).collect();
-    let reader = Mutex::new(reader);
-    let connect = || reader.lock().unwrap_or_else(PoisonError::into_inner).for_thread();
-    let done = cli::in_parallel(threads, &batches, connect, |reader, plans| {
-        let prepare = |plan: &HourPlan| match &*reader {
-            Ok(reader) => prepare(stream, &reader.connection, &reader.sources, plan, 1),
-            Err(error) => Err(anyhow::anyhow!("{error:#}")),
-        };
-        batch(stream, plans, &prepare)
-    })?;
-    for done in done {
-        summary.add(done);
-    }
-    Ok(())
-}
-
 /// Makes the hours of a batch and finishes together those that succeed. If that fails, each is tried by itself.
-fn batch(stream: &Stream<'_>, plans: &[HourPlan], prepare: &dyn Fn(&HourPlan) -> anyhow::Result<Ready>) -> Summary {
+fn batch(stream: &Stream<'_>, plans: &[HourPlan], prepare: Prepare<'_>) -> Summary {
     let mut summary = Summary::default();
-    let mut made = Vec::new();
-    let mut ready = Vec::new();
+    let (mut made, mut ready) = (Vec::new(), Vec::new());
     for plan in plans {
         let prepared = prepare(plan);
-        stream.progress.hour(plan, prepared.as_ref().map_or(0, |hour| hour.accepted));
+        stream.progress.hour(plan, prepared.as_ref().map_or(0, |hour| hour.done.rows));
         match prepared {
-            Ok(hour) => {
-                made.push((plan, Summary::of(plan, &hour)));
+            Ok(mut hour) => {
+                made.push((plan, std::mem::take(&mut hour.done)));
                 ready.push(hour);
             }
             Err(error) => summary.fail(plan.hour, &error),
@@ -118,12 +81,7 @@ fn batch(stream: &Stream<'_>, plans: &[HourPlan], prepare: &dyn Fn(&HourPlan) ->
 }
 
 /// Does an hour again by itself, from what its batch left of it. `done` is what the batch would have done.
-fn alone(
-    stream: &Stream<'_>,
-    hour: Hour,
-    done: Summary,
-    prepare: &dyn Fn(&HourPlan) -> anyhow::Result<Ready>,
-) -> Summary {
+fn alone(stream: &Stream<'_>, hour: Hour, done: Summary, prepare: Prepare<'_>) -> Summary {
     let mut summary = Summary::default();
     let found = scan(stream.tree, stream.name, HourRange::only(hour));
     let plans = found.and_then(|found| Ok(found.into_iter().map(plan).collect::<Result<Vec<_>, _>>()?));
@@ -149,25 +107,24 @@ fn finish(stream: &Stream<'_>, plans: &[(&HourPlan, Summary)], hours: Vec<Ready>
         parquet.extend(hour.parquet);
         remove.extend(hour.remove);
     }
-    publish(quarantine)?;
+    // With nothing to publish there is nothing to sync.
+    if !quarantine.is_empty() {
+        publish(quarantine)?;
+    }
     fault::point("compact.quarantined");
-    publish(parquet)?;
+    if !parquet.is_empty() {
+        publish(parquet)?;
+    }
     for (plan, _) in plans.iter().filter(|(plan, _)| plan.action() == Action::DeleteListed) {
         sync_published(&stream.tree.parquet(stream.name, plan.hour))?;
     }
     // Also what an earlier run published, which may have died before it printed it: while segments are left, the path may
     // be missing from all lists.
     let published = plans.iter().filter(|(plan, _)| !plan.closed);
-    let published: Vec<_> = published.map(|(plan, _)| stream.tree.parquet(stream.name, plan.hour)).collect();
-    stream.listing.add(published.iter().map(PathBuf::as_path));
+    stream.listing.add(published.map(|(plan, _)| stream.tree.parquet(stream.name, plan.hour)));
     fault::point("compact.published");
     for segment in plans.iter().flat_map(|(plan, _)| &plan.listed) {
         log::info!("{}: is in the Parquet file already, and is removed", segment.path.display());
     }
     Ok(remove_segments(&remove)?)
-}
-
-/// Publishes what there is: with nothing to publish there is nothing to sync.
-fn publish(drafts: Vec<Draft>) -> layout::Result<()> {
-    if drafts.is_empty() { Ok(()) } else { layout::publish(drafts) }
 }

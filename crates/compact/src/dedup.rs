@@ -9,7 +9,7 @@
 //! Equal is what SQL's GROUP BY takes for equal: NULL and NULL, 0.0 and -0.0. (No message can hold a NaN.)
 
 use duckdb::Connection;
-use engine::identifier;
+use engine::{describe, identifier};
 use models::{ColumnType, Model};
 
 /// The temporary table, of the session.
@@ -32,17 +32,13 @@ pub(crate) fn find_repeated(connection: &Connection, model: &Model, rows: &str) 
 
 /// A query for `rows` with each row once, when [`find_repeated`] was called for them last.
 pub(crate) fn without_repeated(connection: &Connection, rows: &str) -> anyhow::Result<String> {
-    let mut columns = connection.prepare(&format!("SELECT column_name FROM (DESCRIBE {TABLE})"))?;
-    let equal = columns
-        .query_map([], |row| row.get(0))?
-        .map(|name| name.map(|name: String| identifier(&name)))
-        .filter(|name| name.as_deref() != Ok(COPIES))
-        .map(|name| name.map(|name| format!("rows.{name} IS NOT DISTINCT FROM repeated.{name}")))
-        .collect::<duckdb::Result<Vec<_>>>()?;
+    let columns = describe(connection, &format!("FROM {TABLE}"))?;
+    let columns = columns.iter().map(|column| identifier(&column.name)).filter(|name| name != COPIES);
+    let equal = columns.map(|name| format!("rows.{name} IS NOT DISTINCT FROM repeated.{name}"));
     Ok(format!(
         "SELECT rows.* FROM ({rows}) AS rows ANTI JOIN {TABLE} AS repeated ON {} \
          UNION ALL BY NAME SELECT * EXCLUDE ({COPIES}) FROM {TABLE}",
-        equal.join(" AND ")
+        equal.collect::<Vec<_>>().join(" AND ")
     ))
 }
 

@@ -1,56 +1,38 @@
-//! Checks what reading a published hour gave: a pure function.
+//! Checks what was read of a published hour: a pure function.
 
-use layout::{Commit, Error, Lineage, Name, RESTORE};
+use layout::{Commit, Lineage, Name, RESTORE};
 
 use crate::problem::{Problem, explain};
-
-/// What reading an hour's Parquet file gave.
-#[derive(Debug)]
-pub(crate) struct Reading {
-    /// The commit record in its footer.
-    pub(crate) commit: Result<Commit, Error>,
-    /// What its values are, or why they cannot be read. Not looked at without a commit record.
-    pub(crate) values: anyhow::Result<Values>,
-}
 
 /// What was found in the rows of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Values {
-    /// Rows that were read.
     pub(crate) rows: u64,
     /// Rows whose event time is not in the hour.
     pub(crate) elsewhere: u64,
 }
 
-/// The first thing that is wrong with an hour of `dataset`; none if it is as it should be.
-pub(crate) fn check(dataset: &Name, reading: &Reading) -> Option<Problem> {
+/// The first thing that is wrong with an hour of `dataset` with this commit record, whose values are these or cannot be read;
+/// none if it is as it should be.
+pub(crate) fn check(dataset: &Name, commit: &Commit, values: &anyhow::Result<Values>) -> Option<Problem> {
     let damaged = |what: String| Some(Problem { what, remedy: RESTORE.to_owned() });
-    let commit = match &reading.commit {
-        Ok(commit) => commit,
-        Err(error) => {
-            return Some(Problem { what: error.problem(), remedy: error.remedy().unwrap_or_default() });
-        }
-    };
     if !commit.is_genuine() {
         return damaged(format!(
             "its fingerprint {} does not belong to what its commit record says: the footer was changed",
             commit.fingerprint
         ));
     }
-    let is_stream = models::model(dataset.as_str()).is_some();
-    if let Lineage::Query { .. } = &commit.lineage
-        && is_stream
-    {
+    if matches!(commit.lineage, Lineage::Query { .. }) && models::model(dataset.as_str()).is_some() {
         return damaged("is an aggregate's file, not a compacted stream's".to_owned());
     }
-    let values = match &reading.values {
+    let values = match values {
         Ok(values) => values,
         Err(error) => {
             let (why, known) = explain(error);
-            let remedy = known.map_or_else(
-                || format!("if it is damaged, {RESTORE}; else verify again"),
-                |remedy| format!("{remedy}, then verify again"),
-            );
+            let remedy = match known {
+                Some(remedy) => format!("{remedy}, then verify again"),
+                None => format!("if it is damaged, {RESTORE}; else verify again"),
+            };
             return Some(Problem { what: format!("cannot be read to its end: {why}"), remedy });
         }
     };
@@ -69,26 +51,21 @@ fn miscounted(commit: &Commit, read: u64) -> Option<String> {
     if read != rows {
         return Some(format!("{} can be read, and its footer promises {rows}", cli::count(read, "row")));
     }
-    match (&commit.lineage, commit.accounted_rows()) {
-        (Lineage::Query { .. }, _) => None,
-        (_, None) => {
-            Some("its commit record counts more damaged lines and duplicates than lines: that cannot be".into())
-        }
-        (_, Some(accounted)) if accounted == rows => None,
-        (_, Some(accounted)) => {
-            let has = cli::count(rows, "row");
-            Some(format!("has {has}, and its commit record accounts for {accounted}{}", forgotten(commit, accounted)))
-        }
+    if matches!(commit.lineage, Lineage::Query { .. }) {
+        return None;
     }
-}
-
-/// What else may have made the numbers differ than damage.
-fn forgotten(commit: &Commit, accounted: u64) -> &'static str {
-    if commit.duplicates == 0 && commit.rows < accounted {
+    let Some(accounted) = commit.accounted_rows() else {
+        return Some(
+            "its commit record counts more damaged lines and duplicates than lines: that cannot be".to_owned(),
+        );
+    };
+    let perhaps = if commit.duplicates == 0 && rows < accounted {
         " (it is as it should be if duplicates were removed and a version that knows none has added to it since)"
     } else {
         ""
-    }
+    };
+    let has = cli::count(rows, "row");
+    (accounted != rows).then(|| format!("has {has}, and its commit record accounts for {accounted}{perhaps}"))
 }
 
 #[cfg(test)]
@@ -97,9 +74,9 @@ mod tests {
 
     use super::*;
 
-    fn reading(dataset: &str, commit: Commit, rows: u64, elsewhere: u64) -> Option<String> {
-        let reading = Reading { commit: Ok(commit), values: Ok(Values { rows, elsewhere }) };
-        check(&dataset.parse().unwrap(), &reading).map(|problem| problem.what)
+    fn reading(dataset: &str, commit: &Commit, rows: u64, elsewhere: u64) -> Option<String> {
+        let values = Ok(Values { rows, elsewhere });
+        check(&dataset.parse().unwrap(), commit, &values).map(|problem| problem.what)
     }
 
     fn commit(lines: u64, damaged: u64, duplicates: u64, rows: u64) -> Commit {
@@ -110,12 +87,12 @@ mod tests {
 
     #[test]
     fn numbers_must_add_up() {
-        assert_eq!(reading("telemetry", commit(10, 2, 3, 5), 5, 0), None);
-        let wrong = |commit, read| reading("telemetry", commit, read, 0).unwrap();
+        assert_eq!(reading("telemetry", &commit(10, 2, 3, 5), 5, 0), None);
+        let wrong = |commit, read| reading("telemetry", &commit, read, 0).unwrap();
         assert!(wrong(commit(10, 2, 3, 5), 4).contains("4 rows can be read"));
         assert!(wrong(commit(10, 2, 3, 6), 6).contains("accounts for 5"));
         assert!(wrong(commit(1, 2, 0, 0), 0).contains("cannot be"));
         assert!(wrong(Commit { duplicates: 0, ..commit(10, 2, 3, 8) }, 8).contains("fingerprint"));
-        assert!(reading("telemetry", commit(1, 0, 0, 1), 1, 1).unwrap().contains("1 row whose event times"));
+        assert!(reading("telemetry", &commit(1, 0, 0, 1), 1, 1).unwrap().contains("1 row whose event times"));
     }
 }

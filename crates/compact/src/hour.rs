@@ -9,35 +9,31 @@ use layout::{Commit, Draft, SealedSegment, SegmentCount, fault};
 
 use crate::dedup;
 use crate::line_count::{Counted, count};
-use crate::plan::{Action, HourPlan, Published, lineage};
+use crate::plan::{Action, HourPlan, lineage};
 use crate::problem::explain;
 use crate::quarantine::{Quarantined, damaged_lines, late_lines};
+use crate::report::Summary;
 use crate::segment_table::{Source, Sources};
 use crate::stream::Stream;
 
 /// An hour that is ready to be published.
 #[derive(Debug, Default)]
 pub(crate) struct Ready {
-    /// Records of damaged lines, to be published first.
+    /// Records of damaged or late lines, to be published first.
     pub(crate) quarantine: Vec<Draft>,
     /// The hour's Parquet file; none when it has one that lists everything.
     pub(crate) parquet: Option<Draft>,
     /// The segments to remove when both are durable.
     pub(crate) remove: Vec<SealedSegment>,
-    /// Accepted lines: the rows added, and the duplicates if they are removed.
-    pub(crate) accepted: u64,
-    /// Damaged lines.
-    pub(crate) damaged: u64,
-    /// Late lines of an hour that is closed.
-    pub(crate) late: u64,
-    /// Rows that were removed, of the accepted lines and of the old file.
-    pub(crate) duplicates: u64,
+    /// What is done when all that succeeds.
+    pub(crate) done: Summary,
 }
 
 /// An hour of which no rows are to be made: the segments that its Parquet file lists only have to go, and those of a
 /// closed hour go to quarantine.
 pub(crate) fn prepare_without_rows(stream: &Stream<'_>, plan: &HourPlan) -> anyhow::Result<Ready> {
     let mut ready = Ready { remove: plan.listed.clone(), ..Ready::default() };
+    let mut late = 0;
     if plan.action() == Action::Quarantine {
         for segment in count(&plan.fresh, 1)? {
             let path = segment.segment.path.display();
@@ -46,10 +42,11 @@ pub(crate) fn prepare_without_rows(stream: &Stream<'_>, plan: &HourPlan) -> anyh
             segment.unchanged()?;
             // Of a segment without a line there is nothing to publish.
             ready.quarantine.extend((lines > 0).then_some(draft));
-            ready.late += lines;
+            late += lines;
             ready.remove.push(segment.segment);
         }
     }
+    ready.done = Summary { hours: 1, bytes: plan.bytes, ..Summary::late(plan.hour, late) };
     Ok(ready)
 }
 
@@ -90,16 +87,16 @@ pub(crate) fn prepare(
     for segment in &work.segments {
         segment.unchanged()?;
     }
-    let damaged = findings.damaged.iter().sum();
+    let Findings { damaged, duplicates } = findings;
+    let damaged: u64 = damaged.iter().sum();
     let lines: u64 = work.segments.iter().map(|segment| segment.lines).sum();
+    // Of the duplicates some may be rows of the old file.
+    let rows = (lines - damaged).saturating_sub(duplicates);
     Ok(Ready {
         quarantine,
         parquet: Some(draft),
         remove: plan.fresh.iter().chain(&plan.listed).cloned().collect(),
-        accepted: lines - damaged,
-        damaged,
-        duplicates: findings.duplicates,
-        ..Ready::default()
+        done: Summary { hours: 1, rows, bytes: plan.bytes, damaged, duplicates, ..Summary::default() },
     })
 }
 
@@ -128,13 +125,13 @@ impl Work<'_> {
 
     /// Reads everything and writes nothing but the table of repeated rows.
     fn look_for_duplicates(&self) -> anyhow::Result<Findings> {
-        let registered = self.sources.add(self.segments.clone());
+        let source = self.sources.add(self.segments.clone());
         let old = self.plan.published.as_ref().map(|_| self.stream.tree.parquet(self.stream.name, self.plan.hour));
-        let rows = select(old.as_deref(), &registered.table());
+        let rows = select(old.as_deref(), &source.table());
         let find = || dedup::find_repeated(self.connection, self.stream.model, &rows);
-        let duplicates = self.watched(&registered.source, 0.0..0.5, find);
+        let duplicates = self.watched(&source, 0.0..0.5, find);
         let duplicates = duplicates.context("its duplicates cannot be looked for")?;
-        Ok(Findings { damaged: line_counts(&registered.source)?, duplicates })
+        Ok(Findings { damaged: line_counts(&source)?, duplicates })
     }
 
     /// Does `work`, which reads `source`; if the hour is large, the progress bar shows how far it is.
@@ -156,13 +153,13 @@ impl Work<'_> {
         let lineage = lineage(published, &counts);
         let commit = Commit::deduplicated(lineage, left_out).at(self.stream.name, self.plan.hour);
         let draft = self.stream.tree.draft_parquet(&self.stream.lock, self.stream.name, self.plan.hour)?;
-        let registered = self.sources.add(self.segments.clone());
-        let mut rows = select(published.map(|_| draft.target()), &registered.table());
+        let source = self.sources.add(self.segments.clone());
+        let mut rows = select(published.map(|_| draft.target()), &source.table());
         if supposed.duplicates > 0 {
             rows = dedup::without_repeated(self.connection, &rows)?;
         }
         let copy = || engine::copy_to_draft(self.connection, &rows, &draft, &commit);
-        let copied = self.watched(&registered.source, if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 }, copy);
+        let copied = self.watched(&source, if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 }, copy);
         if self.stream.dedup {
             dedup::forget_repeated(self.connection)?;
         }
@@ -172,11 +169,37 @@ impl Work<'_> {
             ),
             _ => error,
         })?;
-        let damaged = line_counts(&registered.source)?;
+        let damaged = line_counts(&source)?;
         if damaged == supposed.damaged {
-            reconcile(&draft, &commit, published, &counts, supposed.duplicates)?;
+            self.reconcile(&draft, &commit, &counts, supposed.duplicates)?;
         }
         Ok((draft, damaged))
+    }
+
+    /// Reads the draft's footer back: it must say what was meant, and the rows must be all that were accepted, less the
+    /// duplicates that another query has counted.
+    fn reconcile(
+        &self,
+        draft: &Draft,
+        commit: &Commit,
+        counts: &[SegmentCount],
+        duplicates: u64,
+    ) -> anyhow::Result<()> {
+        let (written, target) = (Commit::read(draft.path())?, draft.target().display());
+        let rows = written.rows;
+        ensure!(
+            Commit { rows: 0, ..written } == *commit,
+            "{target}: the commit record reads back differently than it was written; nothing was removed"
+        );
+        let old = self.plan.published.as_ref().map_or(0, |file| file.rows);
+        let added: u64 = counts.iter().map(|count| count.lines - count.damaged).sum();
+        ensure!(
+            rows + duplicates == old + added,
+            "{target}: would have {}, but {old} from before and {added} accepted less {}; nothing was removed",
+            cli::count(rows, "row"),
+            cli::count(duplicates, "duplicate")
+        );
+        Ok(())
     }
 }
 
@@ -204,34 +227,6 @@ fn line_counts(source: &Source) -> anyhow::Result<Vec<u64>> {
             Ok(damaged)
         })
         .collect()
-}
-
-/// Reads the draft's footer back: it must say what was meant, and the rows must be all that were accepted, less the
-/// duplicates that another query has counted.
-fn reconcile(
-    draft: &Draft,
-    commit: &Commit,
-    published: Option<&Published>,
-    counts: &[SegmentCount],
-    duplicates: u64,
-) -> anyhow::Result<()> {
-    let written = Commit::read(draft.path())?;
-    let rows = written.rows;
-    ensure!(
-        Commit { rows: 0, ..written } == *commit,
-        "{}: the commit record reads back differently than it was written; nothing was removed",
-        draft.target().display()
-    );
-    let old = published.map_or(0, |file| file.rows);
-    let added: u64 = counts.iter().map(|count| count.lines - count.damaged).sum();
-    ensure!(
-        rows + duplicates == old + added,
-        "{}: would have {}, but {old} from before and {added} accepted less {}; nothing was removed",
-        draft.target().display(),
-        cli::count(rows, "row"),
-        cli::count(duplicates, "duplicate")
-    );
-    Ok(())
 }
 
 /// Drafts of the quarantine for the segments with damaged lines; each segment is named with its first.

@@ -3,7 +3,7 @@
 
 use std::io;
 
-use anyhow::Context as _;
+use anyhow::{anyhow, ensure};
 use layout::SealedSegment;
 
 use crate::lines::count_lines;
@@ -12,24 +12,24 @@ use crate::pieces::{Piece, pieces};
 /// A segment whose lines are counted.
 #[derive(Debug, Clone)]
 pub(crate) struct Counted {
-    /// The segment.
     pub(crate) segment: SealedSegment,
-    /// Its length in bytes.
     pub(crate) len: u64,
     /// Its lines; a last one without a terminator is one.
     pub(crate) lines: u64,
+    /// What threads take of it.
+    pub(crate) pieces: Vec<Piece>,
+}
+
+/// What to say when a segment cannot be read.
+pub(crate) fn unreadable(segment: &SealedSegment, error: &io::Error) -> String {
+    format!("{}: cannot be read: {error}", segment.path.display())
 }
 
 impl Counted {
-    /// What to say when the segment cannot be read.
-    pub(crate) fn unreadable(&self, error: &io::Error) -> String {
-        format!("{}: cannot be read: {error}", self.segment.path.display())
-    }
-
     /// An error unless the segment is as long as when it was counted: what came later is in no Parquet file.
     pub(crate) fn unchanged(&self) -> anyhow::Result<()> {
         let len = self.segment.open()?.metadata()?.len();
-        anyhow::ensure!(
+        ensure!(
             len == self.len,
             "{}: changed from {} to {len} bytes while it was read; sealed segments must not be written to",
             self.segment.path.display(),
@@ -42,26 +42,29 @@ impl Counted {
 /// Counts the lines of `segments` on up to `threads` threads.
 pub(crate) fn count(segments: &[SealedSegment], threads: usize) -> anyhow::Result<Vec<Counted>> {
     let mut counted = Vec::with_capacity(segments.len());
-    for segment in segments {
-        let len = segment.open()?.metadata().with_context(|| format!("{}", segment.path.display()))?.len();
-        counted.push(Counted { segment: segment.clone(), len, lines: 0 });
+    for (number, segment) in segments.iter().enumerate() {
+        let unreadable = |error| anyhow!(unreadable(segment, &error));
+        let file = segment.open()?;
+        let len = file.metadata().map_err(unreadable)?.len();
+        let pieces = pieces(number, &file, len).map_err(unreadable)?;
+        counted.push(Counted { segment: segment.clone(), len, lines: 0, pieces });
     }
-    let pieces = pieces(counted.iter().map(|segment| segment.len));
-    let counts = cli::in_parallel(threads, &pieces, Vec::new, |buffer, piece| count_piece(&counted, piece, buffer))?;
+    let pieces: Vec<_> = counted.iter().flat_map(|segment| &segment.pieces).cloned().collect();
+    let counts = cli::in_parallel(
+        threads,
+        &pieces,
+        || Ok(vec![0; 256 << 10]),
+        |buffer, piece| {
+            let Some(segment) = counted.get(piece.segment) else { return Ok(0) };
+            let lines = count_lines(&segment.segment.open()?, piece.range.clone(), buffer);
+            lines.map_err(|error| anyhow!(unreadable(&segment.segment, &error)))
+        },
+    )?;
     for (piece, lines) in pieces.iter().zip(counts) {
-        let lines = lines?;
+        let lines: u64 = lines?;
         if let Some(segment) = counted.get_mut(piece.segment) {
             segment.lines += lines;
         }
     }
     Ok(counted)
-}
-
-fn count_piece(segments: &[Counted], piece: &Piece, buffer: &mut Vec<u8>) -> anyhow::Result<u64> {
-    const BUFFER: u64 = 256 << 10;
-    let Some(segment) = segments.get(piece.segment) else { return Ok(0) };
-    let size = (piece.range.end - piece.range.start + 1).min(BUFFER);
-    buffer.resize(usize::try_from(size)?.max(buffer.len()), 0);
-    let file = segment.segment.open()?;
-    count_lines(&file, piece.range.clone(), buffer).map_err(|error| anyhow::anyhow!(segment.unreadable(&error)))
 }

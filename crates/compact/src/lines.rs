@@ -1,8 +1,8 @@
 //! The lines of a piece of a segment, in blocks, read with bounded memory.
 //!
-//! A piece owns the lines that *start* in it: pieces that tile a file yield each of its lines once, wherever they are cut.
-//! Lines come in blocks of whole lines that lie in the buffer one after the other, so that nothing is copied or allocated
-//! per line. A line longer than the limit comes in parts, as far as its file goes. A last line without a terminator is a line.
+//! A piece begins where a line does and ends where one ends ([`line_start`]). Lines come in blocks of whole lines that lie in
+//! the buffer one after the other, so that nothing is copied or allocated per line. A line longer than the limit comes in
+//! parts. A last line without a terminator is a line.
 //!
 //! Files are read, not mapped: a mapped file that is cut short kills its reader.
 
@@ -43,54 +43,42 @@ pub(crate) enum Block<'b> {
     End,
 }
 
-/// Reads the lines that start in a piece of a file.
+/// Reads the lines of a piece of a file.
 #[derive(Debug)]
 pub(crate) struct LineReader {
     file: File,
-    /// The length of the file.
-    len: u64,
-    /// Where lines that still belong to the piece start.
-    piece: Range<u64>,
+    /// What of the piece is not in the buffer yet.
+    rest: Range<u64>,
     buffer: Vec<u8>,
     /// What of the buffer is not consumed.
     unread: Range<usize>,
-    /// The place in the file of the buffer's end.
-    offset: u64,
     /// Whether the next byte is inside a line that is longer than the limit.
     inside: bool,
-    /// Whether the beginning of the piece has been found.
-    aligned: bool,
     limits: Limits,
 }
 
 impl LineReader {
-    /// A reader of the lines of `file`, which is `len` bytes long, that start in `piece`.
-    pub(crate) fn new(file: File, len: u64, piece: Range<u64>, limits: Limits) -> Self {
-        // One byte before the piece tells whether a line starts at its first.
-        let offset = piece.start.saturating_sub(1);
-        let aligned = piece.start == 0;
-        let size = usize::try_from(len - offset).map_or(limits.buffer, |left| left.clamp(1, limits.buffer));
-        let buffer = vec![0; size];
-        Self { file, len, piece, buffer, unread: 0..0, offset, inside: false, aligned, limits }
+    /// A reader of the lines of `piece` of `file`.
+    pub(crate) fn new(file: File, piece: Range<u64>, limits: Limits) -> Self {
+        let size = usize::try_from(piece.end - piece.start).map_or(limits.buffer, |len| len.clamp(1, limits.buffer));
+        Self { file, rest: piece, buffer: vec![0; size], unread: 0..0, inside: false, limits }
     }
 
     /// The next block. It stays the same until something is consumed.
     pub(crate) fn block(&mut self) -> io::Result<Block<'_>> {
-        if !self.aligned {
-            self.align()?;
-        }
         loop {
-            if self.inside {
-                return self.part(false);
-            }
-            if self.position() >= self.piece.end {
+            if self.unread.is_empty() && self.rest.is_empty() {
                 return Ok(Block::End);
             }
-            if let Some(end) = self.last_line_end() {
+            let first = !self.inside;
+            if first && let Some(end) = self.last_line_end() {
                 return Ok(Block::Lines(self.buffer.get(self.unread.start..end).unwrap_or_default()));
             }
-            if self.unread.len() >= self.limits.line {
-                return self.part(true);
+            let enough = if first { self.limits.line } else { 1 };
+            if self.unread.len() >= enough {
+                let unread = self.buffer.get(self.unread.clone()).unwrap_or_default();
+                let end = memchr(b'\n', unread).map_or(unread.len(), |newline| newline + 1);
+                return Ok(Block::Part { bytes: unread.get(..end).unwrap_or_default(), first });
             }
             self.read()?;
         }
@@ -106,55 +94,13 @@ impl LineReader {
         }
     }
 
-    /// The place in the file of the next byte.
-    fn position(&self) -> u64 {
-        self.offset - self.unread.len() as u64
-    }
-
-    /// Finds the first line that starts in the piece.
-    fn align(&mut self) -> io::Result<()> {
-        self.aligned = true;
-        while self.position() < self.piece.end {
-            if self.unread.is_empty() {
-                self.read()?;
-            }
-            let unread = self.buffer.get(self.unread.clone()).unwrap_or_default();
-            if let Some(newline) = memchr(b'\n', unread) {
-                self.unread.start += newline + 1;
-                break;
-            }
-            self.unread.start = self.unread.end;
-        }
-        Ok(())
-    }
-
-    /// The end in the buffer of the last whole line that starts in the piece and lies in the buffer.
+    /// The end in the buffer of the last whole line that lies in it.
     fn last_line_end(&self) -> Option<usize> {
         let unread = self.buffer.get(self.unread.clone())?;
-        // The piece's last line is the one that holds its last byte.
-        let last_byte = usize::try_from(self.piece.end - 1 - self.position()).ok();
-        if let Some((from, rest)) = last_byte.and_then(|at| Some((at, unread.get(at..)?)))
-            && let Some(newline) = memchr(b'\n', rest)
-        {
-            return Some(self.unread.start + from + newline + 1);
-        }
-        if self.offset == self.len && !unread.is_empty() {
+        if self.rest.is_empty() {
             return Some(self.unread.end);
         }
         memrchr(b'\n', unread).map(|newline| self.unread.start + newline + 1)
-    }
-
-    /// A part of an over-long line. Its rest is of no interest to the piece if it lies outside: nothing starts in it.
-    fn part(&mut self, first: bool) -> io::Result<Block<'_>> {
-        if !first && self.position() >= self.piece.end {
-            return Ok(Block::End);
-        }
-        if self.unread.is_empty() {
-            self.read()?;
-        }
-        let unread = self.buffer.get(self.unread.clone()).unwrap_or_default();
-        let end = memchr(b'\n', unread).map_or(unread.len(), |newline| newline + 1);
-        Ok(Block::Part { bytes: unread.get(..end).unwrap_or_default(), first })
     }
 
     /// Reads on, behind what is not consumed.
@@ -166,11 +112,11 @@ impl LineReader {
             self.buffer.resize(size, 0);
         }
         let room = self.buffer.get_mut(self.unread.end..).unwrap_or_default();
-        let left = usize::try_from(self.len - self.offset).unwrap_or(usize::MAX);
+        let left = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
         let want = room.len().min(left);
-        let got = read_at(&self.file, room.get_mut(..want).unwrap_or_default(), self.offset)?;
+        let got = read_at(&self.file, room.get_mut(..want).unwrap_or_default(), self.rest.start)?;
         self.unread.end += got;
-        self.offset += got as u64;
+        self.rest.start += got as u64;
         layout::fault::point("segment.passed");
         Ok(())
     }
@@ -187,22 +133,37 @@ pub(crate) fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
     })
 }
 
-/// How many lines start in a piece of a file of `len` bytes. Reads nothing but the piece and the byte before it.
-pub(crate) fn count_lines(file: &File, piece: Range<u64>, buffer: &mut [u8]) -> io::Result<u64> {
-    if piece.is_empty() {
-        return Ok(0);
+/// How many lines a piece has. `buffer` is memory to read into.
+pub(crate) fn count_lines(file: &File, mut piece: Range<u64>, buffer: &mut [u8]) -> io::Result<u64> {
+    let (mut lines, mut last) = (0, b'\n');
+    while !piece.is_empty() {
+        let want = usize::try_from(piece.end - piece.start).unwrap_or(usize::MAX).min(buffer.len());
+        let got = read_at(file, buffer.get_mut(..want).unwrap_or_default(), piece.start)?;
+        let read = buffer.get(..got).unwrap_or_default();
+        lines += memchr_iter(b'\n', read).count() as u64;
+        last = read.last().copied().unwrap_or(last);
+        piece.start += got as u64;
     }
-    // A line starts at the file's first byte and behind each newline: so the piece has as many lines as there are
-    // newlines in it, each moved on by one.
-    let mut lines = u64::from(piece.start == 0);
-    let mut offset = piece.start.saturating_sub(1);
-    while offset < piece.end - 1 {
-        let want = usize::try_from(piece.end - 1 - offset).unwrap_or(usize::MAX).min(buffer.len());
+    Ok(lines + u64::from(last != b'\n'))
+}
+
+/// Where the first line begins that does so at the byte `at` of a file of `len` bytes or behind it; its end if there is none.
+pub(crate) fn line_start(file: &File, len: u64, at: u64) -> io::Result<u64> {
+    if at == 0 || at == len {
+        return Ok(at);
+    }
+    // The byte before tells whether a line begins at this one.
+    let mut offset = at - 1;
+    let mut buffer = [0; 4096];
+    while offset < len {
+        let want = usize::try_from(len - offset).unwrap_or(usize::MAX).min(buffer.len());
         let got = read_at(file, buffer.get_mut(..want).unwrap_or_default(), offset)?;
-        lines += memchr_iter(b'\n', buffer.get(..got).unwrap_or_default()).count() as u64;
+        if let Some(newline) = memchr(b'\n', buffer.get(..got).unwrap_or_default()) {
+            return Ok(offset + newline as u64 + 1);
+        }
         offset += got as u64;
     }
-    Ok(lines)
+    Ok(len)
 }
 
 /// Reads some bytes. There being none is an error: a sealed segment does not shrink.
@@ -232,9 +193,15 @@ mod tests {
         file
     }
 
+    /// The pieces of a file that is cut at the first lines from `cuts` on.
+    fn pieces(file: &File, len: u64, cuts: &[u64]) -> Vec<Range<u64>> {
+        let starts: Vec<_> = cuts.iter().map(|cut| line_start(file, len, *cut).unwrap()).collect();
+        starts.windows(2).map(|cut| cut[0]..cut[1]).collect()
+    }
+
     /// What a piece yields: whole lines, and each over-long line that begins in it as none.
-    fn read(file: &File, len: u64, piece: Range<u64>, limits: Limits, step: usize) -> Vec<Option<Vec<u8>>> {
-        let mut reader = LineReader::new(file.try_clone().unwrap(), len, piece, limits);
+    fn read(file: &File, piece: Range<u64>, limits: Limits, step: usize) -> Vec<Option<Vec<u8>>> {
+        let mut reader = LineReader::new(file.try_clone().unwrap(), piece, limits);
         let mut found = Vec::new();
         loop {
             let used = match reader.block().unwrap() {
@@ -277,8 +244,8 @@ mod tests {
             let mut cuts: Vec<_> = cuts.into_iter().map(|cut| cut.min(len)).chain([0, len]).collect();
             cuts.sort_unstable();
             let file = file(&bytes);
-            let pieces = cuts.windows(2).map(|cut| cut[0]..cut[1]);
-            let found: Vec<_> = pieces.clone().flat_map(|piece| read(&file, len, piece, limits, step)).collect();
+            let pieces = pieces(&file, len, &cuts);
+            let found: Vec<_> = pieces.iter().flat_map(|piece| read(&file, piece.clone(), limits, step)).collect();
             // The limit is on what is held: a line that happens to lie in the buffer whole is given whole.
             let expected = expected(&bytes, usize::MAX);
             prop_assert_eq!(found.len(), expected.len());
@@ -288,7 +255,7 @@ mod tests {
                     None => prop_assert!(expected.as_ref().unwrap().len() > limits.line, "given up too early"),
                 }
             }
-            let count: u64 = pieces.map(|piece| count_lines(&file, piece, &mut [0; 3]).unwrap()).sum();
+            let count: u64 = pieces.into_iter().map(|piece| count_lines(&file, piece, &mut [0; 3]).unwrap()).sum();
             prop_assert_eq!(count, expected.len() as u64);
         }
     }
@@ -300,10 +267,8 @@ mod tests {
             for first in 0..=len {
                 for second in first..=len {
                     let limits = Limits { buffer: 2, line: 8 };
-                    let found: Vec<_> = [0..first, first..second, second..len]
-                        .into_iter()
-                        .flat_map(|piece| read(&file, len, piece, limits, 1))
-                        .collect();
+                    let pieces = pieces(&file, len, &[0, first, second, len]);
+                    let found: Vec<_> = pieces.into_iter().flat_map(|piece| read(&file, piece, limits, 1)).collect();
                     assert_eq!(found, expected(bytes.as_bytes(), 8), "{bytes:?} at {first} and {second}");
                 }
             }
@@ -312,7 +277,7 @@ mod tests {
 
     #[test]
     fn an_overlong_line_comes_in_parts_and_the_next_line_whole() {
-        let mut reader = LineReader::new(file(b"a\nbcdefghijk\nl\n"), 15, 0..15, Limits { buffer: 4, line: 4 });
+        let mut reader = LineReader::new(file(b"a\nbcdefghijk\nl\n"), 0..15, Limits { buffer: 4, line: 4 });
         let mut seen = Vec::new();
         loop {
             let (text, used) = match reader.block().unwrap() {
@@ -328,7 +293,7 @@ mod tests {
 
     #[test]
     fn a_file_that_became_shorter_is_an_error() {
-        let mut reader = LineReader::new(file(b"a\n"), 5, 0..5, Limits::DEFAULT);
+        let mut reader = LineReader::new(file(b"a\n"), 0..5, Limits::DEFAULT);
         assert_eq!(reader.block().unwrap(), Block::Lines(b"a\n"));
         reader.consume(2);
         assert_eq!(reader.block().unwrap_err().kind(), io::ErrorKind::UnexpectedEof);

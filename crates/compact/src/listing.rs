@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::io::{self, Write as _};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// The list of published files.
@@ -30,20 +30,16 @@ impl Listing {
         Self { terminator, state: Mutex::default() }
     }
 
-    /// Whether there is a list.
-    pub(crate) fn is_wanted(&self) -> bool {
-        self.terminator.is_some()
-    }
-
     /// Adds files that were published, or would be.
-    pub(crate) fn add<'p>(&self, paths: impl IntoIterator<Item = &'p Path>) {
+    pub(crate) fn add(&self, paths: impl IntoIterator<Item = PathBuf>) {
         let Some(terminator) = self.terminator else { return };
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let mut text = Vec::new();
         for path in paths {
-            if state.printed.insert(path.to_owned()) {
+            if !state.printed.contains(&path) {
                 text.extend_from_slice(path.as_os_str().as_bytes());
                 text.push(terminator);
+                state.printed.insert(path);
             }
         }
         if state.error.is_none() {

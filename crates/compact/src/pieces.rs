@@ -1,23 +1,36 @@
 //! Segments cut into pieces: the units of work that threads take.
 
+use std::fs::File;
+use std::io;
 use std::iter;
 use std::ops::Range;
 
-/// A piece of a segment: the lines that start in the range of bytes.
+use crate::lines::line_start;
+
+/// A piece of a segment: whole lines.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Piece {
     /// The index of the segment.
     pub(crate) segment: usize,
-    /// Where in the file.
     pub(crate) range: Range<u64>,
 }
 
 /// Small enough to share out evenly.
 pub(crate) const SIZE: u64 = 8 << 20;
 
-/// The pieces of segments of the given lengths, in order.
-pub(crate) fn pieces(lengths: impl Iterator<Item = u64>) -> Vec<Piece> {
-    lengths.enumerate().flat_map(|(segment, len)| tile(len).map(move |range| Piece { segment, range })).collect()
+/// The pieces of `file`, which is the segment number `segment` and `len` bytes long, in order; none is empty.
+pub(crate) fn pieces(segment: usize, file: &File, len: u64) -> io::Result<Vec<Piece>> {
+    let count = len.div_ceil(SIZE);
+    let (mut pieces, mut start) = (Vec::new(), 0);
+    for cut in (1..=count).map(|index| len * index / count) {
+        // A line that is longer than a piece is passed once.
+        if cut > start {
+            let end = line_start(file, len, cut)?;
+            pieces.push(Piece { segment, range: start..end });
+            start = end;
+        }
+    }
+    Ok(pieces)
 }
 
 /// The pieces that no thread has taken yet. Each thread goes on with the piece after its last as long as that is there, so that
@@ -52,30 +65,31 @@ impl Untaken {
     }
 }
 
-/// `0..len` in ranges of equal size, none larger than [`SIZE`] and none empty.
-fn tile(len: u64) -> impl Iterator<Item = Range<u64>> {
-    let count = len.div_ceil(SIZE);
-    (0..count).map(move |index| len * index / count..len * (index + 1) / count)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn pieces_tile_each_segment() {
-        let lengths = [0, 1, SIZE, SIZE + 1, 10 * SIZE - 7];
-        let pieces = pieces(lengths.into_iter());
-        for (segment, len) in lengths.into_iter().enumerate() {
+        // Lines of 1 KiB; the last segment has one of three pieces' length in it.
+        let line = [[b'a'; 1023].as_slice(), b"\n"].concat();
+        for (len, long, expected) in
+            [(0, 0..0, 0), (1, 0..0, 1), (SIZE, 0..0, 1), (SIZE + 1, 0..0, 2), (5 * SIZE, SIZE / 2..3 * SIZE, 3)]
+        {
+            let mut bytes = line.iter().copied().cycle().take(usize::try_from(len).unwrap()).collect::<Vec<_>>();
+            bytes[usize::try_from(long.start).unwrap()..usize::try_from(long.end).unwrap()].fill(b'a');
+            let mut file = harness::tempfile::tempfile().unwrap();
+            io::Write::write_all(&mut file, &bytes).unwrap();
             let mut at = 0;
-            for piece in pieces.iter().filter(|piece| piece.segment == segment) {
-                assert_eq!(piece.range.start, at);
-                assert!(!piece.range.is_empty() && piece.range.end - at <= SIZE);
+            let pieces = pieces(7, &file, len).unwrap();
+            for piece in &pieces {
+                assert_eq!((piece.segment, piece.range.start), (7, at));
+                assert!(!piece.range.is_empty() && (piece.range.end - at < SIZE + 1024 || !long.is_empty()));
                 at = piece.range.end;
+                assert!(at == len || bytes[usize::try_from(at).unwrap() - 1] == b'\n');
             }
-            assert_eq!(at, len);
+            assert_eq!((at, pieces.len()), (len, expected));
         }
-        assert_eq!(pieces.len(), 1 + 1 + 2 + 10);
     }
 
     #[test]

@@ -10,18 +10,15 @@ use crate::scan::HourSnapshot;
 /// What its Parquet file holds already.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Published {
-    /// The segments it was made of.
     pub(crate) segments: Vec<SegmentCount>,
     /// Rows that were removed, because an equal one is in it.
     pub(crate) duplicates: u64,
-    /// Its rows.
     pub(crate) rows: u64,
 }
 
 /// The work on one hour.
 #[derive(Debug)]
 pub(crate) struct HourPlan {
-    /// The hour.
     pub(crate) hour: Hour,
     /// Segments that no Parquet file lists: to be read.
     pub(crate) fresh: Vec<SealedSegment>,
@@ -49,7 +46,6 @@ pub(crate) enum Action {
 }
 
 impl Action {
-    /// The word.
     pub(crate) fn as_str(self) -> &'static str {
         match self {
             Self::Compact => "compact",
@@ -93,8 +89,8 @@ pub(crate) fn due(range: HourRange, now: Hour, include_current: bool) -> HourRan
 
 /// The work on an hour.
 pub(crate) fn plan(found: HourSnapshot) -> Result<HourPlan, Problem> {
-    let closed = found.expired.map_err(|error| unusable(&error))?;
-    let published = found.published.transpose().map_err(|error| unusable(&error))?.map(published).transpose()?;
+    let closed = found.expired.map_err(|error| Problem::from(&error))?;
+    let published = found.published.transpose().map_err(|error| Problem::from(&error))?.map(published).transpose()?;
     let listed: HashSet<_> = published.iter().flat_map(|file| &file.segments).map(|count| &count.name).collect();
     let bytes = found.segments.iter().map(|(_, len)| len).sum();
     let segments = found.segments.into_iter().map(|(segment, _)| segment);
@@ -110,10 +106,6 @@ fn published(commit: Commit) -> Result<Published, Problem> {
             remedy: "move it out of the tree".to_owned(),
         }),
     }
-}
-
-fn unusable(error: &layout::Error) -> Problem {
-    Problem { what: error.problem(), remedy: error.remedy().unwrap_or_default() }
 }
 
 /// The lineage of the hour's Parquet file when segments with these counts have been added to it.

@@ -1,26 +1,22 @@
 //! What is wrong with an hour, with what to do about it.
 
-use std::error::Error;
-use std::fmt;
-
 use cli::{Failure, known_cause};
 use layout::Hour;
 
 /// What is wrong, and what to do about it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{what}")]
 pub(crate) struct Problem {
     pub(crate) what: String,
     /// As an order: "make room".
     pub(crate) remedy: String,
 }
 
-impl fmt::Display for Problem {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.what)
+impl From<&layout::Error> for Problem {
+    fn from(error: &layout::Error) -> Self {
+        Self { what: error.problem(), remedy: error.remedy().unwrap_or_default() }
     }
 }
-
-impl Error for Problem {}
 
 /// The text of an error without advice (DuckDB's, which is for its own users, or the tree's), and what to do, if the cause
 /// is known.

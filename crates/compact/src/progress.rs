@@ -67,7 +67,6 @@ impl StreamProgress {
         })
     }
 
-    /// The bar goes.
     pub(crate) fn finish(&self) {
         self.bar.finish_and_clear();
     }

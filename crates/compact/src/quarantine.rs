@@ -13,11 +13,11 @@
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 
-use anyhow::{Context as _, ensure};
-use layout::{Draft, Hour, QuarantineRecord, fault};
+use anyhow::{Context as _, anyhow, ensure};
+use layout::{Draft, Hour, QuarantineRecord, count_rejected, fault};
 use models::{Decoder, Model, Reason, Value};
 
-use crate::line_count::Counted;
+use crate::line_count::{Counted, unreadable};
 use crate::lines::{Block, Limits, LineReader, lines};
 use crate::problem::Problem;
 use crate::stream::Stream;
@@ -57,17 +57,29 @@ pub(crate) fn damaged_lines(stream: &Stream<'_>, segment: &Counted) -> anyhow::R
     Ok(quarantined)
 }
 
-/// Writes the draft for all lines of `segment`, whose hour is closed.
+/// Writes the draft for all lines of `segment`, whose hour is closed. If the quarantine has more lines of a segment of this
+/// name, somebody has put back a part of them, whose records must not replace those of all.
 pub(crate) fn late_lines(stream: &Stream<'_>, segment: &Counted) -> anyhow::Result<Quarantined> {
-    let detail = format!("retention has removed {} of {}", segment.segment.hour, stream.name);
+    let hour = segment.segment.hour;
+    let detail = format!("retention has removed {hour} of {}", stream.name);
     let quarantined = quarantine(stream, segment, "expired", |_| Err(("expired", detail.clone())))?;
+    let (path, lines) = (segment.segment.path.display(), cli::count(segment.lines, "line"));
     ensure!(
         quarantined.lines == segment.lines,
-        "{}: has {}, but {} were read; nothing was removed",
-        segment.segment.path.display(),
-        cli::count(segment.lines, "line"),
+        "{path}: has {lines}, but {} were read; nothing was removed",
         quarantined.lines
     );
+    let records = |file| Ok(count_rejected(file)?.values().sum::<u64>());
+    let (now, before) = (records(quarantined.draft.path())?, records(quarantined.draft.target()));
+    if before.or_else(|error: layout::Error| if error.is_not_found() { Ok(0) } else { Err(error) })? > now && now > 0 {
+        let file = stream.tree.relative(quarantined.draft.target());
+        let record = stream.tree.relative(&stream.tree.parquet(stream.name, hour).with_extension("expired.json"));
+        return Err(Problem {
+            what: format!("{path}: has only {lines}, and {file} has more of the same segment"),
+            remedy: format!("put all of them back and delete {record}, or remove the segment"),
+        }
+        .into());
+    }
     Ok(quarantined)
 }
 
@@ -95,10 +107,10 @@ fn quarantine(
         first: None,
         record: Vec::new(),
     };
-    let mut reader = LineReader::new(segment.segment.open()?, segment.len, 0..segment.len, Limits::DEFAULT);
+    let mut reader = LineReader::new(segment.segment.open()?, 0..segment.len, Limits::DEFAULT);
     let (mut line, mut refused, mut from) = (0, 0, 0);
     loop {
-        let block = reader.block().map_err(|error| anyhow::anyhow!(segment.unreadable(&error)))?;
+        let block = reader.block().map_err(|error| anyhow!(unreadable(&segment.segment, &error)))?;
         let used = match block {
             Block::End => break,
             Block::Lines(block) => {
@@ -107,8 +119,7 @@ fn quarantine(
                     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
                     if let Err((reason, detail)) = check(bytes) {
                         refused += 1;
-                        let line = Refused { line, from: 0, partial: false, reason, detail: &detail, bytes };
-                        records.write(&line).with_context(|| cannot_write(&draft))?;
+                        records.write(line, 0, reason, &detail, bytes).with_context(|| cannot_write(&draft))?;
                     }
                 }
                 block.len()
@@ -120,8 +131,7 @@ fn quarantine(
                 let used = bytes.len();
                 let (reason, detail) = (Reason::TooLong.label(), "the line is longer than 16 MiB");
                 let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-                let line = Refused { line, from, partial: true, reason, detail, bytes };
-                records.write(&line).with_context(|| cannot_write(&draft))?;
+                records.write(line, from, reason, detail, bytes).with_context(|| cannot_write(&draft))?;
                 from += used as u64;
                 used
             }
@@ -137,18 +147,6 @@ fn cannot_write(draft: &Draft) -> String {
     format!("{}: cannot be written", draft.path().display())
 }
 
-/// A refused line, or a part of one.
-struct Refused<'d> {
-    line: u64,
-    /// Where in the line the bytes begin.
-    from: u64,
-    /// Whether the bytes are not the whole line.
-    partial: bool,
-    reason: &'d str,
-    detail: &'d str,
-    bytes: &'d [u8],
-}
-
 /// The quarantine's records on their way to the draft.
 struct Records<'s> {
     out: BufWriter<File>,
@@ -159,19 +157,18 @@ struct Records<'s> {
 }
 
 impl Records<'_> {
-    fn write(&mut self, refused: &Refused<'_>) -> std::io::Result<()> {
-        let source = format!("{}:{}", self.file, refused.line);
-        if self.first.is_none() {
-            self.first = Some(format!("line {}: {}", refused.line, refused.detail));
+    /// Writes what of a refused line begins with its byte `from`: all of it, or a part.
+    fn write(&mut self, line: u64, from: u64, reason: &str, detail: &str, bytes: &[u8]) -> std::io::Result<()> {
+        let source = format!("{}:{line}", self.file);
+        self.first.get_or_insert_with(|| format!("line {line}: {detail}"));
+        if from == 0 && bytes.len() <= PART {
+            return self.record(&source, reason, detail, bytes);
         }
-        if refused.bytes.len() <= PART && !refused.partial {
-            return self.record(&source, refused.reason, refused.detail, refused.bytes);
-        }
-        for (part, bytes) in (0..).zip(refused.bytes.chunks(PART)) {
-            let from = refused.from + part * PART as u64;
+        for (part, bytes) in (0..).zip(bytes.chunks(PART)) {
+            let from = from + part * PART as u64;
             let to = from + bytes.len() as u64;
-            let detail = format!("{} (here bytes {} to {to} of it)", refused.detail, from + 1);
-            self.record(&source, refused.reason, &detail, bytes)?;
+            let detail = format!("{detail} (here bytes {} to {to} of it)", from + 1);
+            self.record(&source, reason, &detail, bytes)?;
         }
         Ok(())
     }

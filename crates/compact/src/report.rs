@@ -2,24 +2,19 @@
 
 use std::fmt;
 use std::io::Write;
-use std::path::PathBuf;
 use std::time::Duration;
 
 use cli::{Failure, Format, Table, count};
-use layout::{Hour, Name, Tree};
+use layout::{Hour, Name};
 use serde_json::Value;
 
-use crate::hour::Ready;
-use crate::listing::Listing;
 use crate::plan::HourPlan;
 use crate::problem::failure;
 
 /// What was done, and what was not.
 #[derive(Debug, Default)]
 pub(crate) struct Summary {
-    /// Hours done.
     pub(crate) hours: u64,
-    /// Rows added.
     pub(crate) rows: u64,
     /// Bytes of raw segments that were made into Parquet or were there already.
     pub(crate) bytes: u64,
@@ -32,22 +27,22 @@ pub(crate) struct Summary {
     /// Hours and streams that failed.
     pub(crate) failed: u64,
     /// The hours of the stream at hand that failed or lost lines to quarantine, and why.
-    failures: Vec<Failure>,
+    pub(crate) failures: Vec<Failure>,
 }
 
 impl Summary {
-    /// What the work on an hour does, when it succeeds.
-    pub(crate) fn of(plan: &HourPlan, ready: &Ready) -> Self {
-        Self {
-            hours: 1,
-            rows: ready.accepted.saturating_sub(ready.duplicates),
-            bytes: plan.bytes,
-            damaged: ready.damaged,
-            late: ready.late,
-            failures: late(plan, ready).into_iter().collect(),
-            duplicates: ready.duplicates,
-            ..Self::default()
-        }
+    /// So many late lines of `hour`, which is closed, go to quarantine.
+    pub(crate) fn late(hour: Hour, late: u64) -> Self {
+        let text = || {
+            format!(
+                "{} to quarantine (expired), because retention has removed this hour: if a device without a clock sends \
+                 them, give tcp-ingest an --earliest; to make the hour of them, see \"Hours that retention has removed\" in \
+                 docs/compact.md",
+                count(late, "late line")
+            )
+        };
+        let failures = (late > 0).then(|| Failure::new(hour, text())).into_iter().collect();
+        Self { late, failures, ..Self::default() }
     }
 
     /// Adds another part of the work.
@@ -91,19 +86,6 @@ pub(crate) fn megabytes(bytes: u64) -> f64 {
     bytes as f64 / 1e6
 }
 
-/// What is to be said of an hour whose late lines go to quarantine.
-fn late(plan: &HourPlan, ready: &Ready) -> Option<Failure> {
-    let text = || {
-        let late = count(ready.late, "late line");
-        format!(
-            "{late} to quarantine (expired), because retention has removed this hour: if a device without a clock sends \
-             them, give tcp-ingest an --earliest; to make the hour of them, see \"Hours that retention has removed\" in \
-             docs/compact.md"
-        )
-    };
-    (ready.late > 0).then(|| Failure::new(plan.hour, text()))
-}
-
 /// Rows and what they were made of.
 impl fmt::Display for Summary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -115,15 +97,6 @@ impl fmt::Display for Summary {
             write!(f, ", {} to quarantine", count(self.damaged + self.late, "line"))?;
         }
         write!(f, ", {:.1} MB of raw segments", megabytes(self.bytes))
-    }
-}
-
-/// Lists the files that the plans would publish.
-pub(crate) fn list_plans(listing: &Listing, tree: &Tree, plans: &[(Name, Vec<HourPlan>)]) {
-    for (stream, plans) in plans {
-        let published = plans.iter().filter(|plan| plan.has_rows_to_make());
-        let paths: Vec<_> = published.map(|plan| tree.parquet(stream, plan.hour)).collect();
-        listing.add(paths.iter().map(PathBuf::as_path));
     }
 }
 

@@ -13,7 +13,7 @@ use crate::batches::compact_hours;
 use crate::listing::Listing;
 use crate::plan::{HourPlan, due, plan};
 use crate::progress::StreamProgress;
-use crate::report::{Summary, list_plans, print_plans};
+use crate::report::{Summary, print_plans};
 use crate::scan::scan;
 use crate::stream::Stream;
 use crate::verify::verify;
@@ -28,20 +28,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     }
     let mut summary = Summary::default();
     let streams = streams(&tree, args, &mut summary)?;
-    let listing = Listing::new(args.list.terminator());
+    let terminator = if args.print0 { Some(0) } else { args.print.then_some(b'\n') };
+    let listing = Listing::new(terminator);
     let range = due(args.range.range()?, Hour::of(now), args.include_current);
     let run = Run { args, tree: &tree, range, now, listing: &listing };
     if args.plan.dry_run {
-        let plans: Vec<_> = streams
-            .into_iter()
-            .map(|(name, _)| {
-                let plans = run.plans(&name, &mut summary)?;
-                summary.report_failures(&name);
-                Ok((name, plans))
-            })
-            .collect::<anyhow::Result<_>>()?;
-        if listing.is_wanted() {
-            list_plans(&listing, &tree, &plans);
+        let mut plans = Vec::new();
+        for (name, _) in streams {
+            let of_stream = run.plans(&name, &mut summary)?;
+            summary.report_failures(&name);
+            plans.push((name, of_stream));
+        }
+        if terminator.is_some() {
+            for (name, plans) in &plans {
+                let published = plans.iter().filter(|plan| plan.has_rows_to_make());
+                listing.add(published.map(|plan| tree.parquet(name, plan.hour)));
+            }
             listing.finish().context("cannot print")?;
         } else {
             let format = args.format.unwrap_or(Format::Table);

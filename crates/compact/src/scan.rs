@@ -7,7 +7,6 @@ use layout::{Area, Commit, Hour, HourRange, Name, SealedSegment, Tree};
 /// What the tree holds of an hour that has sealed segments.
 #[derive(Debug)]
 pub(crate) struct HourSnapshot {
-    /// The hour.
     pub(crate) hour: Hour,
     /// Its sealed segments with their lengths in bytes, in order of name.
     pub(crate) segments: Vec<(SealedSegment, u64)>,

@@ -8,7 +8,7 @@
 use std::collections::HashMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::thread::ThreadId;
 
 use duckdb::Connection;
@@ -16,9 +16,9 @@ use duckdb::core::{DataChunkHandle, LogicalTypeHandle, LogicalTypeId};
 use duckdb::vtab::{BindInfo, InitInfo, TableFunctionInfo, VTab};
 use models::{Decoder, Model};
 
-use crate::line_count::Counted;
+use crate::line_count::{Counted, unreadable};
 use crate::lines::{Block, Limits, LineReader, lines};
-use crate::pieces::{Piece, Untaken, pieces};
+use crate::pieces::{Piece, Untaken};
 use crate::vectors::{Columns, RowType};
 
 /// The sources that queries can name, by number: a table function has only values for arguments.
@@ -27,12 +27,13 @@ pub(crate) struct Sources {
     model: &'static Model,
     row_type: Arc<RowType>,
     next: AtomicU64,
-    open: Mutex<HashMap<u64, Arc<Source>>>,
+    open: Mutex<HashMap<u64, Weak<Source>>>,
 }
 
 /// Segments to be read once, and what was found in them.
 #[derive(Debug)]
 pub(crate) struct Source {
+    id: u64,
     model: &'static Model,
     row_type: Arc<RowType>,
     segments: Vec<(Counted, LineCounts)>,
@@ -47,15 +48,6 @@ struct LineCounts {
     damaged: AtomicU64,
 }
 
-/// A source while a query can name it.
-#[derive(Debug)]
-pub(crate) struct Registered<'s> {
-    sources: &'s Sources,
-    id: u64,
-    /// The source.
-    pub(crate) source: Arc<Source>,
-}
-
 impl Sources {
     /// Sources of rows of `model` for the queries of `connection` and of those cloned from it.
     pub(crate) fn register(connection: &Connection, model: &'static Model) -> duckdb::Result<Arc<Self>> {
@@ -66,32 +58,25 @@ impl Sources {
     }
 
     /// Makes `segments` readable as rows, until what is returned is dropped.
-    pub(crate) fn add(&self, segments: Vec<Counted>) -> Registered<'_> {
-        let pieces = pieces(segments.iter().map(|segment| segment.len));
+    pub(crate) fn add(&self, segments: Vec<Counted>) -> Arc<Source> {
+        let pieces: Vec<_> = segments.iter().flat_map(|segment| &segment.pieces).cloned().collect();
         let segments = segments.into_iter().map(|segment| (segment, LineCounts::default())).collect();
         let untaken = Mutex::new(Untaken::all(pieces.len()));
-        let row_type = Arc::clone(&self.row_type);
-        let source = Arc::new(Source { model: self.model, row_type, segments, pieces, untaken });
-        let id = self.next.fetch_add(1, Ordering::Relaxed);
-        locked(&self.open).insert(id, Arc::clone(&source));
-        Registered { sources: self, id, source }
-    }
-}
-
-impl Registered<'_> {
-    /// The rows as a table expression. A query must use it once.
-    pub(crate) fn table(&self) -> String {
-        format!("segments(CAST({} AS UBIGINT))", self.id)
-    }
-}
-
-impl Drop for Registered<'_> {
-    fn drop(&mut self) {
-        locked(&self.sources.open).remove(&self.id);
+        let (id, row_type) = (self.next.fetch_add(1, Ordering::Relaxed), Arc::clone(&self.row_type));
+        let source = Arc::new(Source { id, model: self.model, row_type, segments, pieces, untaken });
+        let mut open = locked(&self.open);
+        open.retain(|_, source| source.strong_count() > 0);
+        open.insert(id, Arc::downgrade(&source));
+        source
     }
 }
 
 impl Source {
+    /// The rows as a table expression. A query must use it once.
+    pub(crate) fn table(&self) -> String {
+        format!("segments(CAST({} AS UBIGINT))", self.id)
+    }
+
     /// Each segment with the numbers of accepted and of damaged lines that were read.
     pub(crate) fn line_counts(&self) -> impl Iterator<Item = (&Counted, u64, u64)> {
         self.segments.iter().map(|(segment, counts)| {
@@ -122,7 +107,7 @@ impl Source {
         let Some(index) = locked(&self.untaken).take(after) else { return Ok(None) };
         let Some(piece) = self.pieces.get(index) else { return Ok(None) };
         let Some((segment, _)) = self.segments.get(piece.segment) else { return Ok(None) };
-        let lines = LineReader::new(segment.segment.open()?, segment.len, piece.range.clone(), Limits::DEFAULT);
+        let lines = LineReader::new(segment.segment.open()?, piece.range.clone(), Limits::DEFAULT);
         Ok(Some(Cursor { piece: index, segment: piece.segment, lines, decoder: Decoder::new(self.model) }))
     }
 }
@@ -144,7 +129,7 @@ impl Cursor {
         let before = rows;
         let mut damaged = 0;
         while !columns.is_full(rows) {
-            let block = self.lines.block().map_err(|error| segment.unreadable(&error))?;
+            let block = self.lines.block().map_err(|error| unreadable(&segment.segment, &error))?;
             let used = match block {
                 Block::End => break,
                 Block::Part { bytes, first } => {
@@ -188,18 +173,14 @@ struct Scan {
 impl Scan {
     /// What the calling thread reads next, after the piece `after`.
     fn next(&self, after: Option<usize>) -> Result<Option<Cursor>, layout::Error> {
-        let mine = {
-            let mut begun = locked(&self.begun);
-            let me = std::thread::current().id();
-            begun.iter().position(|(thread, _)| *thread == me).map(|index| begun.swap_remove(index).1)
-        };
-        if mine.is_some() {
-            return Ok(mine);
+        let me = std::thread::current().id();
+        let mut begun = locked(&self.begun);
+        if let Some(mine) = begun.iter().position(|(thread, _)| *thread == me) {
+            return Ok(Some(begun.swap_remove(mine).1));
         }
-        match self.source.take(after)? {
-            Some(cursor) => Ok(Some(cursor)),
-            None => Ok(locked(&self.begun).pop().map(|(_, cursor)| cursor)),
-        }
+        drop(begun);
+        let taken = self.source.take(after)?;
+        Ok(taken.or_else(|| locked(&self.begun).pop().map(|(_, cursor)| cursor)))
     }
 
     /// Fills a chunk; zero rows mean that all is read.
@@ -229,7 +210,7 @@ impl VTab for Segments {
         // SAFETY: registered with an `Arc<Sources>`, which DuckDB keeps as long as the function.
         let sources = unsafe { &*bind.get_extra_info::<Arc<Sources>>() };
         let id = bind.get_parameter(0).to_uint64();
-        let source = locked(&sources.open).get(&id).cloned().ok_or("no such source")?;
+        let source = locked(&sources.open).get(&id).and_then(Weak::upgrade).ok_or("no such source")?;
         for (index, column) in source.model.columns.iter().enumerate() {
             bind.add_result_column(column.name, source.row_type.column(index));
         }

@@ -4,8 +4,6 @@
 //! before is read again, and one that is gone is no fault.
 
 use std::collections::{BTreeMap, HashSet};
-use std::path::Path;
-use std::sync::{Mutex, PoisonError};
 use std::time::Instant;
 
 use anyhow::Context as _;
@@ -13,9 +11,10 @@ use cli::{Format, Outcome, Table, count};
 use duckdb::Connection;
 use engine::{identifier, read_parquet, whole_file};
 use layout::{Area, Commit, Hour, HourRange, Lineage, Name, ParquetFile, SealedSegment, Tree, file_id};
+use serde_json::Value;
 
 use crate::args::Args;
-use crate::file_check::{Reading, Values, check};
+use crate::file_check::{Values, check};
 use crate::problem::Problem;
 use crate::report::megabytes;
 
@@ -80,17 +79,16 @@ fn hours(tree: &Tree, dataset: &Name, range: HourRange) -> anyhow::Result<impl I
 
 /// Verifies hours side by side. Those that were removed meanwhile are skipped.
 fn verify_all<'t>(args: &Args, tasks: &'t [Task]) -> anyhow::Result<Vec<Finding<'t>>> {
-    let connection = Mutex::new(engine::open(&args.session)?);
+    let connection = engine::open(&args.session)?;
     let bar = cli::progress("hours", tasks.len() as u64);
-    let connect = || connection.lock().unwrap_or_else(PoisonError::into_inner).try_clone();
+    let connect = move || Ok(connection.try_clone()?);
     let findings = cli::in_parallel(args.session.threads(), tasks, connect, |connection, task| {
-        let connection = connection.as_ref().map_err(|error| anyhow::anyhow!("{error}"))?;
         let finding = verify_hour(connection, task);
         bar.inc(1);
-        anyhow::Ok(finding)
+        finding
     })?;
     bar.finish_and_clear();
-    findings.into_iter().filter_map(Result::transpose).collect()
+    Ok(findings.into_iter().flatten().collect())
 }
 
 /// Looks at an hour until its file stays the same meanwhile; none if it is gone.
@@ -107,13 +105,16 @@ fn verify_hour<'t>(connection: &Connection, task: &'t Task) -> Option<Finding<'t
                 return Some(finding);
             }
         };
-        let reading = read(connection, task);
+        let commit = Commit::read_at(path, &task.dataset, task.file.hour);
+        finding.problem = match &commit {
+            Ok(commit) => check(&task.dataset, commit, &values(connection, task)),
+            Err(error) => Some(error.into()),
+        };
         if file_id(path).ok() == Some(Some(before)) {
             finding.bytes = before.bytes();
-            finding.problem = check(&task.dataset, &reading);
-            if let Ok(commit) = &reading.commit {
+            if let Ok(commit) = commit {
                 finding.rows = commit.rows;
-                finding.left = left_to_remove(commit, &task.segments);
+                finding.left = left_to_remove(&commit, &task.segments);
             }
             return Some(finding);
         }
@@ -123,18 +124,9 @@ fn verify_hour<'t>(connection: &Connection, task: &'t Task) -> Option<Finding<'t
     Some(finding)
 }
 
-/// Reads an hour: its footer, and then every value.
-fn read(connection: &Connection, task: &Task) -> Reading {
-    let commit = Commit::read_at(&task.file.path, &task.dataset, task.file.hour);
-    let values = match &commit {
-        Ok(_) => values(connection, task),
-        Err(_) => Err(anyhow::anyhow!("not looked at")),
-    };
-    Reading { commit, values }
-}
-
+/// Reads every value of an hour.
 fn values(connection: &Connection, task: &Task) -> anyhow::Result<Values> {
-    let path: &Path = &task.file.path;
+    let path = &task.file.path;
     connection.execute_batch(&whole_file(path))?;
     let model = models::model(task.dataset.as_str());
     let placed_by = model.and_then(|model| model.columns.get(model.placed_by()));
@@ -172,26 +164,21 @@ fn print(format: Option<Format>, findings: &[Finding<'_>]) -> std::io::Result<()
     let mut table = Table::new(out, format.unwrap_or(Format::Table), columns.map(String::from).to_vec())?;
     for finding in rows {
         let Task { dataset, file, .. } = finding.task;
-        let (state, problem) = state(finding);
+        let (state, what, remedy) = match (&finding.problem, finding.left) {
+            (Some(Problem { what, remedy }), _) => ("wrong", what.clone(), remedy.as_str()),
+            (None, 0) => ("ok", String::new(), ""),
+            (None, left) => {
+                let what = format!("lists {} that is in raw/ still", count(left, "segment"));
+                ("left to remove", what, "compact removes what is listed")
+            }
+        };
         let path = file.path.display().to_string();
-        let what = problem.what.strip_prefix(&format!("{path}: ")).unwrap_or(&problem.what);
-        let hour = file.hour.to_string();
-        let cells = [state, &path, what, &problem.remedy].map(Into::into);
-        table.row([dataset.as_str().into(), hour.into(), finding.rows.into()].into_iter().chain(cells).collect())?;
+        let what = what.strip_prefix(&format!("{path}: ")).unwrap_or(&what);
+        let mut row = vec![dataset.as_str().into(), file.hour.to_string().into(), finding.rows.into()];
+        row.extend([state, &path, what, remedy].map(Value::from));
+        table.row(row)?;
     }
     table.finish()
-}
-
-/// The state of an hour in a word or three, and what there is to say.
-fn state(finding: &Finding<'_>) -> (&'static str, Problem) {
-    match (&finding.problem, finding.left) {
-        (Some(problem), _) => ("wrong", problem.clone()),
-        (None, 0) => ("ok", Problem { what: String::new(), remedy: String::new() }),
-        (None, left) => {
-            let what = format!("lists {} that is in raw/ still", count(left, "segment"));
-            ("left to remove", Problem { what, remedy: "compact removes what is listed".to_owned() })
-        }
-    }
 }
 
 /// One line for `-v`.

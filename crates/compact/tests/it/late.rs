@@ -129,3 +129,21 @@ fn an_hour_that_is_opened_again_is_made_of_what_came_late() {
     put_back_and_compact();
     assert_eq!(sensors(&data_dir), [2, 3, 4]);
 }
+
+#[test]
+fn a_part_that_is_put_back_while_the_hour_is_closed_does_not_replace_the_records_of_all() {
+    let data_dir = expired();
+    let late = data_dir.seal("telemetry", HOUR, &readings([2, 3]));
+    data_dir.run("compact", "").expect(3);
+    let kept = quarantine(&data_dir);
+    std::fs::write(&late, readings([3]).join("\n") + "\n").unwrap();
+    for _ in 0..2 {
+        let run = data_dir.run("compact", "").expect(3);
+        assert!(run.stderr.contains("has only 1 line, and quarantine/telemetry/"), "{}", run.stderr);
+        assert!(run.stderr.contains("delete parquet/telemetry/2025/09/02/10.expired.json"), "{}", run.stderr);
+        assert_eq!((quarantine(&data_dir), late.exists()), (kept.clone(), true));
+    }
+    std::fs::write(&late, readings([2, 3]).join("\n") + "\n").unwrap();
+    data_dir.run("compact", "").expect(3);
+    assert_eq!((quarantine(&data_dir).len(), late.exists()), (2, false), "all of it closes the hour once more");
+}
