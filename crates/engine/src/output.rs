@@ -1,7 +1,7 @@
 //! The rows of a query on stdout.
 //!
-//! Numbers, text and times are printed here, times as ISO 8601 in UTC without a zone. All else, from lists to intervals, is
-//! text as DuckDB writes it, so that every type can be printed.
+//! Numbers, text and times are printed here, times as ISO 8601 in UTC without a zone. All else, from lists to intervals and to
+//! numbers that JSON readers would round, is text as DuckDB writes it, so that every type can be printed.
 
 use std::io::Write;
 
@@ -36,8 +36,7 @@ impl<W: Write> Printer<W> {
     pub fn new(connection: &Connection, sql: &str, out: W, format: Format) -> anyhow::Result<Self> {
         let columns = describe(connection, sql)?;
         let select = (1..).zip(&columns).map(|(number, SqlColumn { name, sql_type })| {
-            let value = if is_printed(sql_type) { format!("#{number}") } else { format!("CAST(#{number} AS VARCHAR)") };
-            format!("{value} AS {}", identifier(name))
+            format!("CAST(#{number} AS {}) AS {}", printed_type(sql_type), identifier(name))
         });
         let sql = format!("SELECT {} FROM ({sql})", select.collect::<Vec<_>>().join(", "));
         let table = Table::new(out, format, columns.iter().map(|column| column.name.clone()).collect())?;
@@ -61,56 +60,35 @@ impl<W: Write> Printer<W> {
     }
 }
 
-/// The types that [`value`] prints, apart from times and decimals.
-const PRINTED: [&str; 14] = [
-    "BOOLEAN",
-    "TINYINT",
-    "SMALLINT",
-    "INTEGER",
-    "BIGINT",
-    "HUGEINT",
-    "UTINYINT",
-    "USMALLINT",
-    "UINTEGER",
-    "UBIGINT",
-    "FLOAT",
-    "DOUBLE",
-    "VARCHAR",
-    "DATE",
-];
-
-/// Whether [`value`] prints values of this type.
-fn is_printed(sql_type: &str) -> bool {
-    let has_parameters = sql_type.starts_with("TIMESTAMP") || sql_type.starts_with("DECIMAL");
-    PRINTED.contains(&sql_type) || has_parameters && !sql_type.ends_with(']')
+/// A type that [`value`] prints, and that holds all values of `sql_type`.
+fn printed_type(sql_type: &str) -> &str {
+    match sql_type {
+        "BOOLEAN" | "BIGINT" | "UBIGINT" | "DOUBLE" | "DATE" => sql_type,
+        "TINYINT" | "SMALLINT" | "INTEGER" | "UTINYINT" | "USMALLINT" | "UINTEGER" => "BIGINT",
+        "FLOAT" => "DOUBLE",
+        _ if sql_type.ends_with(']') => "VARCHAR",
+        // DuckDB writes no zero before the point of a DECIMAL(9,9).
+        _ if sql_type.starts_with("TIMESTAMP") || sql_type.starts_with("DECIMAL") => sql_type,
+        _ => "VARCHAR",
+    }
 }
 
 fn value(value: ValueRef<'_>, column: &SqlColumn) -> anyhow::Result<Value> {
     Ok(match value {
         ValueRef::Null => Value::Null,
         ValueRef::Boolean(value) => value.into(),
-        ValueRef::TinyInt(value) => value.into(),
-        ValueRef::SmallInt(value) => value.into(),
-        ValueRef::Int(value) => value.into(),
         ValueRef::BigInt(value) => value.into(),
-        ValueRef::UTinyInt(value) => value.into(),
-        ValueRef::USmallInt(value) => value.into(),
-        ValueRef::UInt(value) => value.into(),
         ValueRef::UBigInt(value) => value.into(),
-        ValueRef::HugeInt(value) => value.to_string().into(),
-        ValueRef::Decimal(value) => value.to_string().into(),
-        ValueRef::Float(value) if value.is_finite() => value.into(),
         ValueRef::Double(value) if value.is_finite() => value.into(),
-        ValueRef::Float(value) => not_finite(value.into()).into(),
         ValueRef::Double(value) => not_finite(value).into(),
+        ValueRef::Decimal(value) => value.to_string().into(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
         ValueRef::Timestamp(unit, value) => timestamp(unit, value).into(),
         ValueRef::Date32(days) => date(days).into(),
-        _ => anyhow::bail!(
-            "the column {:?} cannot be printed: its values are of the type {}",
-            column.name,
-            column.sql_type
-        ),
+        _ => {
+            let SqlColumn { name, sql_type } = column;
+            anyhow::bail!("the column {name:?} cannot be printed: its values are of the type {sql_type}")
+        }
     })
 }
 
