@@ -50,16 +50,13 @@ pub(crate) fn count(segments: &[SealedSegment], threads: usize) -> anyhow::Resul
         counted.push(Counted { segment: segment.clone(), len, lines: 0, pieces });
     }
     let pieces: Vec<_> = counted.iter().flat_map(|segment| &segment.pieces).cloned().collect();
-    let counts = cli::in_parallel(
-        threads,
-        &pieces,
-        || Ok(vec![0; 256 << 10]),
-        |buffer, piece| {
-            let Some(segment) = counted.get(piece.segment) else { return Ok(0) };
-            let lines = count_lines(&segment.segment.open()?, piece.range.clone(), buffer);
-            lines.map_err(|error| anyhow!(unreadable(&segment.segment, &error)))
-        },
-    )?;
+    let longest = pieces.iter().map(|piece| piece.range.end - piece.range.start).max().unwrap_or_default();
+    let buffer = || Ok(vec![0; usize::try_from(longest)?.min(256 << 10)]);
+    let counts = cli::in_parallel(threads, &pieces, buffer, |buffer, piece| {
+        let Some(segment) = counted.get(piece.segment) else { return Ok(0) };
+        let lines = count_lines(&segment.segment.open()?, piece.range.clone(), buffer);
+        lines.map_err(|error| anyhow!(unreadable(&segment.segment, &error)))
+    })?;
     for (piece, lines) in pieces.iter().zip(counts) {
         let lines: u64 = lines?;
         if let Some(segment) = counted.get_mut(piece.segment) {
