@@ -14,7 +14,6 @@ mod make;
 mod order;
 mod plan;
 mod planner;
-mod print;
 mod query;
 mod reads;
 mod report;

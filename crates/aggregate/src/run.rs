@@ -5,7 +5,8 @@ use std::io;
 
 use anyhow::{Context as _, anyhow, bail};
 use chrono::Utc;
-use cli::{Outcome, Table, TryAgain, Usage};
+use cli::{Failure, Outcome, Table, TryAgain, Usage};
+use engine::Printer;
 use layout::DatasetLock;
 use serde_json::Value;
 
@@ -15,7 +16,6 @@ use crate::explain::explain;
 use crate::make::{Made, make};
 use crate::order::in_order;
 use crate::planner::Planner;
-use crate::print::print;
 use crate::query::{Query, queries};
 use crate::reads::find_reads;
 use crate::report;
@@ -107,13 +107,27 @@ fn run_one(planner: &mut Planner<'_>, query: &Query, lines: &mut Vec<Vec<Value>>
     outcome
 }
 
-/// Prints the rows of all windows of `query`.
+/// Prints the rows of all windows of `query`, in order; nothing is published.
 fn print_rows(planner: &Planner<'_>, query: &Query, sources: &Sources<'_>) -> anyhow::Result<Outcome> {
     let (_, plan) = planner.plan(query, sources)?;
     let outcome = report::name_not_made(planner.args, query, &plan);
     let session = Session::open(planner, query, sources, 1)?;
-    let printed = print(planner.args, &session, &plan)?;
-    Ok(if outcome == Outcome::Done { printed } else { outcome })
+    let mut failed = Vec::new();
+    let out = io::BufWriter::new(io::stdout().lock());
+    let mut printer = Printer::new(&session.connection, &session.select(), out, planner.args.print.format)?;
+    for step in &plan.steps {
+        let ran = session.run(&step.window, &step.inputs, "").and_then(|()| printer.run(&session.connection));
+        let Err(error) = ran else { continue };
+        if error.chain().any(<dyn std::error::Error>::is::<io::Error>) {
+            cli::report_failures(&query.name, &failed);
+            return Err(error.context("cannot print"));
+        }
+        let error = session.check_inputs(&step.inputs).err().unwrap_or(error);
+        failed.push(Failure::of_error(step.window.hour(), &engine::explain(&error), ""));
+    }
+    cli::report_failures(&query.name, &failed);
+    printer.finish()?;
+    Ok(if failed.is_empty() { outcome } else { Outcome::Partial })
 }
 
 /// Says which windows of `query` would be made.
