@@ -87,12 +87,6 @@ pub struct Args {
     pub(crate) session: SessionArgs,
 }
 
-impl AsRef<CommonArgs> for Args {
-    fn as_ref(&self) -> &CommonArgs {
-        &self.common
-    }
-}
-
 /// A reference table as it is given: `sensors=/etc/pipeline/sensors.csv`.
 #[derive(Debug, Clone)]
 pub(crate) struct TableArg {

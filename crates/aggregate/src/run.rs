@@ -170,8 +170,7 @@ fn publish(planner: &Planner<'_>, lock: &DatasetLock, query: &Query, sources: &S
 
 fn print_lines(args: &Args, columns: &[&str], lines: Vec<Vec<Value>>) -> anyhow::Result<()> {
     let print = || -> io::Result<()> {
-        let columns = columns.iter().map(ToString::to_string).collect();
-        let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
+        let mut table = Table::new(io::stdout().lock(), args.print.format, columns.iter().copied())?;
         for line in lines {
             table.row(line)?;
         }

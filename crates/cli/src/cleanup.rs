@@ -39,8 +39,7 @@ pub(crate) fn run_when_interrupted(cleanup: &'static [fn()]) {
 pub fn give_up(text: &str) -> ! {
     clean_up();
     log::error!("{text}");
-    // SAFETY: it takes a number and does not return. What `std::process::exit` would run first, destructors of libraries,
-    // could wait for the very thread that hangs.
+    // SAFETY: it takes a number and does not return. `exit` would run destructors, which could wait for the hanging thread.
     unsafe { libc::_exit(75) }
 }
 

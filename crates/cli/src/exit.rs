@@ -12,37 +12,16 @@ pub enum Outcome {
 }
 
 /// An error of the command line that only shows when it is looked at as a whole: exit status 2.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct Usage(pub String);
 
-impl std::fmt::Display for Usage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for Usage {}
-
 /// An error that goes away by itself: exit status 75.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct TryAgain(pub String);
 
-impl std::fmt::Display for TryAgain {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for TryAgain {}
-
 /// An error that was logged already, where it happened: exit status 1.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("see the message before")]
 pub struct Reported;
-
-impl std::fmt::Display for Reported {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("see the message before")
-    }
-}
-
-impl std::error::Error for Reported {}

@@ -16,9 +16,6 @@ const CAUSES: [(&[&str], &str); 4] = [
 /// What the system says of many files at once. The remedy depends on what was tried, and stands in the message.
 const REFUSED: [&str; 4] = ["Permission denied", "Input/output error", "Too many open files", "No such device"];
 
-/// The runs of hours that are named in one message.
-const RUNS: usize = 4;
-
 /// An hour, or the window that starts in it, that failed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
@@ -51,14 +48,13 @@ impl Failure {
 
 /// Reports hours of `name` that failed: one error for each cause, with the first hour's text. With `-v`, each hour's.
 pub fn report_failures(name: &Name, failures: &[Failure]) {
+    let mut failures: Vec<_> = failures.iter().collect();
+    failures.sort_by_key(|failure| failure.hour);
     let mut causes = BTreeMap::<&str, Vec<&Failure>>::new();
     for failure in failures {
         causes.entry(&failure.cause).or_default().push(failure);
     }
     let mut causes: Vec<_> = causes.into_values().collect();
-    for failures in &mut causes {
-        failures.sort_by_key(|failure| failure.hour);
-    }
     causes.sort_by_key(|failures| failures.first().map(|failure| failure.hour));
     for failures in causes {
         let Some((first, more)) = failures.split_first() else { continue };
@@ -80,14 +76,13 @@ pub fn hours_in_words(mut hours: Vec<Hour>) -> String {
         [hour] => hour.to_string(),
         [first, .., last] => format!("{first} to {last}"),
     };
-    if runs.len() > RUNS {
+    if runs.len() > 4 {
         return format!("{} ({} of them)", words(&hours), hours.len());
     }
     runs.into_iter().map(words).collect::<Vec<_>>().join(", ")
 }
 
-/// The text of an error without advice (DuckDB's, which is for its own users, or the tree's), and what to do, if the cause
-/// is known.
+/// The text of an error without DuckDB's or the tree's advice, and what to do if the cause is known.
 pub fn known_cause(text: &str) -> (&str, Option<&'static str>) {
     let known = CAUSES.iter().find(|(texts, _)| texts.iter().any(|known| text.contains(known)));
     let end = known.and_then(|_| text.find(" Possible solutions:")).unwrap_or(text.len());

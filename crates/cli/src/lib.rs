@@ -7,8 +7,6 @@
 
 mod args;
 mod cleanup;
-mod count;
-mod datasets;
 mod exit;
 mod failures;
 mod parallel;
@@ -17,18 +15,18 @@ mod progress;
 mod size;
 mod table;
 
-pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs};
-
+pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, check_names};
 pub use cleanup::give_up;
-pub use count::count;
-pub use datasets::check_names;
 pub use exit::{Outcome, Reported, TryAgain, Usage};
 pub use failures::{Failure, hours_in_words, known_cause, report_failures};
 pub use parallel::in_parallel;
 pub use program::main;
 pub use progress::{beside_progress, progress, progress_of_bytes};
-pub use size::Size;
+pub use size::{Size, count};
 pub use table::{Format, Table};
 
-/// The version that `--version` prints: the packages' version, with the commit where there is one.
-pub const VERSION: &str = env!("PIPELINE_VERSION");
+/// The version that `--version` prints: the packages' version, to which `scripts/build.sh` adds the commit.
+pub const VERSION: &str = match option_env!("PIPELINE_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};

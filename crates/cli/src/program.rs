@@ -5,33 +5,35 @@ use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use clap::Parser;
+use env_logger::Target;
 use log::LevelFilter;
 
-use crate::args::CommonArgs;
 use crate::cleanup::run_when_interrupted;
 use crate::exit::{Outcome, Reported, TryAgain, Usage};
 use crate::progress::BesideProgress;
 use crate::table::escape;
 
-/// Whether an error was logged.
 static FAILED: AtomicBool = AtomicBool::new(false);
 
 /// The whole of a program: reads its arguments, sets up the log (`level`, unless `-v` or `RUST_LOG` ask for more), calls
 /// `run` and turns what it returns into an exit status. When SIGINT or SIGTERM end the process, or [`crate::give_up`] does, the
 /// functions of `cleanup` are called first; without any, signals are left to the program.
-pub fn main<A: Parser + AsRef<CommonArgs>>(
+pub fn main<A: Parser>(
     level: LevelFilter,
     cleanup: &'static [fn()],
     run: impl FnOnce(A) -> anyhow::Result<Outcome>,
 ) -> ExitCode {
     run_when_interrupted(cleanup);
-    let args = A::parse();
-    let level = match args.as_ref().verbose {
+    let matches = A::command().get_matches();
+    let args = A::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
+    // Of the flags that all programs have.
+    let level = match matches.get_count("verbose") {
         0 => level,
         1 => level.max(LevelFilter::Info),
         _ => LevelFilter::Debug,
     };
-    let logger = env_logger::Builder::new()
+    // No other part of the process sets a logger.
+    let _ = env_logger::Builder::new()
         .filter_level(level)
         .parse_default_env()
         .format(|out, record| {
@@ -42,12 +44,8 @@ pub fn main<A: Parser + AsRef<CommonArgs>>(
             let text = record.args().to_string().split('\n').map(escape).collect::<Vec<_>>().join("\n");
             writeln!(out, "{time} {name}: {}: {text}", record.level().as_str().to_lowercase())
         })
-        .build();
-    let most = logger.filter();
-    // No other part of the process sets a logger.
-    if log::set_boxed_logger(Box::new(BesideProgress(logger))).is_ok() {
-        log::set_max_level(most);
-    }
+        .target(Target::Pipe(Box::new(BesideProgress)))
+        .try_init();
     match run(args) {
         Ok(Outcome::Done) => ExitCode::SUCCESS,
         Ok(Outcome::Partial) => ExitCode::from(3),

@@ -1,11 +1,10 @@
 //! A progress bar for long work, where somebody watches. What is said meanwhile stands on lines of its own.
 
 use std::fmt;
-use std::io::IsTerminal as _;
+use std::io::{self, IsTerminal as _, Write};
 use std::sync::{Mutex, PoisonError};
 
 use indicatif::{HumanDuration, ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle, WeakProgressBar};
-use log::{Log, Metadata, Record};
 
 /// The bar that was made last: a program shows one at a time.
 static SHOWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
@@ -21,7 +20,7 @@ pub fn progress_of_bytes(bytes: u64) -> ProgressBar {
 }
 
 fn bar(steps: u64, template: &str) -> ProgressBar {
-    if !std::io::stderr().is_terminal() {
+    if !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
     let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr_with_hz(5));
@@ -47,21 +46,15 @@ pub fn beside_progress<T>(print: impl FnOnce() -> T) -> T {
     }
 }
 
-/// A logger whose lines do not run into the progress bar.
-pub(crate) struct BesideProgress<L>(pub(crate) L);
+/// Standard error for lines that do not run into the progress bar.
+pub(crate) struct BesideProgress;
 
-impl<L: Log> Log for BesideProgress<L> {
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        self.0.enabled(metadata)
+impl Write for BesideProgress {
+    fn write(&mut self, text: &[u8]) -> io::Result<usize> {
+        beside_progress(|| io::stderr().write(text))
     }
 
-    fn log(&self, record: &Record<'_>) {
-        if self.0.enabled(record.metadata()) {
-            beside_progress(|| self.0.log(record));
-        }
-    }
-
-    fn flush(&self) {
-        self.0.flush();
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

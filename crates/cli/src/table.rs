@@ -29,22 +29,25 @@ pub struct Table<W> {
 
 impl<W: Write> Table<W> {
     /// Begins a table with these columns.
-    pub fn new(mut out: W, format: Format, columns: Vec<String>) -> io::Result<Self> {
-        if format == Format::Csv {
-            write_csv(&mut out, columns.iter().map(|name| csv_text(name)))?;
+    pub fn new<C: Into<String>>(out: W, format: Format, columns: impl IntoIterator<Item = C>) -> io::Result<Self> {
+        let columns: Vec<String> = columns.into_iter().map(Into::into).collect();
+        let header = columns.iter().map(|name| name.as_str().into()).collect();
+        let mut table = Self { out, format, columns, held: Vec::new() };
+        if format != Format::Ndjson {
+            table.row(header)?;
         }
-        Ok(Self { out, format, columns, held: Vec::new() })
+        Ok(table)
     }
 
     /// Adds a row, one value for each column.
     pub fn row(&mut self, row: Vec<Value>) -> io::Result<()> {
         match self.format {
             Format::Table => self.held.push(row),
-            Format::Csv => write_csv(&mut self.out, row.iter().map(csv_cell))?,
+            Format::Csv => writeln!(self.out, "{}", row.iter().map(csv_cell).collect::<Vec<_>>().join(","))?,
             Format::Ndjson => {
                 let object: Map<_, _> = self.columns.iter().cloned().zip(row).collect();
                 serde_json::to_writer(&mut self.out, &object)?;
-                self.out.write_all(b"\n")?;
+                writeln!(self.out)?;
             }
         }
         Ok(())
@@ -52,29 +55,22 @@ impl<W: Write> Table<W> {
 
     /// Prints what is held back and flushes.
     pub fn finish(mut self) -> io::Result<()> {
-        if self.format == Format::Table {
-            let header: Vec<_> = self.columns.iter().map(|name| escape(name)).collect();
-            let cells: Vec<Vec<_>> =
-                self.held.iter().map(|row| row.iter().map(|cell| escape(&text(cell))).collect()).collect();
-            let widths: Vec<usize> = (0..self.columns.len())
-                .map(|column| {
-                    let cells = cells.iter().filter_map(|row| row.get(column));
-                    let header = header.get(column).map_or(0, |name| name.chars().count());
-                    cells.map(|cell| cell.chars().count()).max().unwrap_or(0).max(header)
-                })
-                .collect();
-            let right: Vec<bool> = (0..self.columns.len())
-                .map(|column| self.held.iter().filter_map(|row| row.get(column)).any(Value::is_number))
-                .collect();
-            for row in std::iter::once(&header).chain(&cells) {
-                let mut line = String::new();
-                for ((cell, width), right) in row.iter().zip(&widths).zip(&right) {
-                    let padding = " ".repeat(width - cell.chars().count());
-                    let (first, second) = if *right { (padding.as_str(), cell) } else { (cell.as_str(), &padding) };
-                    line.extend([first, second, "  "]);
-                }
-                writeln!(self.out, "{}", line.trim_end())?;
+        // Of each column its width and whether it has numbers, which stand to the right.
+        let mut columns = vec![(0, false); self.columns.len()];
+        let mut lines = Vec::with_capacity(self.held.len());
+        for row in &self.held {
+            let cells: Vec<_> = row.iter().map(|cell| escape(&text(cell))).collect();
+            for ((width, is_right), (cell, value)) in columns.iter_mut().zip(cells.iter().zip(row)) {
+                *width = cell.chars().count().max(*width);
+                *is_right |= value.is_number();
             }
+            lines.push(cells);
+        }
+        for cells in lines {
+            let padded = cells.iter().zip(&columns).map(|(cell, (width, is_right))| {
+                if *is_right { format!("{cell:>width$}  ") } else { format!("{cell:<width$}  ") }
+            });
+            writeln!(self.out, "{}", padded.collect::<String>().trim_end())?;
         }
         self.out.flush()
     }
@@ -89,8 +85,7 @@ fn text(value: &Value) -> String {
     }
 }
 
-/// `text` with escapes for what a terminal would not show but do: control characters, those that change the direction of
-/// writing, and separators of lines.
+/// `text` with escapes for what a terminal would do: control characters, directions of writing, separators of lines.
 pub(crate) fn escape(text: &str) -> String {
     let is_shown = |c: char| {
         !c.is_control()
@@ -104,19 +99,9 @@ pub(crate) fn escape(text: &str) -> String {
 }
 
 fn csv_cell(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        value => csv_text(&text(value)),
-    }
-}
-
-fn csv_text(text: &str) -> String {
-    let is_plain = !text.is_empty() && !text.contains([',', '"', '\n', '\r']);
-    if is_plain { text.to_owned() } else { format!("\"{}\"", text.replace('"', "\"\"")) }
-}
-
-fn write_csv(out: &mut impl Write, cells: impl Iterator<Item = String>) -> io::Result<()> {
-    writeln!(out, "{}", cells.collect::<Vec<_>>().join(","))
+    let text = text(value);
+    let is_plain = value.is_null() || (!text.is_empty() && !text.contains([',', '"', '\n', '\r']));
+    if is_plain { text } else { format!("\"{}\"", text.replace('"', "\"\"")) }
 }
 
 #[cfg(test)]
@@ -127,7 +112,7 @@ mod tests {
 
     fn print(format: Format) -> String {
         let mut out = Vec::new();
-        let mut table = Table::new(&mut out, format, vec!["name".into(), "n".into()]).unwrap();
+        let mut table = Table::new(&mut out, format, ["name", "n"]).unwrap();
         table.row(vec![json!("a,\"b\""), json!(10)]).unwrap();
         table.row(vec![json!(null), json!(2.5)]).unwrap();
         table.finish().unwrap();
@@ -143,7 +128,7 @@ mod tests {
 
     fn print_text(format: Format, column: &str, text: &str) -> String {
         let mut out = Vec::new();
-        let mut table = Table::new(&mut out, format, vec![column.into(), "n".into()]).unwrap();
+        let mut table = Table::new(&mut out, format, [column, "n"]).unwrap();
         table.row(vec![json!(text), json!(1)]).unwrap();
         table.finish().unwrap();
         String::from_utf8(out).unwrap()

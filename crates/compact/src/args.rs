@@ -74,9 +74,3 @@ pub struct Args {
     #[command(flatten)]
     pub(crate) common: CommonArgs,
 }
-
-impl AsRef<CommonArgs> for Args {
-    fn as_ref(&self) -> &CommonArgs {
-        &self.common
-    }
-}

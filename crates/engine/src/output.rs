@@ -39,7 +39,7 @@ impl<W: Write> Printer<W> {
             format!("CAST(#{number} AS {}) AS {}", printed_type(sql_type), identifier(name))
         });
         let sql = format!("SELECT {} FROM ({sql})", select.collect::<Vec<_>>().join(", "));
-        let table = Table::new(out, format, columns.iter().map(|column| column.name.clone()).collect())?;
+        let table = Table::new(out, format, columns.iter().map(|column| &column.name))?;
         Ok(Self { columns, sql, table })
     }
 

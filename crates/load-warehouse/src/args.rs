@@ -65,9 +65,3 @@ impl Args {
         Ok(self.datasets.iter().cloned().collect())
     }
 }
-
-impl AsRef<CommonArgs> for Args {
-    fn as_ref(&self) -> &CommonArgs {
-        &self.common
-    }
-}

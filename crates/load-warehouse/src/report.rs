@@ -11,7 +11,7 @@ use crate::checksum::{HourCheck, by_rule};
 use crate::plan::Plan;
 
 pub(crate) fn print_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
-    let columns = ["dataset", "hour", "version", "rows"].map(str::to_owned).to_vec();
+    let columns = ["dataset", "hour", "version", "rows"];
     let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
     for (dataset, file) in plan.iter().flat_map(|(dataset, files)| files.iter().map(move |file| (dataset, file))) {
         let version = if file.replaces { "changed" } else { "new" };

@@ -57,7 +57,7 @@ impl Finding {
 
 /// Verifies data sets, and prints what was found of each hour.
 pub(crate) fn run(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
-    let columns = ["dataset", "hour", "rows", "in_warehouse", "finding"].map(str::to_owned).to_vec();
+    let columns = ["dataset", "hour", "rows", "in_warehouse", "finding"];
     let mut table = Table::new(io::stdout().lock(), args.print.format, columns)?;
     let (mut all, mut wrong, mut refused) = (0, 0, 0);
     let warehouse = Warehouse::attach_to_read(&args.warehouse, &args.session, tree)?;

@@ -6,18 +6,17 @@
 
 pub mod markdown;
 pub mod options;
-mod program;
 
 use std::ffi::OsString;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use anyhow::Context as _;
 use clap::{Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
-pub use program::Program;
+pub use options::Program;
 
 /// All programs.
 pub fn programs() -> Vec<Program> {
@@ -37,7 +36,9 @@ pub fn programs() -> Vec<Program> {
 impl Program {
     /// Its man page, in roff. Fails if the page in docs/ has no place for the options.
     pub fn man_page(&self) -> anyhow::Result<String> {
-        let usage = self.commands().map(usage).collect::<Vec<_>>().join("\n");
+        let usage = self.commands().map(|command| command.clone().render_usage().to_string());
+        let usage: Vec<_> = usage.map(|text| text.trim_start_matches("Usage:").trim().to_owned()).collect();
+        let usage = usage.join("\n");
         let man = Man::new(self.command.clone().override_usage(usage)).manual("tcp-pipeline");
         let mut page = Vec::new();
         man.render_title(&mut page)?;
@@ -49,50 +50,32 @@ impl Program {
     }
 }
 
-/// How a command is called: `compact [OPTIONS] [STREAM]...`.
-fn usage(command: &Command) -> String {
-    let usage = command.clone().render_usage().to_string();
-    usage.trim_start_matches("Usage:").trim().to_owned()
-}
-
-/// The program: writes everything into the folder that is its only argument.
+/// The program: writes the man pages and completions below the folder that is its only argument, and makes that.
 pub fn main() -> anyhow::Result<()> {
     let arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
     let [folder] = arguments.as_slice() else {
         anyhow::bail!("give one folder, as in: cargo run -p manual -- ~/.local/share");
     };
-    write(Path::new(folder))
-}
-
-/// Writes the man pages and completions below `folder`, which is made if it is missing.
-pub fn write(folder: &Path) -> anyhow::Result<()> {
+    let folder = Path::new(folder);
     for program in programs() {
         let name = program.command.get_name();
         let page = program.man_page().with_context(|| format!("docs/{name}.md"))?;
-        write_file(&folder.join("man/man1").join(format!("{name}.1")), page.as_bytes())?;
-        for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
-            let mut completions = Vec::new();
-            clap_complete::generate(shell, &mut program.command.clone(), name, &mut completions);
-            write_file(&folder.join(completion_file(shell, name)), &completions)?;
+        write(&folder.join("man/man1").join(format!("{name}.1")), page.as_bytes())?;
+        let completions = [
+            (Shell::Bash, format!("bash-completion/completions/{name}")),
+            (Shell::Zsh, format!("zsh/site-functions/_{name}")),
+            (Shell::Fish, format!("fish/vendor_completions.d/{name}.fish")),
+        ];
+        for (shell, file) in completions {
+            let mut content = Vec::new();
+            clap_complete::generate(shell, &mut program.command.clone(), name, &mut content);
+            write(&folder.join(file), &content)?;
         }
     }
     Ok(())
 }
 
-/// Where a shell looks for the completions of a program.
-fn completion_file(shell: Shell, name: &str) -> PathBuf {
-    match shell {
-        Shell::Zsh => format!("zsh/site-functions/_{name}"),
-        Shell::Fish => format!("fish/vendor_completions.d/{name}.fish"),
-        _ => format!("bash-completion/completions/{name}"),
-    }
-    .into()
-}
-
-fn write_file(path: &Path, content: &[u8]) -> anyhow::Result<()> {
-    let write = || {
-        path.parent().map_or(Ok(()), fs::create_dir_all)?;
-        fs::write(path, content)
-    };
-    write().with_context(|| format!("cannot write {}", path.display()))
+fn write(path: &Path, content: &[u8]) -> anyhow::Result<()> {
+    let folder = path.parent().map_or(Ok(()), fs::create_dir_all);
+    folder.and_then(|()| fs::write(path, content)).with_context(|| format!("cannot write {}", path.display()))
 }

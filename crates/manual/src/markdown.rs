@@ -11,24 +11,15 @@ pub fn to_roff(markdown: &str) -> String {
     page.roff.render()
 }
 
-/// What text is written in.
-#[derive(Clone, Copy, PartialEq, Eq, Default)]
-enum Style {
-    #[default]
-    Roman,
-    Strong,
-    Emphasis,
-    CodeBlock,
-}
-
 /// The page so far, and where in it we are.
 #[derive(Default)]
 struct Page {
     roff: Roff,
     /// The line that is being put together.
     line: Vec<Inline>,
-    style: Style,
-    /// How deep in lists.
+    /// What makes text bold or italic.
+    style: Option<fn(String) -> Inline>,
+    is_code: bool,
     depth: usize,
     /// Whether the next paragraph is the first of an item, which has made room already.
     is_item_start: bool,
@@ -42,7 +33,8 @@ impl Page {
         match event {
             Event::Start(tag) => self.start(&tag),
             Event::End(tag) => self.end(tag),
-            Event::Text(text) => self.text(&text),
+            Event::Text(text) if self.is_code => text.lines().for_each(|line| _ = self.roff.text([roman(line)])),
+            Event::Text(text) => self.line.push(self.style.unwrap_or(roman)(text.into_string())),
             Event::Code(text) => self.line.push(bold(text.into_string())),
             Event::SoftBreak => self.line.push(roman(" ")),
             Event::HardBreak => self.line.push(line_break()),
@@ -69,14 +61,13 @@ impl Page {
                 self.is_item_start = true;
             }
             Tag::CodeBlock(_) => {
-                self.flush();
-                self.style = Style::CodeBlock;
+                self.is_code = true;
                 self.control("PP", &[]);
                 self.control("RS", &["4"]);
                 self.control("nf", &[]);
             }
-            Tag::Strong => self.style = Style::Strong,
-            Tag::Emphasis => self.style = Style::Emphasis,
+            Tag::Strong => self.style = Some(bold),
+            Tag::Emphasis => self.style = Some(italic),
             _ => {}
         }
     }
@@ -96,11 +87,11 @@ impl Page {
                 self.depth -= 1;
             }
             TagEnd::CodeBlock => {
-                self.style = Style::Roman;
+                self.is_code = false;
                 self.control("fi", &[]);
                 self.control("RE", &[]);
             }
-            TagEnd::Strong | TagEnd::Emphasis => self.style = Style::Roman,
+            TagEnd::Strong | TagEnd::Emphasis => self.style = None,
             TagEnd::TableCell => self.cells.push(std::mem::take(&mut self.line)),
             TagEnd::TableHead => self.columns = std::mem::take(&mut self.cells),
             TagEnd::TableRow => self.row(),
@@ -131,19 +122,6 @@ impl Page {
             self.line.extend(cell);
         }
         self.flush();
-    }
-
-    fn text(&mut self, text: &str) {
-        match self.style {
-            Style::Roman => self.line.push(roman(text)),
-            Style::Strong => self.line.push(bold(text)),
-            Style::Emphasis => self.line.push(italic(text)),
-            Style::CodeBlock => {
-                for line in text.lines() {
-                    self.roff.text([roman(line)]);
-                }
-            }
-        }
     }
 
     fn control(&mut self, name: &str, arguments: &[&str]) {

@@ -3,12 +3,27 @@
 use anyhow::Context as _;
 use clap::{Arg, Command};
 
-use crate::Program;
-
 /// The line before the list.
 pub const BEGIN: &str = "<!-- options -->";
 /// The line after the list.
 pub const END: &str = "<!-- /options -->";
+
+/// A program, as its manual needs it.
+pub struct Program {
+    /// Its command line, built: with what clap adds, and with the flags of all commands in each.
+    pub command: Command,
+    /// Its page in docs/, in Markdown.
+    pub page: &'static str,
+}
+
+impl Program {
+    /// The commands that do something: the program, or each of its subcommands.
+    pub fn commands(&self) -> impl Iterator<Item = &Command> {
+        let has_subcommands = self.command.has_subcommands();
+        let subcommands = self.command.get_subcommands().filter(|command| command.get_name() != "help");
+        subcommands.chain(std::iter::once(&self.command).filter(move |_| !has_subcommands))
+    }
+}
 
 /// The page of `program` with the list that its command line asks for. Fails if the page has no marks.
 pub fn replace(program: &Program) -> anyhow::Result<String> {

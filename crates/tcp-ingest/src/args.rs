@@ -87,12 +87,6 @@ pub struct Args {
     pub(crate) metrics_file: Option<PathBuf>,
 }
 
-impl AsRef<CommonArgs> for Args {
-    fn as_ref(&self) -> &CommonArgs {
-        &self.common
-    }
-}
-
 fn listen(text: &str) -> Result<(Name, SocketAddr), String> {
     let (stream, address) = text.split_once('=').ok_or_else(|| format!("{text:?} is not STREAM=ADDRESS:PORT"))?;
     let address = address.parse().map_err(|_| {
