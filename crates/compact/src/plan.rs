@@ -156,10 +156,10 @@ mod tests {
     fn late_segments_rebuild_and_the_lineage_is_the_union_in_order() {
         let plan = plan(found(&NAMES[..2], Some(&[NAMES[0], NAMES[2]]))).unwrap();
         assert_eq!((plan.action(), plan.listed.len()), (Action::Rebuild, 1));
-        assert_eq!(plan.fresh[0].name.as_str(), NAMES[1]);
+        assert_eq!(plan.fresh[0].name.to_string(), NAMES[1]);
         let fresh = SegmentCount { name: plan.fresh[0].name.clone(), lines: 5, damaged: 0 };
         let Lineage::Segments(union) = lineage(plan.published.as_ref(), &[fresh]) else { panic!() };
-        assert_eq!(union.iter().map(|count| count.name.as_str()).collect::<Vec<_>>(), NAMES);
+        assert_eq!(union.iter().map(|count| count.name.to_string()).collect::<Vec<_>>(), NAMES);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(crate) struct Problem {
 
 impl From<&layout::Error> for Problem {
     fn from(error: &layout::Error) -> Self {
-        Self { what: error.problem(), remedy: error.remedy().unwrap_or_default() }
+        Self { what: error.problem.clone(), remedy: error.remedy.clone().unwrap_or_default() }
     }
 }
 
@@ -23,7 +23,7 @@ impl From<&layout::Error> for Problem {
 pub(crate) fn explain(error: &anyhow::Error) -> (String, Option<String>) {
     let text = engine::explain(error);
     let (text, known) = known_cause(&text);
-    let of_tree = error.chain().find_map(|cause| cause.downcast_ref::<layout::Error>()?.remedy());
+    let of_tree = error.chain().find_map(|cause| cause.downcast_ref::<layout::Error>()?.remedy.clone());
     let remedy = of_tree.or(known.map(str::to_owned));
     let without = remedy.as_ref().and_then(|remedy| text.strip_suffix(remedy.as_str())?.strip_suffix(": "));
     (without.unwrap_or(text).to_owned(), remedy)

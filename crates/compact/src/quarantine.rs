@@ -14,7 +14,7 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 
 use anyhow::{Context as _, anyhow, ensure};
-use layout::{Draft, Hour, QuarantineRecord, count_rejected, fault};
+use layout::{Area, Draft, Hour, QuarantineRecord, count_rejected, fault};
 use models::{Decoder, Model, Reason, Value};
 
 use crate::line_count::{Counted, unreadable};
@@ -50,7 +50,8 @@ pub(crate) fn damaged_lines(stream: &Stream<'_>, segment: &Counted) -> anyhow::R
         other.map_or(Ok(()), |other| Err((Reason::TimeOutOfBounds.label(), detail(other))))
     })?;
     if let (Some(hour), true) = (elsewhere, quarantined.lines == segment.lines) {
-        let there = stream.tree.relative(&stream.tree.raw_segment(stream.name, hour, &segment.segment.name));
+        let there =
+            stream.tree.relative(&stream.tree.segment(Area::Raw, stream.name, hour, segment.segment.name.clone()).path);
         let what = format!("{}: no line of it is of its hour", segment.segment.path.display());
         return Err(Problem { what, remedy: format!("move it to {there}, or remove it if it is a copy") }.into());
     }

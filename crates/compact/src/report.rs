@@ -103,7 +103,7 @@ impl fmt::Display for Summary {
 /// Prints plans, one row for each hour.
 pub(crate) fn print_plans(out: impl Write, format: Format, plans: &[(Name, Vec<HourPlan>)]) -> std::io::Result<()> {
     let columns = ["stream", "hour", "segments", "bytes", "action"];
-    let mut table = Table::new(out, format, columns.map(String::from).to_vec())?;
+    let mut table = Table::new(out, format, columns)?;
     for (stream, plans) in plans {
         for plan in plans {
             table.row(vec![

@@ -4,13 +4,15 @@
 //! before is read again, and one that is gone is no fault.
 
 use std::collections::{BTreeMap, HashSet};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::Instant;
 
 use anyhow::Context as _;
 use cli::{Format, Outcome, Table, count};
 use duckdb::Connection;
 use engine::{identifier, read_parquet, whole_file};
-use layout::{Area, Commit, Hour, HourRange, Lineage, Name, ParquetFile, SealedSegment, Tree, file_id};
+use layout::{Area, Commit, Hour, HourRange, Lineage, Name, ParquetFile, SealedSegment, Tree, mounted};
 use serde_json::Value;
 
 use crate::args::Args;
@@ -96,8 +98,8 @@ fn verify_hour<'t>(connection: &Connection, task: &'t Task) -> Option<Finding<'t
     let path = &task.file.path;
     let mut finding = Finding { task, rows: 0, bytes: 0, problem: None, left: 0 };
     for _ in 0..READINGS {
-        let before = match file_id(path) {
-            Ok(Some(id)) => id,
+        let before = match mounted(path) {
+            Ok(Some(file)) => file,
             Ok(None) => return None,
             Err(error) => {
                 let remedy = "make it readable, or bring the disk back that it is on, and verify again".to_owned();
@@ -110,8 +112,9 @@ fn verify_hour<'t>(connection: &Connection, task: &'t Task) -> Option<Finding<'t
             Ok(commit) => check(&task.dataset, commit, &values(connection, task)),
             Err(error) => Some(error.into()),
         };
-        if file_id(path).ok() == Some(Some(before)) {
-            finding.bytes = before.bytes();
+        let id = |file: &Metadata| (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
+        if mounted(path).is_ok_and(|now| now.is_some_and(|now| id(&now) == id(&before))) {
+            finding.bytes = before.len();
             if let Ok(commit) = commit {
                 finding.rows = commit.rows;
                 finding.left = left_to_remove(&commit, &task.segments);
@@ -161,7 +164,7 @@ fn print(format: Option<Format>, findings: &[Finding<'_>]) -> std::io::Result<()
     }
     let columns = ["dataset", "hour", "rows", "state", "file", "problem", "remedy"];
     let out = std::io::stdout().lock();
-    let mut table = Table::new(out, format.unwrap_or(Format::Table), columns.map(String::from).to_vec())?;
+    let mut table = Table::new(out, format.unwrap_or(Format::Table), columns)?;
     for finding in rows {
         let Task { dataset, file, .. } = finding.task;
         let (state, what, remedy) = match (&finding.problem, finding.left) {

@@ -6,7 +6,6 @@ use std::str::FromStr;
 use chrono::{DateTime, TimeDelta, Utc};
 use layout::Hour;
 
-/// How old something may get.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Age {
     number: u32,
@@ -14,7 +13,6 @@ pub(crate) struct Age {
 }
 
 impl Age {
-    /// The age as a span of time.
     pub(crate) fn span(self) -> TimeDelta {
         let hours = match self.unit {
             'h' => 1,
@@ -34,14 +32,13 @@ impl FromStr for Age {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let digits = text.trim_end_matches(|c: char| !c.is_ascii_digit());
-        let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok()).flatten();
-        match (number, text.get(digits.len()..)) {
-            (Some(number), Some("h")) => Ok(Self { number, unit: 'h' }),
-            (Some(number), Some("d")) => Ok(Self { number, unit: 'd' }),
-            (Some(number), Some("w")) => Ok(Self { number, unit: 'w' }),
-            _ => Err(format!("{text:?} is not an age: write 36h, 90d or 12w (hours, days or weeks)")),
-        }
+        let age = || {
+            let unit = text.chars().next_back().filter(|unit| ['h', 'd', 'w'].contains(unit))?;
+            let digits = text.strip_suffix(unit)?;
+            let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())??;
+            Some(Self { number, unit })
+        };
+        age().ok_or_else(|| format!("{text:?} is not an age: write 36h, 90d or 12w (hours, days or weeks)"))
     }
 }
 

@@ -1,9 +1,10 @@
 //! The command line.
 
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use clap::{Parser, Subcommand};
-use cli::{CommonArgs, PlanArgs, PrintArgs};
+use cli::{CommonArgs, PlanArgs, PrintArgs, Usage};
 use engine::SessionArgs;
 use layout::Name;
 use warehouse::WarehouseArgs;
@@ -19,12 +20,6 @@ pub struct Args {
 
     #[command(subcommand)]
     pub(crate) command: Command,
-}
-
-impl AsRef<CommonArgs> for Args {
-    fn as_ref(&self) -> &CommonArgs {
-        &self.common
-    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -90,6 +85,26 @@ pub(crate) struct CleanArgs {
     pub(crate) shared: SharedArgs,
 }
 
+impl CleanArgs {
+    /// Fails if two ages are given for the hours of a data set, or of all.
+    pub(crate) fn check(&self) -> Result<(), Usage> {
+        let mut ages = BTreeMap::new();
+        for KeepParquet { dataset, age } in &self.keep_parquet {
+            if let Some(before) = ages.insert(dataset, age) {
+                let of = dataset.as_ref().map_or("all data sets", Name::as_str);
+                return Err(Usage(format!("--keep-parquet is given twice for {of}: {before} and {age}")));
+            }
+        }
+        Ok(())
+    }
+
+    /// How long the hours of a data set are kept; none for ever.
+    pub(crate) fn age_of(&self, dataset: &Name) -> Option<Age> {
+        let of = |name| self.keep_parquet.iter().find(|keep| keep.dataset.as_ref() == name);
+        of(Some(dataset)).or_else(|| of(None)).map(|keep| keep.age)
+    }
+}
+
 /// Flags of both commands.
 #[derive(Debug, clap::Args)]
 pub(crate) struct SharedArgs {
@@ -114,9 +129,7 @@ impl FromStr for KeepParquet {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        Ok(match text.split_once('=') {
-            Some((dataset, age)) => Self { dataset: Some(dataset.parse()?), age: age.parse()? },
-            None => Self { dataset: None, age: text.parse()? },
-        })
+        let (dataset, age) = text.split_once('=').map_or((None, text), |(dataset, age)| (Some(dataset), age));
+        Ok(Self { dataset: dataset.map(str::parse).transpose()?, age: age.parse()? })
     }
 }

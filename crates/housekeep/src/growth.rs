@@ -10,7 +10,8 @@ use crate::scan::{Segments, Snapshot};
 /// a warehouse of `warehouse` bytes, is taken to grow in proportion.
 pub(crate) fn per_day(snapshot: &Snapshot, warehouse: u64, now: DateTime<Utc>) -> u64 {
     let is_new = |name: &SegmentName| now.signed_duration_since(name.created()) < TimeDelta::days(1);
-    let segments: u64 = snapshot.raw.values().chain(snapshot.quarantine.values()).map(|s| arrived(s, is_new)).sum();
+    let segments = snapshot.raw.values().chain(snapshot.quarantine.values()).flat_map(Segments::all);
+    let segments: u64 = segments.filter(|segment| is_new(&segment.name)).map(|segment| segment.bytes).sum();
     let (mut streams, mut new, mut derived) = (0, 0, warehouse);
     for parquet in snapshot.datasets.values().flat_map(|dataset| dataset.hours.values()) {
         match parquet.commit.as_ref().map(|commit| &commit.lineage) {
@@ -29,12 +30,6 @@ pub(crate) fn per_day(snapshot: &Snapshot, warehouse: u64, now: DateTime<Utc>) -
 pub(crate) fn full_at(free: u64, per_day: u64, now: DateTime<Utc>) -> Option<Hour> {
     let hours = u128::from(free) * 24 / u128::from((per_day > 0).then_some(per_day)?);
     Some(Hour::of(now).plus(i64::try_from(hours).unwrap_or(i64::MAX)))
-}
-
-fn arrived(segments: &Segments, is_new: impl Fn(&SegmentName) -> bool) -> u64 {
-    let open = segments.open.iter().map(|open| (&open.name, open.bytes));
-    let sealed = segments.sealed.iter().map(|sealed| (&sealed.segment.name, sealed.bytes));
-    open.chain(sealed).filter(|(name, _)| is_new(name)).map(|(_, bytes)| bytes).sum()
 }
 
 fn lines(segments: &[SegmentCount], counts: impl Fn(&SegmentName) -> bool) -> u64 {

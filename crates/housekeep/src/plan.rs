@@ -4,23 +4,20 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use chrono::{DateTime, TimeDelta, Utc};
-use layout::{Area, Commit, Hour, Name, SealedSegment, UnpublishedFile};
+use layout::{Area, Commit, Fingerprint, Hour, Name};
 use warehouse::LoadLog;
 
 use crate::age::Age;
+use crate::args::CleanArgs;
 use crate::readers::{Need, Reader};
-use crate::rules::Rules;
-use crate::scan::{Dataset, Parquet, Segments, Snapshot};
+use crate::scan::{Dataset, Parquet, Segments, Snapshot, Unpublished};
 
-/// What the warehouse says it holds.
 #[derive(Debug)]
 pub(crate) enum Loaded {
     /// There is no warehouse, or it does not matter what it holds.
     Nothing,
-    /// It holds this.
     Log(LoadLog),
-    /// It could not be asked.
-    Unknown,
+    Unknown(anyhow::Error),
 }
 
 /// Something that is done, or not done although it is due.
@@ -35,146 +32,117 @@ pub(crate) struct Step {
     pub(crate) reason: String,
 }
 
-/// What becomes of it.
+impl Step {
+    pub(crate) fn remove(
+        area: Area,
+        name: &Name,
+        what: Removable,
+        path: PathBuf,
+        bytes: u64,
+        reason: impl Into<String>,
+    ) -> Self {
+        Self { area, name: name.clone(), what, path, bytes, action: Action::Remove, reason: reason.into() }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Action {
-    /// It goes.
     Remove,
-    /// It is due and stays.
-    Keep(Cause),
+    /// It is due and stays: not for long yet, or until a time that is not there yet.
+    Keep,
+    /// It has been due for more than a day and stays, and somebody has something to do.
+    KeepOverdue,
+    /// Its file is damaged, and stays.
+    KeepDamaged,
 }
 
-/// Why something stays.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Cause {
-    /// It has not been due for long, or waits for a time that is not there yet.
-    Waiting,
-    /// It has been due for more than a day, and somebody has something to do.
-    Overdue,
-    /// Its file is damaged.
-    Damaged,
-}
-
-/// What it is about.
 #[derive(Debug)]
 pub(crate) enum Removable {
-    Quarantined(SealedSegment),
-    Hour(Hour, Option<Commit>),
-    Orphan(UnpublishedFile),
+    Quarantined(Hour),
+    /// The file of this hour, with its fingerprint if that can be read.
+    Hour(Hour, Option<Fingerprint>),
+    Orphan,
     Folder,
 }
 
-/// What is done with files, in the order of areas and names. Folders come later: see [`folders`]. `busy` are the data sets that another process is changing.
+/// What is done with files; folders come later. `busy` are the data sets that another process is changing.
 pub(crate) fn files(
     snapshot: &Snapshot,
-    rules: &Rules,
+    rules: &CleanArgs,
     loaded: &Loaded,
     busy: &BTreeSet<Name>,
     now: DateTime<Utc>,
 ) -> Vec<Step> {
-    let mut steps = quarantined(snapshot, rules, now);
+    let mut steps = Vec::new();
+    for (name, segments) in &snapshot.quarantine {
+        for segment in &segments.sealed {
+            if let Some(age) = rules.keep_quarantine.filter(|age| age.is_past(segment.arrived(), now)) {
+                let (what, reason) = (Removable::Quarantined(segment.hour), format!("older than {age}"));
+                steps.push(Step::remove(Area::Quarantine, name, what, segment.path.clone(), segment.bytes, reason));
+            }
+        }
+    }
     for (name, dataset) in &snapshot.datasets {
-        if let Some(age) = rules.of(name)
+        if let Some(age) = rules.age_of(name)
             && !busy.contains(name)
         {
             steps.extend(due_hours(snapshot, rules, loaded, (name, dataset), age, now));
         }
     }
-    steps.extend(orphans(snapshot, rules, busy, now));
-    steps
-}
-
-/// What is done with the folders `empty`.
-pub(crate) fn folders(area: Area, name: &Name, empty: Vec<PathBuf>) -> impl Iterator<Item = Step> {
-    empty.into_iter().map(move |path| Step {
-        area,
-        name: name.clone(),
-        what: Removable::Folder,
-        path,
-        bytes: 0,
-        action: Action::Remove,
-        reason: "empty".to_owned(),
-    })
-}
-
-fn quarantined(snapshot: &Snapshot, rules: &Rules, now: DateTime<Utc>) -> Vec<Step> {
-    let Some(age) = rules.quarantine else { return Vec::new() };
-    let sealed = snapshot.quarantine.iter().flat_map(|(name, segments)| segments.sealed.iter().map(move |s| (name, s)));
-    sealed
-        .filter(|(_, sealed)| age.is_past(sealed.arrived(), now))
-        .map(|(name, sealed)| Step {
-            area: Area::Quarantine,
-            name: name.clone(),
-            path: sealed.segment.path.clone(),
-            bytes: sealed.bytes,
-            action: Action::Remove,
-            reason: format!("older than {age}"),
-            what: Removable::Quarantined(sealed.segment.clone()),
-        })
-        .collect()
-}
-
-fn orphans(snapshot: &Snapshot, rules: &Rules, busy: &BTreeSet<Name>, now: DateTime<Utc>) -> Vec<Step> {
-    let is_orphan = |area, name, orphan: &UnpublishedFile| match area {
-        // Only a process that holds the lock publishes here. Without one, the file is never published.
-        Area::Parquet => !busy.contains(name),
-        Area::Raw | Area::Quarantine => {
-            now.signed_duration_since(DateTime::<Utc>::from(orphan.modified)) >= rules.orphans.span()
+    for Unpublished { area, name, path, bytes, written } in &snapshot.unpublished {
+        let is_orphan = match area {
+            // Only a process that holds the lock publishes here. Without one, the file is never published.
+            Area::Parquet => !busy.contains(name),
+            Area::Raw | Area::Quarantine => now.signed_duration_since(*written) >= rules.orphans_after.span(),
+        };
+        if is_orphan {
+            steps.push(Step::remove(*area, name, Removable::Orphan, path.clone(), *bytes, "never published"));
         }
-    };
-    let unpublished = snapshot.unpublished.iter();
-    unpublished
-        .filter(|file| is_orphan(file.area, &file.name, &file.orphan))
-        .map(|file| Step {
-            area: file.area,
-            name: file.name.clone(),
-            what: Removable::Orphan(file.orphan.clone()),
-            path: file.orphan.path.clone(),
-            bytes: file.bytes,
-            action: Action::Remove,
-            reason: "never published".to_owned(),
-        })
-        .collect()
+    }
+    steps
 }
 
 fn due_hours(
     snapshot: &Snapshot,
-    rules: &Rules,
+    rules: &CleanArgs,
     loaded: &Loaded,
     (name, dataset): (&Name, &Dataset),
     age: Age,
     now: DateTime<Utc>,
 ) -> Vec<Step> {
     let raw = snapshot.raw.get(name).map(Segments::hours).unwrap_or_default();
-    let readers: Vec<_> =
-        snapshot.readers(name).map(|(name, dataset)| Reader::new(snapshot, name, dataset, now)).collect();
-    let stale: BTreeSet<_> = Reader::new(snapshot, name, dataset, now).stale().collect();
+    let readers = snapshot.readers(name).map(|(name, dataset)| Reader::new(snapshot, name, dataset, now));
+    let readers: Vec<_> = readers.collect();
+    let stale: BTreeSet<_> = Reader::new(snapshot, name, dataset, now).out_of_date().collect();
     // Hours that are about to be made anew, and with them every window that reads them, of all that it reads.
     let changing = raw.union(&stale).copied().filter(|hour| !dataset.expired.contains_key(hour)).collect();
     let needed = |hour: Hour, commit: &Commit| {
         if raw.contains(&hour) {
             return Some(Need::Work("raw segments of this hour are not compacted yet: run compact".to_owned()));
         }
+        if rules.even_if_needed {
+            return None;
+        }
         let by_itself = stale.contains(&hour).then(|| Need::Work("it is out of date itself: run aggregate".to_owned()));
         let by_readers = readers.iter().filter_map(|reader| reader.needs(hour, commit, &changing));
-        let by_warehouse = || needed_by_warehouse(loaded, name, hour, commit).map(Need::Work);
-        let needs = by_itself.into_iter().chain(by_readers).chain(std::iter::once_with(by_warehouse).flatten());
-        if rules.even_if_needed { None } else { pressing(needs) }
+        let by_warehouse = needed_by_warehouse(loaded, name, hour, commit).map(Need::Work);
+        // What takes work is reported before what passes with time.
+        by_itself.into_iter().chain(by_readers).chain(by_warehouse).min_by_key(|need| matches!(need, Need::Time(_)))
     };
     let step = |(hour, parquet): (&Hour, &Parquet)| {
         let overdue = age.is_past(ends(*hour, parquet), now - TimeDelta::days(1));
         let (action, reason) = match &parquet.commit {
-            Err(problem) => (Action::Keep(Cause::Damaged), problem.clone()),
+            Err(problem) => (Action::KeepDamaged, problem.clone()),
             Ok(commit) => match needed(*hour, commit) {
-                Some(Need::Work(reason)) if overdue => (Action::Keep(Cause::Overdue), reason),
-                Some(Need::Work(reason) | Need::Time(reason)) => (Action::Keep(Cause::Waiting), reason),
+                Some(Need::Work(reason)) if overdue => (Action::KeepOverdue, reason),
+                Some(Need::Work(reason) | Need::Time(reason)) => (Action::Keep, reason),
                 None => (Action::Remove, format!("older than {age}")),
             },
         };
         Step {
             area: Area::Parquet,
             name: name.clone(),
-            what: Removable::Hour(*hour, parquet.commit.as_ref().ok().cloned()),
+            what: Removable::Hour(*hour, parquet.commit.as_ref().ok().map(|commit| commit.fingerprint.clone())),
             path: parquet.path.clone(),
             bytes: parquet.bytes,
             action,
@@ -184,19 +152,6 @@ fn due_hours(
     dataset.hours.iter().filter(|(hour, parquet)| age.is_past(ends(**hour, parquet), now)).map(step).collect()
 }
 
-/// The need to report: one that takes work comes before one that passes with time.
-fn pressing(needs: impl Iterator<Item = Need>) -> Option<Need> {
-    let mut passing = None;
-    for need in needs {
-        match need {
-            Need::Work(_) => return Some(need),
-            Need::Time(_) => passing = passing.or(Some(need)),
-        }
-    }
-    passing
-}
-
-/// The last hour that a file covers.
 fn ends(hour: Hour, parquet: &Parquet) -> Hour {
     parquet.commit.as_ref().map_or(hour, |commit| commit.window(hour).last_hour())
 }
@@ -205,7 +160,7 @@ fn ends(hour: Hour, parquet: &Parquet) -> Hour {
 fn needed_by_warehouse(loaded: &Loaded, dataset: &Name, hour: Hour, commit: &Commit) -> Option<String> {
     let log = match loaded {
         Loaded::Nothing => return None,
-        Loaded::Unknown => return Some("the warehouse cannot be asked whether it holds this hour".to_owned()),
+        Loaded::Unknown(_) => return Some("the warehouse cannot be asked whether it holds this hour".to_owned()),
         Loaded::Log(log) => log.get(dataset)?,
     };
     match log.get(&hour) {

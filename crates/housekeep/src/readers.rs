@@ -11,14 +11,12 @@ use layout::{Commit, Freshness, Hour, InputNow, Name, Overlap, Window};
 
 use crate::scan::{Dataset, Snapshot};
 
-/// An aggregate that reads data sets.
 #[derive(Debug)]
 pub(crate) struct Reader<'s> {
     name: &'s Name,
     dataset: &'s Dataset,
     /// The windows that it has made, also those that retention removed, by their starts.
     windows: BTreeMap<DateTime<Utc>, Made>,
-    /// Its longest window.
     longest: TimeDelta,
     /// How far its windows look back, or a little farther: months and days differ in length.
     look_back: TimeDelta,
@@ -53,20 +51,18 @@ impl<'s> Reader<'s> {
             (window.start, Made { window, is_stale })
         };
         let windows: BTreeMap<_, _> = dataset.records().map(made).collect();
-        let longest = windows.values().map(|made| made.window.end - made.window.start).max().unwrap_or_default();
-        let look_back =
-            windows.values().map(|made| made.window.start - made.window.reads_from).max().unwrap_or_default();
+        let most = |span: fn(&Window) -> TimeDelta| windows.values().map(|made| span(&made.window)).max();
+        let longest = most(|window| window.end - window.start).unwrap_or_default();
+        let look_back = most(|window| window.start - window.reads_from).unwrap_or_default();
         let look_back = look_back + look_back / 8;
         let mut reader = Self { name, dataset, windows, longest, look_back, missing: BTreeSet::new(), now };
-        let files = inputs.iter().flat_map(|(_, input)| input.hours.iter());
-        let missing = files.filter(|(hour, parquet)| {
-            let span = parquet.commit.as_ref().map_or_else(|_| Window::of_hour(**hour), |commit| commit.window(**hour));
-            !reader.covers(&span) && !dataset.expired.contains_key(hour)
-        });
-        let missing: BTreeSet<_> = missing.map(|(hour, _)| *hour).collect();
         // Where retention has removed a part of an input, nothing is made.
-        let expired = |hour: &Hour| inputs.iter().any(|(_, input)| input.expired.contains_key(hour));
-        reader.missing = missing.into_iter().filter(|hour| !expired(hour)).collect();
+        let is_expired = |hour: &Hour| inputs.iter().any(|(_, input)| input.expired.contains_key(hour));
+        let missing = inputs.iter().flat_map(|(_, input)| &input.hours).filter(|(hour, parquet)| {
+            let span = parquet.commit.as_ref().map_or_else(|_| Window::of_hour(**hour), |commit| commit.window(**hour));
+            !reader.covers(&span) && !dataset.expired.contains_key(hour) && !is_expired(hour)
+        });
+        reader.missing = missing.map(|(hour, _)| *hour).collect();
         reader
     }
 
@@ -75,18 +71,12 @@ impl<'s> Reader<'s> {
         self.missing.iter().filter(|hour| !self.dataset.hours.contains_key(hour) && self.is_over(**hour)).count()
     }
 
-    /// How many of its windows were made of something else than what is there now.
-    pub(crate) fn out_of_date(&self) -> usize {
-        self.windows.values().filter(|made| made.is_stale).count()
-    }
-
-    /// The hours of its windows that are out of date.
-    pub(crate) fn stale(&self) -> impl Iterator<Item = Hour> {
+    /// The hours of its windows that were made of something else than what is there now.
+    pub(crate) fn out_of_date(&self) -> impl Iterator<Item = Hour> {
         self.windows.values().filter(|made| made.is_stale).map(|made| made.window.hour())
     }
 
-    /// Why it still needs `hour` of a data set that it reads, of which the hours `changing` are about to be made anew, and
-    /// what to do about it.
+    /// Why it still needs `hour` of a data set that it reads, of which the hours `changing` are about to be made anew.
     pub(crate) fn needs(&self, hour: Hour, commit: &Commit, changing: &BTreeSet<Hour>) -> Option<Need> {
         let (name, span) = (self.name, commit.window(hour));
         let changes = |made: &Made| {

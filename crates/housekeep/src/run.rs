@@ -6,11 +6,11 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use cli::{Outcome, TryAgain, Usage};
 use layout::{Area, DatasetLock, Hour, Name, Tree};
+use warehouse::WarehouseKind;
 
 use crate::args::{Args, CleanArgs, Command, SharedArgs};
-use crate::plan::{self, Action, Cause, Loaded, Removable, Step};
-use crate::rules::Rules;
-use crate::scan::Snapshot;
+use crate::plan::{self, Action, Loaded, Removable, Step};
+use crate::scan::{Dataset, Snapshot};
 use crate::{clean, report, status};
 
 /// Runs the command. The clock is read here, once.
@@ -23,14 +23,14 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 }
 
 fn clean(args: &CleanArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
-    let rules = Rules::new(args).map_err(Usage)?;
-    cli::check_names(tree, Area::Parquet, rules.datasets())?;
+    args.check()?;
+    cli::check_names(tree, Area::Parquet, args.keep_parquet.iter().filter_map(|keep| keep.dataset.as_ref()))?;
     let snapshot = Snapshot::scan(tree)?;
-    let (loaded, unreachable) = loaded(args, tree, rules.ask_warehouse(&snapshot, now))?;
+    let loaded = loaded(args, tree, &snapshot, now)?;
     // A run finds out when it takes the lock; a dry run must not promise what a run would then leave.
     let busy = if args.plan.dry_run { busy(tree, &snapshot)? } else { BTreeSet::new() };
-    let steps = plan::files(&snapshot, &rules, &loaded, &busy, now);
-    let steps = with_folders(tree, steps, &busy, now)?;
+    let mut steps = plan::files(&snapshot, args, &loaded, &busy, now);
+    add_folders(tree, &mut steps, &busy, now)?;
     let mut complete = true;
     if args.plan.dry_run {
         report::print_plan(tree, &steps, args.shared.print.format)?;
@@ -38,39 +38,33 @@ fn clean(args: &CleanArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Ou
         report::kept(tree, &steps);
         complete = clean::carry_out(tree, &steps);
     }
-    complete &= !steps.iter().any(|step| step.action == Action::Keep(Cause::Damaged));
-    match unreachable {
-        Some(error) => Err(error),
-        None => Ok(if complete { Outcome::Done } else { Outcome::Partial }),
+    complete &= steps.iter().all(|step| step.action != Action::KeepDamaged);
+    match loaded {
+        Loaded::Unknown(error) => Err(error.context("no hour of a data set is removed")),
+        Loaded::Nothing | Loaded::Log(_) => Ok(if complete { Outcome::Done } else { Outcome::Partial }),
     }
 }
 
-/// What the warehouse holds, if it matters, and the error if it cannot be asked.
-fn loaded(args: &CleanArgs, tree: &Tree, matters: bool) -> Result<(Loaded, Option<anyhow::Error>), Usage> {
-    if !matters {
-        return Ok((Loaded::Nothing, None));
+fn loaded(args: &CleanArgs, tree: &Tree, snapshot: &Snapshot, now: DateTime<Utc>) -> Result<Loaded, Usage> {
+    let is_due = |(name, dataset): (&Name, &Dataset)| {
+        args.age_of(name).is_some_and(|age| dataset.hours.keys().any(|hour| age.is_past(*hour, now)))
+    };
+    if args.even_if_needed || !snapshot.datasets.iter().any(is_due) {
+        return Ok(Loaded::Nothing);
     }
-    check_target(args, tree)?;
-    Ok(match warehouse::read_load_log(&args.shared.warehouse, &args.shared.session, tree) {
-        Ok(log) => (log.map_or(Loaded::Nothing, Loaded::Log), None),
-        Err(error) => (Loaded::Unknown, Some(error.context("no hour of a data set is removed"))),
-    })
-}
-
-/// Refuses to ask the embedded warehouse, which is not there, where the environment names a server's: each hour would
-/// count as one that no warehouse needs.
-fn check_target(args: &CleanArgs, tree: &Tree) -> Result<(), Usage> {
-    let args = &args.shared.warehouse;
+    // Where the environment names a server, an embedded warehouse that is not there is not meant: no hour would be needed.
     let names_server = ["DB_NAME", "DB_USER"].iter().any(|name| std::env::var_os(name).is_some());
-    let file = args.file.clone().unwrap_or_else(|| tree.warehouse());
-    if args.target == warehouse::WarehouseKind::Duckdb && names_server && !file.exists() {
+    let SharedArgs { warehouse, session, .. } = &args.shared;
+    let file = warehouse.file.clone().unwrap_or_else(|| tree.warehouse());
+    if warehouse.target == WarehouseKind::Duckdb && names_server && !file.exists() {
         return Err(Usage(
             "DB_NAME or DB_USER is set, and --target does not say which kind of server that is (mysql, postgres): without it no \
              warehouse is asked what it still needs"
                 .to_owned(),
         ));
     }
-    Ok(())
+    let log = warehouse::read_load_log(warehouse, session, tree);
+    Ok(log.map_or_else(Loaded::Unknown, |log| log.map_or(Loaded::Nothing, Loaded::Log)))
 }
 
 /// The data sets whose lock another process holds.
@@ -85,12 +79,7 @@ fn busy(tree: &Tree, snapshot: &Snapshot) -> layout::Result<BTreeSet<Name>> {
 }
 
 /// Adds the folders that are empty, or will be when `steps` are done, and puts all steps in the order of doing.
-fn with_folders(
-    tree: &Tree,
-    mut steps: Vec<Step>,
-    busy: &BTreeSet<Name>,
-    now: DateTime<Utc>,
-) -> layout::Result<Vec<Step>> {
+fn add_folders(tree: &Tree, steps: &mut Vec<Step>, busy: &BTreeSet<Name>, now: DateTime<Utc>) -> layout::Result<()> {
     // An hour leaves its record behind, so its folder is not empty.
     let goes = |step: &&Step| step.action == Action::Remove && !matches!(step.what, Removable::Hour(..));
     let removed: BTreeSet<PathBuf> = steps.iter().filter(goes).map(|step| step.path.clone()).collect();
@@ -100,12 +89,13 @@ fn with_folders(
                 continue;
             }
             let empty = tree.empty_folders(area, &name, &removed, Hour::of(now))?;
-            steps.extend(plan::folders(area, &name, empty));
+            let remove = |path| Step::remove(area, &name, Removable::Folder, path, 0, "empty");
+            steps.extend(empty.into_iter().map(remove));
         }
     }
     // Stable: within a stream or data set files stay before folders, and those deepest first.
     steps.sort_by(|a, b| (a.area, &a.name).cmp(&(b.area, &b.name)));
-    Ok(steps)
+    Ok(())
 }
 
 fn status(args: &SharedArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {

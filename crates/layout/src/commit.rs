@@ -3,7 +3,7 @@
 //! One rename publishes rows and record together, so there is no manifest that could disagree with the data. The record is
 //! JSON under the key [`Commit::KEY`] of the footer's key-value metadata.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, btree_map};
 use std::fmt;
 use std::fs::File;
 use std::io;
@@ -17,9 +17,8 @@ use crate::error::{Error, RESTORE, Result};
 use crate::fault;
 use crate::files;
 use crate::hour::Hour;
-use crate::name::Name;
+use crate::name::{Name, SegmentName};
 use crate::paths::DatasetHour;
-use crate::segment_name::SegmentName;
 use crate::window::Window;
 
 /// 128 bits that stand for a lineage: equal lineages have equal fingerprints, others in practice never.
@@ -91,29 +90,21 @@ pub enum Input {
 
 impl Input {
     /// The files that were read for the file of `hour`.
-    pub fn files(&self, hour: Hour) -> impl Iterator<Item = (Hour, &Fingerprint)> {
-        let (one, many) = match self {
-            Self::Hour(fingerprint) => (Some((hour, fingerprint)), None),
-            Self::Hours(files) => (None, Some(files.iter().map(|(hour, fingerprint)| (*hour, fingerprint)))),
-        };
-        one.into_iter().chain(many.into_iter().flatten())
-    }
-}
-
-impl From<Fingerprint> for Input {
-    fn from(fingerprint: Fingerprint) -> Self {
-        Self::Hour(fingerprint)
+    pub fn files(&self, hour: Hour) -> BTreeMap<Hour, &Fingerprint> {
+        match self {
+            Self::Hour(fingerprint) => [(hour, fingerprint)].into(),
+            Self::Hours(files) => files.iter().map(|(hour, fingerprint)| (*hour, fingerprint)).collect(),
+        }
     }
 }
 
 impl Lineage {
     /// The data sets that were read, if it is a query's.
-    pub fn inputs(&self) -> impl Iterator<Item = (&Name, &Input)> {
-        let inputs = match self {
-            Self::Query { inputs, .. } => Some(inputs),
-            Self::Segments(_) => None,
-        };
-        inputs.into_iter().flatten()
+    pub fn inputs(&self) -> btree_map::Iter<'_, Name, Input> {
+        match self {
+            Self::Query { inputs, .. } => inputs.iter(),
+            Self::Segments(_) => btree_map::Iter::default(),
+        }
     }
 
     /// The fingerprint of this lineage.
@@ -161,21 +152,22 @@ impl Commit {
 
     /// The record for a file that is about to be written.
     pub fn new(lineage: Lineage) -> Self {
-        Self::deduplicated(lineage, 0)
+        Self::made(lineage, None, 0)
     }
 
     /// The record for a file that is about to be written without `duplicates` of its rows.
     pub fn deduplicated(lineage: Lineage, duplicates: u64) -> Self {
-        Self { place: None, fingerprint: fingerprint(&lineage, duplicates), lineage, window: None, duplicates, rows: 0 }
+        Self::made(lineage, None, duplicates)
     }
 
     /// The record for a file that is about to be written and covers `window`.
     pub fn of_window(lineage: Lineage, window: Window) -> Self {
-        if window.is_hour() {
-            return Self::new(lineage);
-        }
-        let fingerprint = Fingerprint::of(&serde_json::to_vec(&(&lineage, window)).unwrap_or_default());
-        Self { place: None, fingerprint, lineage, window: Some(window), duplicates: 0, rows: 0 }
+        Self::made(lineage, (!window.is_hour()).then_some(window), 0)
+    }
+
+    fn made(lineage: Lineage, window: Option<Window>, duplicates: u64) -> Self {
+        let fingerprint = fingerprint(&lineage, window, duplicates);
+        Self { place: None, fingerprint, lineage, window, duplicates, rows: 0 }
     }
 
     /// What the file of `hour` that has this record covers.
@@ -191,20 +183,15 @@ impl Commit {
 
     /// Whether the fingerprint is the one that belongs to the rest of the record.
     pub fn is_genuine(&self) -> bool {
-        let expected = match self.window {
-            Some(window) => Self::of_window(self.lineage.clone(), window).fingerprint,
-            None => fingerprint(&self.lineage, self.duplicates),
-        };
-        self.fingerprint == expected
+        self.fingerprint == fingerprint(&self.lineage, self.window, self.duplicates)
     }
 
     /// The rows that the counts of a stream's segments add up to: lines less damaged ones and duplicates. None for an
     /// aggregate, which counts nothing, and for counts that cannot be.
     pub fn accounted_rows(&self) -> Option<u64> {
         let Lineage::Segments(segments) = &self.lineage else { return None };
-        let accepted = segments
-            .iter()
-            .try_fold(0_u64, |rows, segment| rows.checked_add(segment.lines.checked_sub(segment.damaged)?));
+        let add = |rows: u64, segment: &SegmentCount| rows.checked_add(segment.lines.checked_sub(segment.damaged)?);
+        let accepted = segments.iter().try_fold(0, add);
         accepted?.checked_sub(self.duplicates)
     }
 
@@ -219,7 +206,7 @@ impl Commit {
         let commit = Self::read(path)?;
         match &commit.place {
             Some(belongs) if (&belongs.dataset, belongs.hour) != (dataset, hour) => {
-                Err(Error::Misplaced { path: path.to_owned(), belongs: belongs.clone() })
+                Err(Error::misplaced(path, belongs))
             }
             _ => Ok(commit),
         }
@@ -248,12 +235,14 @@ impl Commit {
     }
 }
 
-/// The fingerprint of a lineage of which `duplicates` rows were removed: files with and without them are not equal.
-fn fingerprint(lineage: &Lineage, duplicates: u64) -> Fingerprint {
-    match duplicates {
-        0 => lineage.fingerprint(),
-        _ => Fingerprint::of(&serde_json::to_vec(&(lineage, duplicates)).unwrap_or_default()),
-    }
+/// The fingerprint of a record: files that cover something else, or lack other duplicates, are not equal.
+fn fingerprint(lineage: &Lineage, window: Option<Window>, duplicates: u64) -> Fingerprint {
+    let json = match (window, duplicates) {
+        (Some(window), _) => serde_json::to_vec(&(lineage, window)),
+        (None, 0) => return lineage.fingerprint(),
+        (None, _) => serde_json::to_vec(&(lineage, duplicates)),
+    };
+    Fingerprint::of(&json.unwrap_or_default())
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's")]
@@ -261,28 +250,22 @@ fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
-/// The Thrift bytes of the footer of a Parquet file of `len` bytes, which ends with them, their length in four bytes and
-/// `PAR1`; none if it does not.
+/// The Thrift bytes of a footer; none unless a file of `len` bytes ends with them, their length in four bytes and `PAR1`.
 fn footer(file: &File, len: u64) -> io::Result<Option<Vec<u8>>> {
-    // One read of this size is enough for all files but those of very many segments or row groups. A larger size would
-    // make reading the others slower.
+    // Enough for all files but those of very many segments or row groups. Reading more would take longer for the others.
     const GUESS: u64 = 4 * 1024;
-    let tail_at = |size: u64| -> io::Result<Vec<u8>> {
-        let mut tail = vec![0; usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge)?];
-        file.read_exact_at(&mut tail, len - size)?;
-        Ok(tail)
-    };
-    let mut tail = tail_at(len.min(GUESS))?;
-    let Some((_, [a, b, c, d, b'P', b'A', b'R', b'1'])) = tail.split_last_chunk::<8>() else { return Ok(None) };
-    let size = u32::from_le_bytes([*a, *b, *c, *d]);
-    let with_end = u64::from(size) + 8;
-    if with_end > len {
-        return Ok(None);
+    let mut size = len.min(GUESS);
+    loop {
+        let mut end = vec![0; usize::try_from(size).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        file.read_exact_at(&mut end, len - size)?;
+        let Some((before, [a, b, c, d, b'P', b'A', b'R', b'1'])) = end.split_last_chunk::<8>() else { return Ok(None) };
+        let footer = u32::from_le_bytes([*a, *b, *c, *d]);
+        if let Some(start) = before.len().checked_sub(footer as usize) {
+            return Ok(before.get(start..).map(<[u8]>::to_vec));
+        }
+        size = u64::from(footer) + 8;
+        if size > len {
+            return Ok(None);
+        }
     }
-    if with_end > tail.len() as u64 {
-        tail = tail_at(with_end)?;
-    }
-    let end = tail.len() - 8;
-    tail.truncate(end);
-    Ok(Some(tail.split_off(end - size as usize)))
 }

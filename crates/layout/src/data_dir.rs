@@ -6,7 +6,7 @@
 //! leads there again. Only a folder that was removed is made again, on the same file system, because nobody can bring it
 //! back.
 
-use std::fs::{self, File, Metadata};
+use std::fs::{self, File};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -56,7 +56,14 @@ impl DataDirHandle {
             // Removed, and made again by somebody.
             Ok(there) if removed && there.is_dir() && there.dev() == ours.dev() => {}
             Ok(_) => return Err(self.lost("another folder is in its place")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && removed => self.make_again(&ours)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound && removed => {
+                let parent =
+                    self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+                if fs::metadata(parent).map_err(Error::at("look at", parent))?.dev() != ours.dev() {
+                    return Err(self.lost("its file system is not there any more"));
+                }
+                folders::create(&self.path)?;
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(self.lost("it is not there any more")),
             Err(error) => return Err(Error::at("look at", &self.path)(error)),
         }
@@ -64,31 +71,15 @@ impl DataDirHandle {
         Ok(())
     }
 
-    /// Makes the data directory in the folder where it was.
-    fn make_again(&self, ours: &Metadata) -> Result<()> {
-        let parent = self.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        let there = fs::metadata(parent).map_err(Error::at("look at", parent))?;
-        if there.dev() != ours.dev() {
-            return Err(self.lost("its file system is not there any more"));
-        }
-        match fs::create_dir(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                Err(Error::at("create the folder", &self.path)(error))
-            }
-            _ => folders::sync(parent),
-        }
-    }
-
     fn lost(&self, how: &str) -> Error {
         let remedy = "mount it or move it back";
         Error::at("use the data directory", &self.path)(io::Error::other(format!("{how}: {remedy}")))
     }
 
-    /// Fails unless the data directory is where it was. Then puts `segment` back to its path if it is not there any more;
-    /// returns whether it did.
+    /// Puts `segment` back to its path if it is not there any more, and says so. Fails if the data directory has moved.
     pub fn keep(&self, segment: &mut OpenSegment) -> Result<bool> {
         self.check()?;
-        Ok(!segment.is_in_place()? && segment.put_back().map(|()| true)?)
+        segment.keep()
     }
 }
 

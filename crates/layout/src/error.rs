@@ -1,12 +1,12 @@
 //! Errors of the tree: what was tried, on which path, what the system said, and what to do about it.
 
-use std::fmt;
+use std::fmt::Display;
 use std::io::{self, ErrorKind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use rustix::io::Errno;
 
-use crate::paths::DatasetHour;
+use crate::paths::{DatasetHour, Tree};
 
 /// A result whose error names its path.
 pub type Result<T> = std::result::Result<T, Error>;
@@ -21,93 +21,60 @@ pub fn unreadable_rows() -> String {
 }
 
 /// Something in the tree could not be done. As text it is one sentence with its remedy.
-#[derive(Debug)]
-pub enum Error {
-    /// The system refused an operation on a path.
-    Io {
-        /// What was tried, as an infinitive.
-        action: &'static str,
-        /// Where.
-        path: PathBuf,
-        /// What the system said. Part of the message and so not its source, which a chain of causes would say again.
-        error: io::Error,
-    },
-    /// A Parquet file that was made for another hour or data set than its path says.
-    Misplaced {
-        /// Where it is.
-        path: PathBuf,
-        /// Where it belongs.
-        belongs: DatasetHour,
-    },
-    /// A file of the tree is not what its name says.
-    Invalid {
-        /// Where.
-        path: PathBuf,
-        /// What is wrong.
-        detail: String,
-        /// What to do about it; none for a mistake of the program.
-        remedy: Option<&'static str>,
-    },
-    /// A write to a segment failed, and what it left behind could not be removed. The segment must not be written again.
-    NotRolledBack {
-        /// The segment.
-        path: PathBuf,
-        /// The length that it had before, in bytes.
-        len: u64,
-        /// What the system said.
-        error: io::Error,
-    },
+#[derive(Debug, thiserror::Error)]
+#[error("{problem}{}", remedy.as_ref().map(|remedy| format!(": {remedy}")).unwrap_or_default())]
+pub struct Error {
+    /// What is wrong and where, without the remedy.
+    pub problem: String,
+    /// What to do about it, as an order; none where the problem says it.
+    pub remedy: Option<String>,
+    /// What the system said. Part of the problem and so not the source, which a chain of causes would say again.
+    io: Option<io::Error>,
+    /// Whether what a failed write left in a segment could not be removed: the segment must not be written again.
+    pub is_not_rolled_back: bool,
 }
 
 impl Error {
-    /// Makes a closure that adds the path to an [`io::Error`].
+    /// Makes a closure that adds the path and what was tried, an infinitive, to an [`io::Error`].
     pub(crate) fn at<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
-        move |error| Self::Io { action, path: path.to_owned(), error: error.into() }
+        move |error| {
+            let error = error.into();
+            let problem = format!("{}: cannot {action}: {error}", path.display());
+            let remedy = of_system(action, &error).map(str::to_owned);
+            Self { problem, remedy, io: Some(error), is_not_rolled_back: false }
+        }
     }
 
-    pub(crate) fn invalid(path: &Path, detail: impl Into<String>, remedy: impl Into<Option<&'static str>>) -> Self {
-        Self::Invalid { path: path.to_owned(), detail: detail.into(), remedy: remedy.into() }
+    /// A file of the tree is not what its name says. There is no remedy for a mistake of the program.
+    pub(crate) fn invalid<'r>(path: &Path, detail: impl Display, remedy: impl Into<Option<&'r str>>) -> Self {
+        let problem = format!("{}: {detail}", path.display());
+        Self { problem, remedy: remedy.into().map(str::to_owned), io: None, is_not_rolled_back: false }
+    }
+
+    /// A Parquet file that was made for another hour or data set than its path says.
+    pub(crate) fn misplaced(path: &Path, DatasetHour { dataset, hour }: &DatasetHour) -> Self {
+        let belongs = Tree::new("").parquet(dataset, *hour);
+        let remedy = format!("move it to {} if there is no such file, else out of the tree", belongs.display());
+        Self::invalid(path, format_args!("was made for {dataset} {hour}"), remedy.as_str())
+    }
+
+    /// The segment at `path` could not be cut back to `len` bytes, the length that it had before a failed write.
+    pub(crate) fn not_rolled_back(path: &Path, len: u64, error: &io::Error) -> Self {
+        let detail = format!("cannot be cut back to {len} bytes after a failed write: {error}");
+        Self { is_not_rolled_back: true, ..Self::invalid(path, detail, "mend the disk") }
     }
 
     /// The system's error, if it was one.
     pub fn io(&self) -> Option<&io::Error> {
-        match self {
-            Self::Io { error, .. } => Some(error),
-            Self::Misplaced { .. } | Self::Invalid { .. } | Self::NotRolledBack { .. } => None,
-        }
+        self.io.as_ref()
     }
 
     /// Whether the path was not there.
     pub fn is_not_found(&self) -> bool {
         self.io().is_some_and(|error| error.kind() == ErrorKind::NotFound)
     }
-
-    /// What is wrong, without the remedy.
-    pub fn problem(&self) -> String {
-        match self {
-            Self::Io { action, path, error } => format!("{}: cannot {action}: {error}", path.display()),
-            Self::Misplaced { path, belongs } => format!("{}: was made for {belongs}", path.display()),
-            Self::Invalid { path, detail, .. } => format!("{}: {detail}", path.display()),
-            Self::NotRolledBack { path, len, error } => {
-                format!("{}: cannot be cut back to {len} bytes after a failed write: {error}", path.display())
-            }
-        }
-    }
-
-    /// What to do about it, as an order; none where the problem says it.
-    pub fn remedy(&self) -> Option<String> {
-        match self {
-            Self::Io { action, error, .. } => of_system(action, error).map(str::to_owned),
-            Self::Misplaced { belongs, .. } => {
-                Some(format!("move it to {} if there is no such file, else out of the tree", belongs.file().display()))
-            }
-            Self::Invalid { remedy, .. } => remedy.map(str::to_owned),
-            Self::NotRolledBack { .. } => Some("mend the disk".to_owned()),
-        }
-    }
 }
 
-/// What to do about an error of the system.
 fn of_system(action: &str, error: &io::Error) -> Option<&'static str> {
     let reads = ["open", "read", "read the footer", "look at", "open the folder", "list the folder"].contains(&action);
     match error.kind() {
@@ -126,15 +93,6 @@ fn of_system(action: &str, error: &io::Error) -> Option<&'static str> {
     }
 }
 
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.problem())?;
-        self.remedy().map_or(Ok(()), |remedy| write!(f, ": {remedy}"))
-    }
-}
-
-impl std::error::Error for Error {}
-
 #[cfg(test)]
 mod tests {
     use std::error::Error as _;
@@ -150,16 +108,14 @@ mod tests {
 
     #[test]
     fn the_remedy_is_that_of_the_cause() {
-        let remedy = |action, errno: Errno| Error::at(action, Path::new("x"))(errno).remedy().unwrap();
+        let remedy = |action, errno: Errno| Error::at(action, Path::new("x"))(errno).remedy.unwrap();
         assert_eq!(remedy("write", Errno::NOSPC), "make room");
         assert_eq!(remedy("create", Errno::ROFS), "make it writable");
         assert_eq!(remedy("create", Errno::ACCESS), "make it writable");
         assert_eq!(remedy("create", Errno::MFILE), "raise the limit of open files (ulimit -n)");
         assert_eq!(remedy("sync", Errno::IO), "mend the disk");
-        let misplaced = Error::Misplaced {
-            path: "parquet/telemetry/2025/09/02/11.parquet".into(),
-            belongs: DatasetHour { dataset: "telemetry".parse().unwrap(), hour: "2025-09-02T10".parse().unwrap() },
-        };
+        let belongs = DatasetHour { dataset: "telemetry".parse().unwrap(), hour: "2025-09-02T10".parse().unwrap() };
+        let misplaced = Error::misplaced(Path::new("parquet/telemetry/2025/09/02/11.parquet"), &belongs);
         assert!(misplaced.to_string().contains(
             "was made for telemetry 2025-09-02T10: move it to parquet/telemetry/2025/09/02/10.parquet if there is no such"
         ));

@@ -9,11 +9,17 @@
 //! A point at which a process dies is named by what has been done (`folder.synced`); one at which the system refuses
 //! something, by what is about to be done (`folder.sync`).
 
+use std::env::{var, var_os};
 use std::fs::File;
 use std::io::{IoSlice, Result, Write as _};
+use std::path::PathBuf;
+use std::sync::LazyLock;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 use rustix::process::{Signal, getpid, kill_process};
+
+const ENABLED: bool = cfg!(feature = "faults");
 
 /// Dies here if the environment says so.
 #[inline]
@@ -29,33 +35,25 @@ pub fn fails(name: &str) -> Result<()> {
     if is_due(name) { Err(Errno::IO.into()) } else { Ok(()) }
 }
 
-/// The write of `pieces` to `file`; if the environment says so, half of it and then an error.
+/// The write of `pieces` to `file`; if the environment says so, half of it, and then death (`torn`) or an error (`short`).
 #[inline]
-pub fn write(name: &str, mut file: &File, pieces: &[IoSlice<'_>]) -> Result<usize> {
-    fails(name).inspect_err(|_| write_half(file, pieces))?;
-    file.write_vectored(pieces)
-}
-
-/// Dies in the middle of writing `pieces` to `file` if the environment says so: half of them are there.
-#[inline]
-pub fn tear(name: &str, file: &File, pieces: &[IoSlice<'_>]) {
-    if is_due(name) {
-        write_half(file, pieces);
-        die();
+pub fn write(torn: &str, short: &str, mut file: &File, pieces: &[IoSlice<'_>]) -> Result<usize> {
+    let dies = is_due(torn);
+    if dies || is_due(short) {
+        let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
+        let _ = file.write_all(all.get(..all.len() / 2).unwrap_or_default());
+        return if dies { die() } else { Err(Errno::IO.into()) };
     }
+    file.write_vectored(pieces)
 }
 
 /// Aborts if the environment names bytes (`FAULT_POISON`) that are in `block`: what a bug in a parser would do.
 #[inline]
 pub fn poison(block: &[u8]) {
-    if is_poisoned(block) {
+    let holds = |poison: &String| block.windows(poison.len()).any(|bytes| bytes == poison.as_bytes());
+    if ENABLED && POISON.as_ref().is_some_and(holds) {
         std::process::abort();
     }
-}
-
-fn write_half(mut file: &File, pieces: &[IoSlice<'_>]) {
-    let all: Vec<u8> = pieces.iter().flat_map(|piece| piece.iter().copied()).collect();
-    let _ = file.write_all(all.get(..all.len() / 2).unwrap_or_default());
 }
 
 fn die() -> ! {
@@ -65,55 +63,23 @@ fn die() -> ! {
     }
 }
 
-#[cfg(feature = "faults")]
-use from_environment::{is_due, is_poisoned};
+static FAULT: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
+    let fault = var("FAULT").ok()?;
+    let (name, count) = fault.split_once(':').unwrap_or((&fault, "1"));
+    Some((name.to_owned(), AtomicU64::new(count.parse().unwrap_or(1))))
+});
 
-#[cfg(not(feature = "faults"))]
+static WHILE: LazyLock<Option<PathBuf>> = LazyLock::new(|| var_os("FAULT_WHILE").map(PathBuf::from));
+
+static POISON: LazyLock<Option<String>> = LazyLock::new(|| var("FAULT_POISON").ok());
+
 #[inline]
-const fn is_due(_: &str) -> bool {
-    false
-}
-
-#[cfg(not(feature = "faults"))]
-#[inline]
-const fn is_poisoned(_: &[u8]) -> bool {
-    false
-}
-
-#[cfg(feature = "faults")]
-mod from_environment {
-    use std::env::{var, var_os};
-    use std::path::PathBuf;
-    use std::sync::LazyLock;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    static FAULT: LazyLock<Option<(String, AtomicU64)>> = LazyLock::new(|| {
-        let fault = var("FAULT").ok()?;
-        let (name, count) = fault.split_once(':').unwrap_or((&fault, "1"));
-        Some((name.to_owned(), AtomicU64::new(count.parse().unwrap_or(1))))
-    });
-
-    static WHILE: LazyLock<Option<PathBuf>> = LazyLock::new(|| var_os("FAULT_WHILE").map(PathBuf::from));
-
-    static POISON: LazyLock<Option<String>> = LazyLock::new(|| var("FAULT_POISON").ok());
-
-    /// Whether no process before this one has died of the fault.
-    fn mark() -> bool {
-        var_os("FAULT_MARK").is_none_or(|path| std::fs::File::create_new(path).is_ok())
-    }
-
-    pub(super) fn is_due(name: &str) -> bool {
-        FAULT.as_ref().is_some_and(|(fault, left)| {
-            fault == name
-                && match &*WHILE {
-                    Some(path) => path.exists(),
-                    None => left.fetch_sub(1, Ordering::Relaxed) == 1 && mark(),
-                }
-        })
-    }
-
-    pub(super) fn is_poisoned(block: &[u8]) -> bool {
-        let holds = |poison: &String| block.windows(poison.len()).any(|bytes| bytes == poison.as_bytes());
-        POISON.as_ref().is_some_and(holds)
-    }
+fn is_due(name: &str) -> bool {
+    // Of processes with a mark, only the first dies.
+    let is_first = || var_os("FAULT_MARK").is_none_or(|path| File::create_new(path).is_ok());
+    let is_now = |left: &AtomicU64| match &*WHILE {
+        Some(path) => path.exists(),
+        None => left.fetch_sub(1, Ordering::Relaxed) == 1 && is_first(),
+    };
+    ENABLED && FAULT.as_ref().is_some_and(|(fault, left)| fault == name && is_now(left))
 }

@@ -11,14 +11,13 @@ use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _}
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use chrono::{DateTime, Utc};
 use rustix::fs::{OFlags, statvfs};
 
 use crate::error::{Error, Result};
 use crate::paths::Tree;
 
 /// What is at `path`, links followed; none if there is nothing.
-pub(crate) fn metadata(path: &Path) -> Result<Option<Metadata>> {
+pub fn metadata(path: &Path) -> Result<Option<Metadata>> {
     match fs::metadata(path) {
         Ok(metadata) => Ok(Some(metadata)),
         Err(error) if [io::ErrorKind::NotFound, io::ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
@@ -31,9 +30,14 @@ pub(crate) fn exists(path: &Path) -> Result<bool> {
     Ok(metadata(path)?.map_or_else(|| path.is_symlink(), |metadata| metadata.is_file()))
 }
 
-/// Whether both are the same file.
 pub(crate) fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+/// Whether `path` leads to `file`.
+pub(crate) fn is_at(path: &Path, file: &File) -> Result<bool> {
+    let ours = file.metadata().map_err(Error::at("look at", path))?;
+    Ok(metadata(path)?.is_some_and(|there| is_same(&there, &ours)))
 }
 
 /// Opens a regular file for reading; also says what it is.
@@ -41,16 +45,15 @@ pub(crate) fn open(path: &Path) -> Result<(File, Metadata)> {
     open_with(path, File::options().read(true))
 }
 
-/// Opens a regular file.
 pub(crate) fn open_with(path: &Path, options: &mut fs::OpenOptions) -> Result<(File, Metadata)> {
     // Without waiting for the other end of a FIFO; for a regular file the flag means nothing.
     let file = match options.custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path) {
-        Ok(file) => file,
         // Some kinds cannot be opened in some ways, and the system does not say so plainly.
-        Err(error) => {
-            let irregular = check_regular(path).err().filter(|irregular| irregular.io().is_none());
-            return Err(irregular.unwrap_or_else(|| Error::at("open", path)(error)));
-        }
+        Err(error) => match check_regular(path) {
+            Err(irregular) if irregular.io().is_none() => return Err(irregular),
+            _ => return Err(Error::at("open", path)(error)),
+        },
+        Ok(file) => file,
     };
     let metadata = file.metadata().map_err(Error::at("look at", path))?;
     if metadata.is_file() { Ok((file, metadata)) } else { Err(irregular(path, metadata.file_type())) }
@@ -63,7 +66,6 @@ pub fn read(path: &Path) -> Result<Vec<u8>> {
     Ok(content)
 }
 
-/// Fails if there is something at `path` that is no regular file.
 pub(crate) fn check_regular(path: &Path) -> Result<()> {
     match metadata(path)? {
         Some(metadata) if !metadata.is_file() => Err(irregular(path, metadata.file_type())),
@@ -96,43 +98,16 @@ pub fn size(path: &Path) -> Result<Option<u64>> {
     Ok(metadata(path)?.map(|metadata| metadata.len()))
 }
 
-/// When a file was last written to; none if it is gone meanwhile.
-pub fn written(path: &Path) -> Result<Option<DateTime<Utc>>> {
-    Ok(metadata(path)?.and_then(|metadata| DateTime::from_timestamp(metadata.mtime(), 0)))
-}
-
-/// What tells two files of one name from each other, when a name was given to another file meanwhile.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileId {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-}
-
-impl FileId {
-    /// The file's size.
-    pub fn bytes(self) -> u64 {
-        self.bytes
-    }
-}
-
-/// Which file has the name `path`; none if it is gone. A link to a disk that is not there is an error.
-pub fn file_id(path: &Path) -> Result<Option<FileId>> {
+/// What has the name `path`; none if it is gone. Unlike in [`metadata`], a link to a disk that is not there is an error.
+pub fn mounted(path: &Path) -> Result<Option<Metadata>> {
     match metadata(path)? {
         None if path.is_symlink() => Err(Error::at("look at", path)(io::Error::from(io::ErrorKind::NotFound))),
-        file => Ok(file.map(|file| FileId {
-            device: file.dev(),
-            inode: file.ino(),
-            bytes: file.len(),
-            modified: (file.mtime(), file.mtime_nsec()),
-        })),
+        file => Ok(file),
     }
 }
 
 impl Tree {
-    /// Bytes that are free, to users other than root, on the file system that the data directory is on, or will be on
-    /// when it is made.
+    /// Bytes that are free, to users other than root, on the file system that the data directory is, or will be, on.
     pub fn free_bytes(&self) -> Result<u64> {
         let there = self.root().ancestors().find(|path| path.is_dir()).unwrap_or(Path::new("."));
         let system = statvfs(there).map_err(Error::at("ask for the free space of", there))?;

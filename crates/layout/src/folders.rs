@@ -11,10 +11,6 @@ use crate::fault;
 use crate::name::Name;
 use crate::paths::{Area, Tree, depth};
 
-/// How often a folder is made again because housekeep removed it, empty, at the same moment. After so many attempts the
-/// reason must be another one.
-const ATTEMPTS: u32 = 10_000;
-
 /// Makes `path` and the folders above it that are missing, each of them durable in its parent.
 pub(crate) fn create(path: &Path) -> Result<()> {
     retry(|| make_missing(path)?.into_iter().try_for_each(sync))
@@ -32,30 +28,32 @@ pub(crate) fn create_file(path: &Path) -> Result<File> {
 
 /// Makes `path` and the folders above it that are missing. Returns the folders that got a new entry, to be synced.
 fn make_missing(path: &Path) -> Result<Vec<&Path>> {
-    if path.is_dir() {
-        return Ok(Vec::new());
-    }
-    let parent = path.parent().unwrap_or(path);
-    let mut changed = if parent.as_os_str().is_empty() { Vec::new() } else { make_missing(parent)? };
-    match fs::create_dir(path) {
-        Ok(()) => {
-            fault::point("folder.made");
-            changed.push(parent);
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.is_dir();
+    let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+    let mut changed = Vec::new();
+    for folder in missing.into_iter().rev() {
+        match fs::create_dir(folder) {
+            Ok(()) => {
+                fault::point("folder.made");
+                changed.extend(folder.parent());
+            }
+            // Another process has just made it, and housekeep may have removed it; a file or a link to nothing is an error.
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+                let there = fs::symlink_metadata(folder).map_err(Error::at("look at", folder))?;
+                if !there.is_dir() && !folder.is_dir() {
+                    return Err(Error::at("create the folder", folder)(error));
+                }
+            }
+            Err(error) => return Err(Error::at("create the folder", folder)(error)),
         }
-        // Another process has just made it; or there is a file, or a link to nothing, and that is an error.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => match fs::symlink_metadata(path) {
-            Ok(there) if there.is_dir() || (there.is_symlink() && path.is_dir()) => {}
-            Ok(_) => return Err(Error::at("create the folder", path)(error)),
-            Err(error) => return Err(Error::at("look at", path)(error)),
-        },
-        Err(error) => return Err(Error::at("create the folder", path)(error)),
     }
     Ok(changed)
 }
 
 /// Repeats what failed because housekeep removed an empty folder in between.
 pub(crate) fn retry<T>(make: impl Fn() -> Result<T>) -> Result<T> {
-    let mut attempts = 1..ATTEMPTS;
+    // After so many attempts housekeep cannot be the reason.
+    let mut attempts = 1..10_000;
     loop {
         match make() {
             Err(error) if error.is_not_found() && attempts.next().is_some() => {}
@@ -70,32 +68,27 @@ pub(crate) fn sync_names<'p>(files: impl IntoIterator<Item = &'p Path>) -> Resul
     folders_above(files).into_iter().try_for_each(sync)
 }
 
-/// The folders that [`sync_names`] syncs.
 fn folders_above<'p>(files: impl IntoIterator<Item = &'p Path>) -> BTreeSet<&'p Path> {
     files.into_iter().flat_map(|file| file.ancestors().skip(1).take(depth(file))).collect()
 }
 
-/// The first step of [`sync_names`]: opens the folders. [`sync_all`] is the second one, and the only one after whose
-/// failure it is unknown what is durable.
+/// The first step of [`sync_names`]. Only after a failure of the second, [`sync_all`], it is unknown what is durable.
 pub(crate) fn open_folders<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<Vec<(PathBuf, File)>> {
     folders_above(files).into_iter().map(|path| Ok((path.to_owned(), open(path)?))).collect()
 }
 
 /// Makes the entries of `folders` durable.
 pub(crate) fn sync_all(folders: &[(PathBuf, File)]) -> Result<()> {
-    folders.iter().try_for_each(|(path, folder)| flush(path, folder))
-}
-
-/// Makes the entries of `path` durable.
-pub(crate) fn sync(path: &Path) -> Result<()> {
-    flush(path, &open(path)?)
-}
-
-fn flush(path: &Path, folder: &File) -> Result<()> {
-    let synced = fault::fails("folder.sync").and_then(|()| folder.sync_all());
-    synced.map_err(Error::at("sync the folder", path))?;
-    fault::point("folder.synced");
+    for (path, folder) in folders {
+        let synced = fault::fails("folder.sync").and_then(|()| folder.sync_all());
+        synced.map_err(Error::at("sync the folder", path))?;
+        fault::point("folder.synced");
+    }
     Ok(())
+}
+
+fn sync(path: &Path) -> Result<()> {
+    sync_all(&[(path.to_owned(), open(path)?)])
 }
 
 fn open(path: &Path) -> Result<File> {

@@ -56,8 +56,7 @@ pub enum Freshness<'a> {
     OlderInput(&'a Name),
 }
 
-/// How the file of `hour` with the record `made` stands to what would be made of `inputs`, by the recipe and for the window
-/// in `by` where these are known.
+/// How the file of `hour`, with the record `made`, stands to what would be made of `inputs`, and, where it is known, `by` what.
 ///
 /// Where retention has removed a part of what is read, the window cannot be made anew. Then it is late, before all else, if
 /// a file has changed that was made in the same way as the removed one: something has been sent that it lacks.
@@ -68,14 +67,18 @@ pub fn freshness<'a>(
     by: Option<(&'a Recipe, Window)>,
 ) -> Freshness<'a> {
     let Lineage::Query { query, tables, inputs: then } = &made.lineage else { return Freshness::OtherQuery };
-    let other_query = by.is_some_and(|(recipe, window)| *query != recipe.query || made.window(hour) != window);
-    let other_table = || by.and_then(|(recipe, _)| other_table(recipe, tables));
-    let recipe = || match other_table() {
-        _ if other_query => Some(Freshness::OtherQuery),
-        table => table.map(Freshness::OtherTable),
+    let recipe = || {
+        let (recipe, window) = by?;
+        if *query != recipe.query || made.window(hour) != window {
+            return Some(Freshness::OtherQuery);
+        }
+        other_table(recipe, tables).map(Freshness::OtherTable)
     };
     if inputs.values().all(|input| input.removed.is_none()) {
-        let now = |name| inputs.get(name).map(InputNow::fingerprints).unwrap_or_default();
+        let now = |name| -> BTreeMap<Hour, &Fingerprint> {
+            let files = inputs.get(name).into_iter().flat_map(|input| &input.files);
+            files.map(|(hour, commit)| (*hour, &commit.fingerprint)).collect()
+        };
         let mut names = inputs.keys().copied().chain(then.keys());
         let changed = names.find(|name| now(*name) != fingerprints(then.get(*name), hour));
         return recipe().or_else(|| changed.map(Freshness::Late)).unwrap_or(Freshness::UpToDate);
@@ -93,25 +96,17 @@ pub fn freshness<'a>(
         (!changed.is_empty()).then_some((*name, now, changed))
     };
     let changed: Vec<_> = inputs.iter().filter_map(changed).collect();
-    let late = changed.iter().find(|(_, now, changed)| now.has_got_more(changed));
+    // Nothing but more rows explains that files have changed which were made as the removed one was.
+    let late = changed.iter().find(|(_, now, changed)| {
+        now.removed.flatten().is_none_or(|before| changed.iter().any(|commit| commit.is_made_like(before)))
+    });
     let late = late.map(|(name, ..)| Freshness::Late(name)).or_else(recipe);
     let older = || changed.first().map(|(name, ..)| Freshness::OlderInput(name));
     late.or_else(older).unwrap_or(Freshness::UpToDate)
 }
 
-impl InputNow<'_> {
-    fn fingerprints(&self) -> BTreeMap<Hour, &Fingerprint> {
-        self.files.iter().map(|(hour, commit)| (*hour, &commit.fingerprint)).collect()
-    }
-
-    /// Whether files that have `changed` were made as the removed one was, which nothing else explains than more rows.
-    fn has_got_more(&self, changed: &[&Commit]) -> bool {
-        self.removed.flatten().is_none_or(|before| changed.iter().any(|commit| commit.is_made_like(before)))
-    }
-}
-
 fn fingerprints(input: Option<&Input>, hour: Hour) -> BTreeMap<Hour, &Fingerprint> {
-    input.into_iter().flat_map(|input| input.files(hour)).collect()
+    input.map(|input| input.files(hour)).unwrap_or_default()
 }
 
 /// The first reference table whose change counts and that was not as it is now.
@@ -127,7 +122,8 @@ mod tests {
     use super::*;
 
     fn commit(text: &str, inputs: &[(&str, &Commit)], table: &str) -> Commit {
-        let inputs = inputs.iter().map(|(name, commit)| (name.parse().unwrap(), commit.fingerprint.clone().into()));
+        let inputs =
+            inputs.iter().map(|(name, commit)| (name.parse().unwrap(), Input::Hour(commit.fingerprint.clone())));
         let tables = [("sensors".to_owned(), Fingerprint::of(table.as_bytes()))].into();
         Commit::new(Lineage::Query { query: Fingerprint::of(text.as_bytes()), inputs: inputs.collect(), tables })
     }

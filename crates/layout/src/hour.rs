@@ -1,10 +1,10 @@
 //! Hours, the unit of the tree. All of them are UTC.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::str::FromStr;
 
-use chrono::{DateTime, Datelike as _, NaiveDate, Timelike as _, Utc};
+use chrono::{DateTime, NaiveDateTime, Utc};
 
 /// One hour of the years 1 to 9999, counted from 1970-01-01T00 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, serde::Serialize, serde::Deserialize)]
@@ -69,21 +69,14 @@ impl Hour {
         self.0 - earlier.0
     }
 
-    /// Its folder below a stream or data set: `YYYY/MM/DD`.
-    pub(crate) fn folder(self) -> PathBuf {
-        let start = self.start();
-        PathBuf::from(format!("{:04}/{:02}/{:02}", start.year(), start.month(), start.day()))
-    }
-
-    /// How its files' names begin: `HH`.
-    pub(crate) fn prefix(self) -> String {
-        format!("{:02}", self.start().hour())
+    /// Where its files are below a stream or data set, up to the first dot of their names: `YYYY/MM/DD/HH`.
+    pub(crate) fn path(self) -> String {
+        self.start().format("%Y/%m/%d/%H").to_string()
     }
 
     /// The hour of the folder `YYYY/MM/DD` and the prefix `HH`.
     pub(crate) fn from_parts(folder: &Path, prefix: &str) -> Option<Self> {
-        let hour = Self::from_str(&format!("{}T{prefix}", folder.to_str()?.replace('/', "-"))).ok()?;
-        (hour.folder() == folder && hour.prefix() == prefix).then_some(hour)
+        Self::from_str(&format!("{}T{prefix}", folder.to_str()?.replace('/', "-"))).ok()
     }
 }
 
@@ -112,21 +105,11 @@ impl FromStr for Hour {
     /// Reads `2025`, `2025-09`, `2025-09-02` or `2025-09-02T10`: the first hour of it.
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
-            let (date, hour) = text.split_once('T').map_or((text, None), |(date, hour)| (date, Some(hour)));
-            let number = |text: &str, digits: usize| {
-                (text.len() == digits && text.bytes().all(|b| b.is_ascii_digit())).then(|| text.parse::<u32>().ok())?
-            };
-            let mut parts = date.split('-');
-            let year = number(parts.next()?, 4)?;
-            let month = parts.next().map(|text| number(text, 2));
-            let day = parts.next().map(|text| number(text, 2));
-            if parts.next().is_some() || (hour.is_some() && day.is_none()) {
-                return None;
-            }
-            let (month, day) = (month.unwrap_or(Some(1))?, day.unwrap_or(Some(1))?);
-            let hour = hour.map_or(Some(0), |text| number(text, 2))?;
-            let start = NaiveDate::from_ymd_opt(i32::try_from(year).ok()?, month, day)?.and_hms_opt(hour, 0, 0)?;
-            Self::new(start.and_utc().timestamp() / 3600)
+            let rest = "0000-01-01T00".get(text.len()..).filter(|_| [4, 7, 10, 13].contains(&text.len()))?;
+            let first = format!("{text}{rest}");
+            let start = NaiveDateTime::parse_from_str(&format!("{first}:00"), "%Y-%m-%dT%H:%M").ok()?;
+            // chrono also reads what is not written in full.
+            Self::new(start.and_utc().timestamp().div_euclid(3600)).filter(|hour| hour.to_string() == first)
         };
         parse().ok_or_else(|| {
             format!("{text:?} is not a UTC hour, day, month or year: write 2025-09-02T10, 2025-09-02, 2025-09 or 2025")
@@ -156,10 +139,5 @@ impl HourRange {
     /// Whether `hour` is one of them.
     pub fn contains(self, hour: Hour) -> bool {
         self.from.is_none_or(|from| from <= hour) && self.to.is_none_or(|to| hour < to)
-    }
-
-    /// Whether any hour from `first` to `last` is one of them.
-    pub(crate) fn overlaps(self, first: Hour, last: Hour) -> bool {
-        self.from.is_none_or(|from| from <= last) && self.to.is_none_or(|to| first < to)
     }
 }

@@ -6,15 +6,13 @@ use std::os::fd::OwnedFd;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::files::{self, is_same};
+use crate::files;
 use crate::folders;
 use crate::hour::Hour;
 use crate::lock::Locked;
-use crate::name::Name;
+use crate::name::{Name, SegmentName};
 use crate::paths::{Area, SealedSegment, Tree};
-use crate::segment::OpenSegment;
-use crate::segment_copy::{empty, replace};
-use crate::segment_name::SegmentName;
+use crate::segment::{OpenSegment, empty, replace};
 
 /// What identifies a segment to another process.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,22 +27,11 @@ pub struct SegmentId {
     pub name: SegmentName,
 }
 
-/// A segment that a process had open which is dead. As long as its descriptor is open, its lock is held, and so no other
-/// process recovers it.
+/// A segment that a dead process had open. While its descriptor is open, its lock is held, and so nobody recovers it.
 #[derive(Debug)]
 pub struct InheritedSegment {
     file: File,
     sealed: SealedSegment,
-}
-
-/// Where the file of an inherited segment is.
-enum Location {
-    /// Under the name of an open segment.
-    Open,
-    /// Sealed; or copied, and the copy is in its place. Its writer or a process after it did that, and died then.
-    Finished,
-    /// Nowhere in the tree.
-    Lost,
 }
 
 impl InheritedSegment {
@@ -65,53 +52,48 @@ impl InheritedSegment {
 
     /// The segment, to be sealed; none if it is sealed already. If it was removed or moved away it is put back.
     pub fn resume(&self) -> Result<Option<OpenSegment>> {
-        match self.location()? {
-            Location::Open => {}
-            Location::Finished => return Ok(None),
-            Location::Lost => return self.rewrite(),
+        let path = self.sealed.open_path();
+        if self.is_finished()? {
+            return Ok(None);
         }
-        let file = self.file.try_clone().map_err(Error::at("resume", &self.sealed.open_path()))?;
-        Ok(Some(self.open(Locked::inherit(file), self.length()?)))
+        if !files::is_at(&path, &self.file)? {
+            return self.rewrite();
+        }
+        let file = self.file.try_clone().map_err(Error::at("resume", &path))?;
+        Ok(Some(OpenSegment::resume(Locked::inherit(file), self.sealed.clone(), self.length()?)))
     }
 
     /// The same in a new file, which is synced and takes the place of the old one; none if there is nothing to do. For a
     /// segment whose sync failed: the kernel may have dropped some of its pages, which no other sync would write. What it
     /// dropped reads as zeros, if at all.
     pub fn rewrite(&self) -> Result<Option<OpenSegment>> {
-        let (len, location, path) = (self.length()?, self.location()?, self.sealed.open_path());
-        if len == 0 || matches!(location, Location::Finished) {
+        let (len, path) = (self.length()?, self.sealed.open_path());
+        if len == 0 || self.is_finished()? {
             return Ok(None);
         }
         let copy = replace(&self.file, &path)?;
-        if matches!(location, Location::Lost) {
-            empty(&self.file, &path);
-        }
-        Ok(Some(self.open(copy, len)))
+        empty(&self.file, &path);
+        Ok(Some(OpenSegment::resume(copy, self.sealed.clone(), len)))
     }
 
-    fn open(&self, file: Locked, len: u64) -> OpenSegment {
-        OpenSegment::resume(file, self.sealed.clone(), len)
-    }
-
-    /// Where it is. The name of one that is sealed is made durable.
-    fn location(&self) -> Result<Location> {
-        let path = self.sealed.open_path();
-        let ours = self.file.metadata().map_err(Error::at("look at", &path))?;
-        let (open, sealed) = (files::metadata(&path)?, files::metadata(&self.sealed.path)?);
-        if open.as_ref().is_some_and(|there| is_same(there, &ours)) {
-            return Ok(Location::Open);
+    /// Whether it is sealed; or copied, and the copy is in its place. Its writer or a process after it did that, and died
+    /// then. The name of one that is sealed is made durable.
+    fn is_finished(&self) -> Result<bool> {
+        let (open, sealed) = (self.sealed.open_path(), self.sealed.path.as_path());
+        if files::is_at(&open, &self.file)? {
+            return Ok(false);
         }
-        if sealed.as_ref().is_some_and(|there| is_same(there, &ours)) {
-            folders::sync_names([self.sealed.path.as_path()])?;
-            return Ok(Location::Finished);
+        if files::is_at(sealed, &self.file)? {
+            folders::sync_names([sealed])?;
+            return Ok(true);
         }
-        // The name is unique, so a file that has it is a copy of this one.
-        if open.is_some() || sealed.is_some() {
-            empty(&self.file, &path);
-            return Ok(Location::Finished);
+        // The name is unique, so a file that has it is a copy of this one. If there is none, it was lost; or it was sealed
+        // and then compacted, and its writer died before it could say so. Then its name is in the commit record, and what is
+        // put back is not read again.
+        let is_copied = files::metadata(&open)?.is_some() || files::metadata(sealed)?.is_some();
+        if is_copied {
+            empty(&self.file, &open);
         }
-        // Perhaps it was sealed and then compacted, and its writer died before it could say so. Then its name is in the
-        // commit record, and what is put back is not read again.
-        Ok(Location::Lost)
+        Ok(is_copied)
     }
 }

@@ -16,23 +16,21 @@
 //! - a sealed segment never changes, and its name is never used again ([`SegmentName`]);
 //! - one process at a time publishes or removes hours of a data set ([`DatasetLock`]);
 //! - a file whose name no program gives is not touched, and listings pass it over;
-//! - what has such a name and is no regular file (a FIFO, a socket, a folder) is passed over with a warning, and to open it
-//!   is an error at once.
+//! - what has such a name and is no regular file (a FIFO, a folder) is passed over with a warning, and cannot be opened.
 //!
 //! Every module stands on those above it in this list:
 //!
 //! | modules | what they know |
 //! |---|---|
-//! | `name`, `hour`, `window`, `segment_name`, `paths` | names and paths: nothing of the disk |
+//! | `hour`, `name`, `window`, `paths` | names and paths: nothing of the disk |
 //! | `error`, `fault` | what can go wrong, and how tests make it happen |
 //! | `files`, `folders`, `lock` | one file, one folder, one lock |
-//! | `publish`, `removal`, `commit`, `freshness`, `expired_hours`, `tree_id`, `listing` | whole hours, and what is there |
-//! | `segment`, `segment_copy`, `inherited_segment`, `quarantine`, `recover`, `data_dir` | what is written while it arrives |
+//! | `publish`, `removal`, `commit`, `freshness`, `tree_id`, `listing` | whole hours, and what is there |
+//! | `segment`, `inherited_segment`, `quarantine`, `recover`, `data_dir` | what is written while it arrives |
 
 mod commit;
 mod data_dir;
 mod error;
-mod expired_hours;
 pub mod fault;
 mod files;
 mod folders;
@@ -48,27 +46,23 @@ mod quarantine;
 mod recover;
 mod removal;
 mod segment;
-mod segment_copy;
-mod segment_name;
 mod tree_id;
 mod window;
 
 pub use commit::{Commit, Fingerprint, Input, Lineage, SegmentCount};
 pub use data_dir::DataDirHandle;
 pub use error::{Error, RESTORE, Result, unreadable_rows};
-pub use files::{FileId, file_id, read as read_file, size, written};
+pub use files::{metadata, mounted, read as read_file, size};
 pub use freshness::{Freshness, InputNow, Recipe, freshness};
 pub use hour::{Hour, HourRange};
 pub use inherited_segment::{InheritedSegment, SegmentId};
-pub use listing::{Hours, OpenFile, ParquetFile};
+pub use listing::{Hours, ParquetFile};
 pub use lock::DatasetLock;
-pub use name::Name;
+pub use name::{Name, SegmentName};
 pub use paths::{Area, DatasetHour, SealedSegment, Tree};
 pub use publish::{Draft, abandon_drafts, publish, publish_new, sync_published};
 pub use quarantine::{QuarantineRecord, count_rejected};
 pub use recover::{Recovered, recover};
-pub use removal::UnpublishedFile;
-pub use segment::{OpenSegment, SealError, SegmentSync, remove_segments, seal};
-pub use segment_name::SegmentName;
+pub use segment::{OpenSegment, SealError, SegmentFile, remove_segments, seal};
 pub use tree_id::TreeId;
 pub use window::{Overlap, Window};

@@ -1,20 +1,18 @@
 //! What is in the tree. Names that no program gives are passed over.
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::fs::{self, Metadata};
 use std::path::PathBuf;
 
 use rayon::iter::{IndexedParallelIterator as _, IntoParallelRefIterator as _, ParallelIterator as _};
 
 use crate::commit::Commit;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::files::warn_of_irregular;
 use crate::folders::{Kind, list};
 use crate::hour::{Hour, HourRange};
-use crate::name::Name;
-use crate::paths::{Area, FileKind, SealedSegment, Tree, is_date_part, may_hold};
-use crate::removal::UnpublishedFile;
-use crate::segment_name::SegmentName;
+use crate::name::{Name, SegmentName};
+use crate::paths::{Area, EXPIRED, PARQUET, SealedSegment, Tree, is_date_part, is_draft, may_hold};
 
 /// A published hour of a data set.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,48 +32,26 @@ pub struct Hours {
     pub expired: BTreeSet<Hour>,
 }
 
-/// A segment that is not sealed: its writer is writing it, or has died.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenFile {
-    /// The hour its lines belong to.
-    pub hour: Hour,
-    /// Its name.
-    pub name: SegmentName,
-    /// Where it is.
-    pub path: PathBuf,
-}
-
 impl Tree {
     /// The streams or data sets that have a folder in `area`.
     pub fn names(&self, area: Area) -> Result<Vec<Name>> {
-        let names = list(&self.root().join(area.as_str()))?;
-        Ok(names
-            .into_iter()
-            .filter_map(|(name, kind)| if kind == Kind::Folder { name.to_str()?.parse().ok() } else { None })
-            .collect())
+        let folders = list(&self.root().join(area.as_str()))?.into_iter().filter(|(_, kind)| *kind == Kind::Folder);
+        Ok(folders.filter_map(|(name, _)| name.to_str()?.parse().ok()).collect())
     }
 
     /// The sealed segments of `stream` in raw/ or quarantine/, by hour and age.
     pub fn sealed_segments(&self, area: Area, stream: &Name, range: HourRange) -> Result<Vec<SealedSegment>> {
-        let mut segments = Vec::new();
-        self.each_file(area, stream, range, |hour, kind, path| {
-            if let FileKind::Sealed(name) = kind {
-                segments.push(SealedSegment { hour, name, path });
-            }
-        })?;
+        let files = self.files(area, stream, range, |rest| segment_name(area, rest, ".json"))?;
+        let segments = files.into_iter().map(|(hour, name, path)| SealedSegment { hour, name, path });
+        let mut segments: Vec<_> = segments.collect();
         segments.sort_by(|a, b| (a.hour, &a.name).cmp(&(b.hour, &b.name)));
         Ok(segments)
     }
 
-    /// The segments of `stream` that are open, with a living writer or not.
-    pub fn open_files(&self, area: Area, stream: &Name) -> Result<Vec<OpenFile>> {
-        let mut open = Vec::new();
-        self.each_file(area, stream, HourRange::ALL, |hour, kind, path| {
-            if let FileKind::Open(name) = kind {
-                open.push(OpenFile { hour, name, path });
-            }
-        })?;
-        Ok(open)
+    /// The segments of `stream` that are open, with a living writer or not, as they will be when they are sealed.
+    pub fn open_segments(&self, area: Area, stream: &Name) -> Result<Vec<SealedSegment>> {
+        let files = self.files(area, stream, HourRange::ALL, |rest| segment_name(area, rest, ".json.open"))?;
+        Ok(files.into_iter().map(|(hour, name, _)| self.segment(area, stream, hour, name)).collect())
     }
 
     /// The published hours of `dataset`, in order.
@@ -104,11 +80,10 @@ impl Tree {
     /// listing, because listing takes as long as reading the commit records.
     fn parquet_and_expired(&self, dataset: &Name, range: HourRange) -> Result<(Vec<ParquetFile>, Vec<Hour>)> {
         let (mut files, mut records) = (Vec::new(), Vec::new());
-        self.each_file(Area::Parquet, dataset, range, |hour, kind, path| match kind {
-            FileKind::Parquet => files.push(ParquetFile { hour, path }),
-            FileKind::Expired => records.push(hour),
-            FileKind::Sealed(_) | FileKind::Open(_) => {}
-        })?;
+        let is_record = |rest: &str| [PARQUET, EXPIRED].contains(&rest).then_some(rest == EXPIRED);
+        for (hour, is_record, path) in self.files(Area::Parquet, dataset, range, is_record)? {
+            if is_record { records.push(hour) } else { files.push(ParquetFile { hour, path }) }
+        }
         files.sort_unstable_by_key(|file| file.hour);
         Ok((files, records))
     }
@@ -124,46 +99,43 @@ impl Tree {
     }
 
     /// The files of `name` in `area` that were begun and not published: by a living process, or by one that died.
-    pub fn unpublished(&self, area: Area, name: &Name) -> Result<Vec<UnpublishedFile>> {
+    pub fn unpublished(&self, area: Area, name: &Name) -> Result<Vec<(PathBuf, Metadata)>> {
         let mut files = Vec::new();
         for (_, day) in self.days(area, name, HourRange::ALL)? {
             for (file, kind) in list(&day)? {
-                let text = file.as_encoded_bytes();
-                if kind != Kind::File || !text.starts_with(b".") || !text.ends_with(b".tmp") {
-                    continue;
-                }
                 let path = day.join(&file);
-                // One that is gone was published or removed meanwhile.
-                if let Ok(metadata) = fs::metadata(&path) {
-                    let modified = metadata.modified().map_err(Error::at("look at", &path))?;
-                    files.push(UnpublishedFile { path, modified });
+                if kind == Kind::File && is_draft(&path) {
+                    // One that is gone was published or removed meanwhile.
+                    files.extend(fs::metadata(&path).ok().map(|metadata| (path, metadata)));
                 }
             }
         }
         Ok(files)
     }
 
-    /// Calls `each` for every file of `name` in `area` with its hour, what it is by its name, and its path.
-    fn each_file(
+    /// The files of `name` in `area` with their hours, and with what `parse` makes of their names after `HH.`; it returns
+    /// none for a name that no program gives.
+    fn files<T>(
         &self,
         area: Area,
         name: &Name,
         range: HourRange,
-        mut each: impl FnMut(Hour, FileKind, PathBuf),
-    ) -> Result<()> {
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Result<Vec<(Hour, T, PathBuf)>> {
+        let mut files = Vec::new();
         for (folder, day) in self.days(area, name, range)? {
             for (file, kind) in list(&day)? {
                 let Some((prefix, rest)) = file.to_str().and_then(|file| file.split_once('.')) else { continue };
-                if let Some(file_kind) = FileKind::parse(area, rest)
+                if let Some(parsed) = parse(rest)
                     && let Some(hour) = Hour::from_parts(&folder, prefix)
                     && range.contains(hour)
                 {
                     let path = day.join(&file);
-                    if kind == Kind::File { each(hour, file_kind, path) } else { warn_of_irregular(&path) }
+                    if kind == Kind::File { files.push((hour, parsed, path)) } else { warn_of_irregular(&path) }
                 }
             }
         }
-        Ok(())
+        Ok(files)
     }
 
     /// The folders of days of `name` in `area` that may hold hours of `range`, as `YYYY/MM/DD` and as a path.
@@ -184,4 +156,8 @@ impl Tree {
         }
         Ok(level.into_iter().map(|folder| (folder.clone(), root.join(folder))).collect())
     }
+}
+
+fn segment_name(area: Area, rest: &str, suffix: &str) -> Option<SegmentName> {
+    if area == Area::Parquet { None } else { rest.strip_suffix(suffix)?.parse().ok() }
 }

@@ -9,7 +9,7 @@ use rustix::fs::{FlockOperation, flock};
 
 use crate::error::{Error, Result};
 use crate::fault;
-use crate::files::{self, is_same};
+use crate::files;
 use crate::folders;
 use crate::name::Name;
 use crate::paths::{Area, Tree};
@@ -45,8 +45,7 @@ impl Locked {
             Err(error) => return Err(Error::at("lock", path)(error)),
         }
         let locked = Self(file);
-        let ours = locked.0.metadata().map_err(Error::at("look at", path))?;
-        Ok(files::metadata(path)?.is_some_and(|there| is_same(&there, &ours)).then_some(locked))
+        Ok(files::is_at(path, &locked.0)?.then_some(locked))
     }
 
     /// Takes over the lock of a file that another process had open. The descriptor that it sent still holds the
@@ -56,7 +55,6 @@ impl Locked {
         Self(file)
     }
 
-    /// The file.
     pub(crate) fn file(&self) -> &File {
         &self.0
     }
@@ -64,8 +62,7 @@ impl Locked {
 
 impl Drop for Locked {
     fn drop(&mut self) {
-        // To close it is not enough: a child process that another thread is just starting holds the descriptor until it
-        // executes its program.
+        // To close it is not enough: a child that another thread is just starting holds it until it executes its program.
         let _ = flock(&self.0, FlockOperation::Unlock);
     }
 }

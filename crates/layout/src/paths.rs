@@ -1,13 +1,11 @@
 //! Names and paths: where each file of the tree is, and what a file's name says that it is. Nothing here looks at the disk.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use crate::hour::{Hour, HourRange};
-use crate::name::Name;
-use crate::segment_name::SegmentName;
+use crate::name::{Name, SegmentName};
 
 /// The three parts of the tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -44,19 +42,6 @@ pub struct DatasetHour {
     pub hour: Hour,
 }
 
-impl DatasetHour {
-    /// The path of its Parquet file, relative to the data directory.
-    pub fn file(&self) -> PathBuf {
-        Tree::new("").parquet(&self.dataset, self.hour)
-    }
-}
-
-impl fmt::Display for DatasetHour {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} {}", self.dataset, self.hour)
-    }
-}
-
 /// A sealed segment: complete lines, immutable.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SealedSegment {
@@ -70,43 +55,16 @@ pub struct SealedSegment {
 
 impl SealedSegment {
     /// Where it is while it is written.
-    pub(crate) fn open_path(&self) -> PathBuf {
-        let mut path = self.path.as_os_str().to_owned();
-        path.push(".open");
-        path.into()
+    pub fn open_path(&self) -> PathBuf {
+        self.path.with_extension("json.open")
     }
 }
 
-/// What a file of the tree is by its name.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum FileKind {
-    /// `HH.<segment>.json`, in raw/ and quarantine/.
-    Sealed(SegmentName),
-    /// `HH.<segment>.json.open`, in raw/ and quarantine/.
-    Open(SegmentName),
-    /// `HH.parquet`.
-    Parquet,
-    /// `HH.expired.json`, in parquet/.
-    Expired,
-}
-
-impl FileKind {
-    /// What the file `HH.<rest>` in `area` is; none if no program gives such a name.
-    pub(crate) fn parse(area: Area, rest: &str) -> Option<Self> {
-        match (area, rest) {
-            (Area::Parquet, "parquet") => Some(Self::Parquet),
-            (Area::Parquet, EXPIRED) => Some(Self::Expired),
-            (Area::Parquet, _) => None,
-            (Area::Raw | Area::Quarantine, _) => match rest.strip_suffix(".open") {
-                Some(rest) => rest.strip_suffix(".json")?.parse().ok().map(Self::Open),
-                None => rest.strip_suffix(".json")?.parse().ok().map(Self::Sealed),
-            },
-        }
-    }
-}
+/// What follows the hour in the name of a Parquet file.
+pub(crate) const PARQUET: &str = "parquet";
 
 /// What follows the hour in the name of an expired hour's commit record.
-const EXPIRED: &str = "expired.json";
+pub(crate) const EXPIRED: &str = "expired.json";
 
 /// The data directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -135,7 +93,6 @@ impl Tree {
         self.root.join("warehouse.sqlite")
     }
 
-    /// The file with the identity of the tree.
     pub(crate) fn id_file(&self) -> PathBuf {
         self.root.join("tree-id")
     }
@@ -150,34 +107,28 @@ impl Tree {
         self.root.join(area.as_str()).join(name.as_str())
     }
 
-    pub(crate) fn segment(&self, area: Area, stream: &Name, hour: Hour, name: SegmentName) -> SealedSegment {
-        let file = format!("{}.{name}.json", hour.prefix());
-        let path = self.folder(area, stream).join(hour.folder()).join(file);
-        SealedSegment { hour, name, path }
+    fn file(&self, area: Area, name: &Name, hour: Hour, rest: &str) -> PathBuf {
+        self.folder(area, name).join(format!("{}.{rest}", hour.path()))
     }
 
-    /// Where a sealed segment is, or would be.
-    pub fn raw_segment(&self, stream: &Name, hour: Hour, name: &SegmentName) -> PathBuf {
-        self.segment(Area::Raw, stream, hour, name.clone()).path
-    }
-
-    /// The quarantine file for what is found wrong in `segment` after its arrival. Its name has the segment's hour in it,
-    /// because somebody who copies a segment to another hour has two of one name.
-    pub(crate) fn derived_quarantine(&self, stream: &Name, segment: &SealedSegment, suffix: &str) -> PathBuf {
-        let arrival = Hour::of(segment.name.created());
-        self.segment(Area::Quarantine, stream, arrival, segment.name.derived(suffix, segment.hour)).path
+    /// A sealed segment that is, or would be, in raw/ or quarantine/.
+    pub fn segment(&self, area: Area, stream: &Name, hour: Hour, name: SegmentName) -> SealedSegment {
+        SealedSegment { hour, path: self.file(area, stream, hour, &format!("{name}.json")), name }
     }
 
     /// Where an hour of a data set is, or would be.
     pub fn parquet(&self, dataset: &Name, hour: Hour) -> PathBuf {
-        let file = format!("{}.parquet", hour.prefix());
-        self.folder(Area::Parquet, dataset).join(hour.folder()).join(file)
+        self.file(Area::Parquet, dataset, hour, PARQUET)
     }
 
-    /// Where the commit record of an expired hour is, or would be.
     pub(crate) fn expired(&self, dataset: &Name, hour: Hour) -> PathBuf {
-        self.parquet(dataset, hour).with_extension(EXPIRED)
+        self.file(Area::Parquet, dataset, hour, EXPIRED)
     }
+}
+
+pub(crate) fn is_draft(path: &Path) -> bool {
+    let name = path.file_name().unwrap_or_default().as_encoded_bytes();
+    name.starts_with(b".") && name.ends_with(b".tmp")
 }
 
 /// Whether a folder of a stream or data set has the name of a year, month or day.
@@ -195,7 +146,8 @@ pub(crate) fn may_hold(folder: &Path, range: HourRange) -> bool {
         2 => 31 * 24,
         _ => 24,
     };
-    range.overlaps(first, first.plus(hours - 1))
+    let last = first.plus(hours - 1);
+    range.from.is_none_or(|from| from <= last) && range.to.is_none_or(|to| first < to)
 }
 
 /// How many folders lead from the data directory, itself counted, to `file`; 1 for a file that is not in an area.

@@ -19,7 +19,7 @@ use crate::folders;
 use crate::hour::Hour;
 use crate::lock::DatasetLock;
 use crate::name::Name;
-use crate::paths::{SealedSegment, Tree};
+use crate::paths::{Area, SealedSegment, Tree};
 
 /// A file on its way to a name in the tree. Dropped unpublished, it is removed.
 #[derive(Debug)]
@@ -29,8 +29,7 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Makes an empty file beside `target` for the caller to write. As long as it is there, housekeep does not remove the
-    /// folder.
+    /// Makes an empty file beside `target` for the caller to write, which also keeps housekeep from removing the folder.
     pub(crate) fn new(target: PathBuf) -> Result<Self> {
         let draft = Self::unmade(target)?;
         folders::create_file(&draft.temporary)?;
@@ -38,8 +37,8 @@ impl Draft {
         Ok(draft)
     }
 
-    /// As [`Draft::new`], but only the folder is made; the caller makes the file.
-    pub(crate) fn unmade(target: PathBuf) -> Result<Self> {
+    /// As [`Draft::new`], but only the folder is made; the caller makes the file, here or elsewhere.
+    pub fn unmade(target: PathBuf) -> Result<Self> {
         let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(Error::invalid(&target, "is not the path of a file", None));
         };
@@ -88,19 +87,15 @@ impl Tree {
         Draft::new(self.parquet(dataset, hour))
     }
 
-    /// A draft of the quarantine file for lines of a sealed segment; `what` is the word for them in its name: `damaged`. It
-    /// has the same name each time: rejecting the same lines again replaces their records.
+    /// A draft of the quarantine file for what is found wrong in a sealed segment; `what` is the word for it in its name:
+    /// `damaged`. It has the same name each time: rejecting the same lines again replaces their records. The segment's hour
+    /// is in it too, because somebody who copies a segment to another hour has two of one name.
     pub fn draft_quarantine(&self, stream: &Name, segment: &SealedSegment, what: &str) -> Result<Draft> {
-        Draft::new(self.derived_quarantine(stream, segment, what))
-    }
-
-    /// A draft of an embedded warehouse, here or elsewhere, which [`publish_new`] publishes.
-    pub fn draft_warehouse(path: &Path) -> Result<Draft> {
-        Draft::unmade(path.to_owned())
+        let (arrival, name) = (Hour::of(segment.name.created()), segment.name.derived(what, segment.hour));
+        Draft::new(self.segment(Area::Quarantine, stream, arrival, name).path)
     }
 }
 
-/// The drafts of this process.
 static DRAFTS: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 fn drafts() -> MutexGuard<'static, BTreeSet<PathBuf>> {
@@ -141,8 +136,7 @@ pub fn sync_published(path: &Path) -> Result<()> {
     folders::sync_names([path])
 }
 
-/// Publishes `draft` unless its name is taken by now; says whether it did. Of two that publish at once, the second leaves
-/// the file of the first as it is.
+/// Publishes `draft` unless its name is taken by now, so that the first of two stays; says whether it did.
 #[expect(clippy::needless_pass_by_value, reason = "a draft that is published is used up")]
 pub fn publish_new(draft: Draft) -> Result<bool> {
     draft.sync()?;

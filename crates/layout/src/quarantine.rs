@@ -8,15 +8,16 @@ use std::path::Path;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, Serializer};
 
 use crate::error::{Error, Result};
 use crate::files;
 
 /// A rejected line, with why it was rejected.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Serialize)]
 pub struct QuarantineRecord<'a> {
     /// When it was rejected.
+    #[serde(serialize_with = "to_microseconds")]
     pub time: DateTime<Utc>,
     /// Where it came from: a peer's address, `stdin`, or a file and line of raw/.
     pub source: &'a str,
@@ -24,38 +25,27 @@ pub struct QuarantineRecord<'a> {
     pub reason: &'a str,
     /// The field and what was found.
     pub detail: &'a str,
-    /// The original bytes.
+    /// The original bytes: as `line`, or as `line_base64` when they are not UTF-8.
+    #[serde(flatten, serialize_with = "as_text_or_base64")]
     pub line: &'a [u8],
 }
 
-/// The record's JSON.
-#[derive(Serialize)]
-struct Json<'a> {
-    time: String,
-    source: &'a str,
-    reason: &'a str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    line_base64: Option<String>,
+fn to_microseconds<S: Serializer>(time: &DateTime<Utc>, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    serializer.serialize_str(&time.to_rfc3339_opts(SecondsFormat::Micros, true))
+}
+
+fn as_text_or_base64<S: Serializer>(line: &&[u8], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    match str::from_utf8(line) {
+        Ok(text) => serializer.collect_map([("line", text)]),
+        Err(_) => serializer.collect_map([("line_base64", BASE64.encode(line))]),
+    }
 }
 
 impl QuarantineRecord<'_> {
-    /// Appends the record to `out` as one line of JSON: `time`, `source`, `reason`, `detail` and the original bytes as
-    /// `line`, or as `line_base64` when they are not UTF-8.
+    /// Appends the record to `out` as one line of JSON.
     pub fn write(&self, out: &mut Vec<u8>) {
-        let line = std::str::from_utf8(self.line).ok();
-        let record = Json {
-            time: self.time.to_rfc3339_opts(SecondsFormat::Micros, true),
-            source: self.source,
-            reason: self.reason,
-            detail: self.detail,
-            line,
-            line_base64: line.is_none().then(|| BASE64.encode(self.line)),
-        };
         // Writing strings to memory cannot fail; if it did, the record would be an empty line.
-        let _ = serde_json::to_writer(&mut *out, &record);
+        let _ = serde_json::to_writer(&mut *out, self);
         out.push(b'\n');
     }
 }
@@ -74,10 +64,7 @@ pub fn count_rejected(path: &Path) -> Result<BTreeMap<String, u64>> {
     while lines.read_until(b'\n', &mut line).map_err(Error::at("read", path))? > 0 && line.ends_with(b"\n") {
         let record: Option<OnlyReason<'_>> = serde_json::from_slice(&line).ok();
         let reason = record.map_or(Cow::Borrowed("unreadable"), |record| record.reason);
-        match counts.get_mut(reason.as_ref()) {
-            Some(count) => *count += 1,
-            None => _ = counts.insert(reason.into_owned(), 1),
-        }
+        *counts.entry(reason.into_owned()).or_default() += 1;
         line.clear();
     }
     Ok(counts)

@@ -13,11 +13,10 @@ use chrono::{DateTime, Utc};
 use crate::error::{Error, Result};
 use crate::fault;
 use crate::files;
-use crate::listing::OpenFile;
 use crate::lock::Locked;
 use crate::name::Name;
 use crate::paths::{Area, SealedSegment, Tree};
-use crate::publish::{Draft, publish};
+use crate::publish::publish;
 use crate::quarantine::QuarantineRecord;
 use crate::segment::{OpenSegment, seal};
 
@@ -33,7 +32,8 @@ pub struct Recovered {
 /// Seals the open segments of `stream` in `area` that have no living writer.
 pub fn recover(tree: &Tree, area: Area, stream: &Name, now: DateTime<Utc>) -> Result<Vec<Recovered>> {
     let mut recovered = Vec::new();
-    for OpenFile { hour, name, path } in tree.open_files(area, stream)? {
+    for sealed in tree.open_segments(area, stream)? {
+        let path = sealed.open_path();
         let file = match files::open_with(&path, File::options().read(true).append(true)) {
             Ok((file, _)) => file,
             Err(error) if error.is_not_found() => continue,
@@ -41,38 +41,32 @@ pub fn recover(tree: &Tree, area: Area, stream: &Name, now: DateTime<Utc>) -> Re
         };
         let Some(file) = Locked::try_new(file, &path)? else { continue };
         let (len, tail) = torn_tail(file.file()).map_err(Error::at("read", &path))?;
-        let (sealed, torn) = (tree.segment(area, stream, hour, name), tail.len());
-        if torn > 0 {
+        if !tail.is_empty() {
             quarantine_tail(tree, stream, &sealed, &tail, now)?;
             fault::point("recover.quarantined");
         }
         let mut segment = OpenSegment::resume(file, sealed, len);
-        if torn > 0 {
-            segment.rollback(len)?;
-        }
-        recovered.push(Recovered { sealed: seal(vec![segment])?.pop(), torn });
+        segment.rollback(len)?;
+        let sealed = seal(vec![segment]).map_err(|failed| failed.error)?.pop();
+        recovered.push(Recovered { sealed, torn: tail.len() });
     }
     Ok(recovered)
 }
 
 /// The length up to the last complete line, and the bytes after it.
 fn torn_tail(file: &File) -> io::Result<(u64, Vec<u8>)> {
-    const STEP: u64 = 64 * 1024;
-    let read = |from: u64, to: u64| {
-        let mut piece = vec![0; usize::try_from(to - from).map_err(|_| io::ErrorKind::FileTooLarge)?];
-        file.read_exact_at(&mut piece, from).map(|()| piece)
-    };
     let len = file.metadata()?.len();
-    let mut complete = len;
-    while complete > 0 {
-        let from = complete.saturating_sub(STEP);
-        if let Some(newline) = read(from, complete)?.iter().rposition(|byte| *byte == b'\n') {
-            complete = from + newline as u64 + 1;
-            break;
+    let mut size = 64 * 1024;
+    loop {
+        let from = len.saturating_sub(size);
+        let mut tail = vec![0; usize::try_from(len - from).map_err(|_| io::ErrorKind::FileTooLarge)?];
+        file.read_exact_at(&mut tail, from)?;
+        match tail.iter().rposition(|byte| *byte == b'\n') {
+            Some(newline) => return Ok((from + newline as u64 + 1, tail.split_off(newline + 1))),
+            None if from == 0 => return Ok((0, tail)),
+            None => size *= 2,
         }
-        complete = from;
     }
-    Ok((complete, read(complete, len)?))
 }
 
 fn quarantine_tail(tree: &Tree, stream: &Name, segment: &SealedSegment, tail: &[u8], now: DateTime<Utc>) -> Result<()> {
@@ -86,7 +80,7 @@ fn quarantine_tail(tree: &Tree, stream: &Name, segment: &SealedSegment, tail: &[
         line: tail,
     }
     .write(&mut record);
-    let draft = Draft::new(tree.derived_quarantine(stream, segment, "torn"))?;
+    let draft = tree.draft_quarantine(stream, segment, "torn")?;
     fs::write(draft.path(), &record).map_err(Error::at("write", draft.path()))?;
     publish(vec![draft])
 }

@@ -1,60 +1,71 @@
 //! Removing what retention and housekeep may remove: hours, rejected input, files that were never published, empty folders.
+//!
+//! Of an hour that retention removed the rows are gone, and the commit record stays. Who made such an hour again would make
+//! it from a part: from late segments without the rows that were removed, or from one input of a query without the other.
+//! Downstream an hour replaces what was known of it, so that part would replace the whole. Therefore the record stays beside
+//! the place of the file, as `parquet/<dataset>/YYYY/MM/DD/HH.expired.json`. An hour is *expired* when that record is there
+//! and its Parquet file is not. To delete the record by hand opens the hour again.
 
 use std::collections::BTreeSet;
 use std::fs;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
 
+use crate::commit::Commit;
 use crate::error::{Error, Result};
 use crate::fault;
+use crate::files;
 use crate::folders::{Kind, list};
 use crate::hour::Hour;
 use crate::lock::DatasetLock;
 use crate::name::Name;
-use crate::paths::{Area, SealedSegment, Tree, is_date_part};
-
-/// A file that was never published, with the time of its last change.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnpublishedFile {
-    /// Where it is.
-    pub path: PathBuf,
-    /// When it was last written to.
-    pub modified: SystemTime,
-}
+use crate::paths::{Area, Tree, is_date_part, is_draft};
+use crate::publish::{Draft, publish};
 
 impl Tree {
-    /// Removes a published hour. Only who holds the data set's lock does.
-    pub fn remove_parquet(&self, _: &DatasetLock, dataset: &Name, hour: Hour) -> Result<()> {
-        remove(&self.parquet(dataset, hour))
-    }
-
-    /// Removes a file of the quarantine.
-    pub fn remove_quarantined(&self, segment: &SealedSegment) -> Result<()> {
-        if segment.path.starts_with(self.root().join(Area::Quarantine.as_str())) {
-            remove(&segment.path)
-        } else {
-            Err(Error::invalid(&segment.path, "is not in quarantine/ and is not removed", None))
+    /// Removes published hours for good. Their records are durable before the first file is removed: a process that dies
+    /// in between leaves whole hours, which can be removed again. Only who holds the data set's lock does this.
+    pub fn expire_parquet(&self, _: &DatasetLock, dataset: &Name, hours: &[(Hour, Commit)]) -> Result<()> {
+        let mut records = Vec::with_capacity(hours.len());
+        for (hour, commit) in hours {
+            let draft = Draft::new(self.expired(dataset, *hour))?;
+            fs::write(draft.path(), commit.to_json() + "\n").map_err(Error::at("write", draft.path()))?;
+            records.push(draft);
         }
+        publish(records)?;
+        fault::point("expire.recorded");
+        hours.iter().try_for_each(|(hour, _)| remove(&self.parquet(dataset, *hour)))
     }
 
-    /// Removes a file that was never published.
-    pub fn remove_unpublished(&self, file: &UnpublishedFile) -> Result<()> {
-        remove(&file.path)
+    /// The commit record of what was removed of an expired hour; its `rows` are not known.
+    pub fn expired_record(&self, dataset: &Name, hour: Hour) -> Result<Commit> {
+        let path = self.expired(dataset, hour);
+        serde_json::from_slice(&files::read(&path)?).map_err(|error| {
+            let detail = format!("is not the record of an expired hour: {error}");
+            Error::invalid(&path, detail, "put it back from a backup, or delete it to open the hour again")
+        })
     }
 
-    /// The folders of years, months and days of `name` in `area` that will be empty when the files `removed` are gone,
-    /// deepest first. A folder that holds only such folders is one as well. Folders of the hour `current` are not among
-    /// them, because somebody may be about to create a file there.
-    pub fn empty_folders(
-        &self,
-        area: Area,
-        name: &Name,
-        removed: &BTreeSet<PathBuf>,
-        current: Hour,
-    ) -> Result<Vec<PathBuf>> {
+    /// Whether an hour of `dataset` is expired.
+    pub fn is_expired(&self, dataset: &Name, hour: Hour) -> Result<bool> {
+        // The record is looked for first, because it is there before the file is removed.
+        Ok(files::exists(&self.expired(dataset, hour))? && !files::exists(&self.parquet(dataset, hour))?)
+    }
+
+    /// Removes a file of the quarantine, or one that was never published; no other.
+    pub fn remove_unneeded(&self, path: &Path) -> Result<()> {
+        if is_draft(path) || path.starts_with(self.root().join(Area::Quarantine.as_str())) {
+            return remove(path);
+        }
+        Err(Error::invalid(path, "is not in quarantine/ and is not removed", None))
+    }
+
+    /// The folders of years, months and days of `name` in `area` that will be empty when the files `gone` are, deepest first.
+    /// A folder that holds only such folders is one as well. Folders of the hour `now` are not among them, because somebody
+    /// may be about to create a file there.
+    pub fn empty_folders(&self, area: Area, name: &Name, gone: &BTreeSet<PathBuf>, now: Hour) -> Result<Vec<PathBuf>> {
         let root = self.folder(area, name);
-        let mut search = EmptyFolders { removed, kept: &root.join(current.folder()), found: Vec::new() };
+        let mut search = EmptyFolders { gone, kept: &root.join(now.path()), found: Vec::new() };
         if root.is_dir() {
             search.visit(&root, 3)?;
         }
@@ -63,41 +74,26 @@ impl Tree {
 
     /// Removes a folder if it is (still) empty; says whether it did.
     pub fn remove_empty_folder(&self, path: &Path) -> Result<bool> {
+        use ErrorKind::{DirectoryNotEmpty, NotADirectory, NotFound};
         match fs::remove_dir(path) {
             Ok(()) => Ok(true),
             // Filled again, removed already, or replaced by a link: somebody else uses it.
-            Err(error)
-                if matches!(
-                    error.kind(),
-                    ErrorKind::DirectoryNotEmpty | ErrorKind::NotFound | ErrorKind::NotADirectory
-                ) =>
-            {
-                Ok(false)
-            }
+            Err(error) if [DirectoryNotEmpty, NotFound, NotADirectory].contains(&error.kind()) => Ok(false),
             Err(error) => Err(Error::at("remove the empty folder", path)(error)),
         }
     }
 
-    /// Removes the folder of a data set if there is no file in it. Only who holds the data set's lock does, and nothing
-    /// after it.
+    /// Removes the empty folders of a data set, and its own if it is empty then. Nothing is done under the lock after this.
     pub fn remove_without_files(&self, _: &DatasetLock, dataset: &Name) -> Result<()> {
-        self.remove_folder_without_files(&self.folder(Area::Parquet, dataset)).map(|_| ())
-    }
-
-    fn remove_folder_without_files(&self, path: &Path) -> Result<bool> {
-        for (name, kind) in list(path)? {
-            if kind != Kind::Folder || !self.remove_folder_without_files(&path.join(name))? {
-                return Ok(false);
-            }
-        }
-        self.remove_empty_folder(path)
+        let mut empty = self.empty_folders(Area::Parquet, dataset, &BTreeSet::new(), Hour::MIN)?;
+        empty.push(self.folder(Area::Parquet, dataset));
+        empty.iter().try_for_each(|folder| self.remove_empty_folder(folder).map(|_| ()))
     }
 }
 
-/// The search for folders that will be empty.
 struct EmptyFolders<'s> {
-    removed: &'s BTreeSet<PathBuf>,
-    /// A folder that stays, with those above it.
+    gone: &'s BTreeSet<PathBuf>,
+    /// What stays, with the folders above it.
     kept: &'s Path,
     found: Vec<PathBuf>,
 }
@@ -111,7 +107,7 @@ impl EmptyFolders<'_> {
             let below = path.join(&name);
             is_empty &= match kind {
                 Kind::Folder => levels > 0 && is_date_part(&name) && self.visit(&below, levels - 1)?,
-                Kind::File | Kind::Other => self.removed.contains(&below),
+                Kind::File | Kind::Other => self.gone.contains(&below),
             };
         }
         if is_empty && levels < 3 {

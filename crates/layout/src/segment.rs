@@ -1,11 +1,13 @@
 //! Segments: append-only files of complete lines, open while written and sealed when done.
 //!
 //! An [`OpenSegment`] is held under an exclusive lock by its writer. [`seal`] syncs it and renames it to its sealed name,
-//! after which nobody changes it.
+//! after which nobody changes it. When somebody removes or moves away a segment that is open, its writer still has the
+//! descriptor, and so the content, and can put it back to its path in a new file.
 
 use std::fs::{self, File};
-use std::io::{self, IoSlice};
+use std::io::{self, IoSlice, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -17,9 +19,9 @@ use crate::files;
 use crate::folders;
 use crate::hour::Hour;
 use crate::lock::Locked;
-use crate::name::Name;
+use crate::name::{Name, SegmentName};
 use crate::paths::{Area, SealedSegment, Tree};
-use crate::segment_name::SegmentName;
+use crate::publish::{Draft, publish};
 
 impl SealedSegment {
     /// Opens it for reading.
@@ -34,13 +36,10 @@ impl SealedSegment {
 /// A segment that is being written, by the one process that holds its lock.
 #[derive(Debug)]
 pub struct OpenSegment {
-    file: Arc<Locked>,
-    path: PathBuf,
-    sealed: SealedSegment,
+    file: Arc<SegmentFile>,
     len: u64,
     created: Instant,
     unsynced: bool,
-    entry_synced: Arc<AtomicBool>,
 }
 
 impl OpenSegment {
@@ -51,38 +50,24 @@ impl OpenSegment {
             let path = sealed.open_path();
             let file = folders::create_file(&path)?;
             // Before it was locked, a recovering process may have taken the file for that of a dead writer.
-            if let Some(file) = Locked::try_new(file, &path)? {
-                return Ok(Self::resume(file, sealed, 0));
+            if let Some(locked) = Locked::try_new(file, &path)? {
+                return Ok(Self::resume(locked, sealed, 0));
             }
         }
     }
 
-    /// Goes on with a locked segment of `len` bytes.
-    pub(crate) fn resume(file: Locked, sealed: SealedSegment, len: u64) -> Self {
-        Self {
-            file: Arc::new(file),
-            path: sealed.open_path(),
-            sealed,
-            len,
-            created: Instant::now(),
-            unsynced: true,
-            entry_synced: Arc::default(),
-        }
-    }
-
-    /// The hour its lines belong to.
-    pub fn hour(&self) -> Hour {
-        self.sealed.hour
+    pub(crate) fn resume(locked: Locked, sealed: SealedSegment, len: u64) -> Self {
+        Self { file: SegmentFile::new(locked, sealed, false), len, created: Instant::now(), unsynced: true }
     }
 
     /// Its name.
     pub fn name(&self) -> &SegmentName {
-        &self.sealed.name
+        self.file.name()
     }
 
     /// Where it is, until it is sealed.
     pub fn path(&self) -> &Path {
-        &self.path
+        &self.file.path
     }
 
     /// Its length in bytes.
@@ -101,8 +86,8 @@ impl OpenSegment {
     }
 
     /// Appends `pieces`, which together are complete lines, and uses them up, also when it fails. On an error the segment
-    /// is as it was before. If even that is not possible, the error is [`Error::NotRolledBack`], and the segment must not
-    /// be written any more.
+    /// is as it was before. If even that is not possible, [`Error::is_not_rolled_back`] is set, and the segment must not be
+    /// written any more.
     pub fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
         let before = self.len;
         let mut rest = pieces;
@@ -111,11 +96,10 @@ impl OpenSegment {
         // The kernel accepts 1024 pieces at a time (IOV_MAX).
         while let Some(batch) = (!rest.is_empty()).then(|| rest.len().min(1024)) {
             let (now, _) = rest.split_at(batch);
-            fault::tear("segment.torn", self.file.file(), now);
-            let written =
-                fault::fails("segment.write").and_then(|()| fault::write("segment.short", self.file.file(), now));
+            let written = fault::fails("segment.write")
+                .and_then(|()| fault::write("segment.torn", "segment.short", self.file.locked.file(), now))
+                .and_then(|written| if written == 0 { Err(io::ErrorKind::WriteZero.into()) } else { Ok(written) });
             match written {
-                Ok(0) => return self.undo(before, io::ErrorKind::WriteZero.into()),
                 Ok(written) => {
                     self.len += written as u64;
                     self.unsynced = true;
@@ -123,94 +107,95 @@ impl OpenSegment {
                     fault::point("segment.part");
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return self.undo(before, error),
+                Err(error) => {
+                    self.rollback(before)?;
+                    return Err(Error::at("write", self.path())(error));
+                }
             }
         }
         Ok(())
-    }
-
-    fn undo(&mut self, len: u64, error: io::Error) -> Result<()> {
-        self.rollback(len)?;
-        Err(Error::at("write", &self.path)(error))
     }
 
     /// Cuts the segment back to `len`, a length that it had.
     pub fn rollback(&mut self, len: u64) -> Result<()> {
         // A write that failed may have left bytes that `self.len` does not count. Mostly there are none; then a disk that
         // may refuse everything is not asked to cut the file.
-        let file = self.file.file();
+        let file = self.file.locked.file();
         let there = file.metadata().map(|file| file.len());
-        match if there.is_ok_and(|there| there == len) { Ok(()) } else { file.set_len(len) } {
-            Ok(()) => {
-                self.len = len;
-                Ok(())
-            }
-            Err(error) => Err(Error::NotRolledBack { path: self.path.clone(), len, error }),
+        if !there.is_ok_and(|there| there == len) {
+            file.set_len(len).map_err(|error| Error::not_rolled_back(self.path(), len, &error))?;
         }
+        self.len = len;
+        Ok(())
     }
 
-    /// Its file.
-    pub(crate) fn file(&self) -> &File {
-        self.file.file()
-    }
-
-    /// Goes on with another file, which has the same content and is synced.
-    pub(crate) fn exchange(&mut self, file: Locked) {
-        self.file = Arc::new(file);
-        self.entry_synced = Arc::new(AtomicBool::new(!self.is_empty()));
+    /// Puts it back to its path, in a new file that is synced, if that does not lead to it any more; says whether it did.
+    pub(crate) fn keep(&mut self) -> Result<bool> {
+        let SegmentFile { locked: ours, path, sealed, .. } = &*self.file;
+        if files::is_at(path, ours.file())? {
+            return Ok(false);
+        }
+        let locked = if self.is_empty() {
+            let gone = || Error::at("lock", path)(io::Error::from(io::ErrorKind::WouldBlock));
+            Locked::try_new(folders::create_file(path)?, path)?.ok_or_else(gone)?
+        } else {
+            let locked = replace(ours.file(), path)?;
+            empty(ours.file(), path);
+            locked
+        };
         self.unsynced = self.is_empty();
+        self.file = SegmentFile::new(locked, sealed.clone(), !self.unsynced);
+        Ok(true)
     }
 
-    /// A sync for another thread to run; none if nothing was written since the last call and the name is durable.
-    pub fn take_sync(&mut self) -> Option<SegmentSync> {
-        let due = std::mem::take(&mut self.unsynced) || !self.entry_synced.load(Ordering::Relaxed);
-        due.then(|| SegmentSync {
-            file: Arc::clone(&self.file),
-            path: self.path.clone(),
-            name: self.sealed.name.clone(),
-            entry_synced: Arc::clone(&self.entry_synced),
-        })
+    /// The file, for another thread to sync; none if nothing was written since the last call and the name is durable.
+    pub fn to_sync(&mut self) -> Option<Arc<SegmentFile>> {
+        let is_due = std::mem::take(&mut self.unsynced) || !self.file.is_entry_synced.load(Ordering::Relaxed);
+        is_due.then(|| Arc::clone(&self.file))
     }
 }
 
 /// The descriptor, for another process to hold too: the lock lasts as long as one of the two processes has it.
 impl AsFd for OpenSegment {
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.file.file().as_fd()
+        self.file.locked.file().as_fd()
     }
 }
 
-/// A sync that is to be done, after which what was written to a segment is durable.
+/// The file of an open segment.
 #[derive(Debug)]
-pub struct SegmentSync {
-    file: Arc<Locked>,
+pub struct SegmentFile {
+    locked: Locked,
     path: PathBuf,
-    name: SegmentName,
-    entry_synced: Arc<AtomicBool>,
+    sealed: SealedSegment,
+    is_entry_synced: AtomicBool,
 }
 
-impl SegmentSync {
+impl SegmentFile {
+    fn new(locked: Locked, sealed: SealedSegment, is_entry_synced: bool) -> Arc<Self> {
+        Arc::new(Self { locked, path: sealed.open_path(), sealed, is_entry_synced: is_entry_synced.into() })
+    }
+
     /// The segment's name.
     pub fn name(&self) -> &SegmentName {
-        &self.name
+        &self.sealed.name
     }
 
-    /// Syncs the segment, and the first time its folders. After an error the kernel may have dropped what was written, and
-    /// a second sync that succeeds proves nothing.
-    pub fn run(&self) -> Result<()> {
-        let synced = fault::fails("segment.sync").and_then(|()| self.file.file().sync_data());
+    /// Syncs it, and the first time its folders: after that, what was written is durable. After an error the kernel may have
+    /// dropped what was written, and a second sync that succeeds proves nothing.
+    pub fn sync(&self) -> Result<()> {
+        let synced = fault::fails("segment.sync").and_then(|()| self.locked.file().sync_data());
         synced.map_err(Error::at("sync", &self.path))?;
-        if !self.entry_synced.load(Ordering::Relaxed) {
-            match folders::open_folders([self.path.as_path()]) {
-                Ok(folders) => folders::sync_all(&folders)?,
-                // The folders are not there, or the process has too many open files. Nothing was dropped, and the next
-                // sync tries again.
-                Err(error) => {
-                    log::debug!("{error}");
-                    return Ok(());
-                }
+        if self.is_entry_synced.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        match folders::open_folders([self.path.as_path()]) {
+            Ok(folders) => {
+                folders::sync_all(&folders)?;
+                self.is_entry_synced.store(true, Ordering::Relaxed);
             }
-            self.entry_synced.store(true, Ordering::Relaxed);
+            // No folders are there, or too many files are open. Nothing was dropped, and the next sync tries again.
+            Err(error) => log::debug!("{error}"),
         }
         Ok(())
     }
@@ -228,46 +213,42 @@ pub struct SealError {
     pub open: Vec<OpenSegment>,
 }
 
-impl From<SealError> for Error {
-    fn from(failed: SealError) -> Self {
-        failed.error
-    }
-}
-
 /// Seals `segments`: syncs each, renames it to its sealed name, syncs the folders. Empty ones are removed.
 pub fn seal(mut segments: Vec<OpenSegment>) -> std::result::Result<Vec<SealedSegment>, SealError> {
-    for segment in segments.iter().filter(|segment| !segment.is_empty()) {
-        if let Err(error) = fault::fails("seal.sync").and_then(|()| segment.file.file().sync_all()) {
-            let error = Error::at("sync", &segment.path)(error);
-            return Err(SealError { error, unsynced: true, open: segments });
-        }
+    let failed = |error, unsynced, open| Err(SealError { error, unsynced, open });
+    let sync = |OpenSegment { file, .. }: &OpenSegment| {
+        let synced = fault::fails("seal.sync").and_then(|()| file.locked.file().sync_all());
+        synced.map_err(Error::at("sync", &file.path))
+    };
+    if let Err(error) = segments.iter().filter(|segment| !segment.is_empty()).try_for_each(sync) {
+        return failed(error, true, segments);
     }
     fault::point("seal.synced");
     // Opened before anything is renamed, so that only the sync can fail after that.
     let folders = match folders::open_folders(segments.iter().map(OpenSegment::path)) {
         Ok(folders) => folders,
-        Err(error) => return Err(SealError { error, unsynced: false, open: segments }),
+        Err(error) => return failed(error, false, segments),
     };
     let mut sealed = Vec::new();
     while let Some(segment) = segments.pop() {
-        let target = &segment.sealed.path;
+        let SegmentFile { path, sealed: target, .. } = &*segment.file;
         let done = if segment.is_empty() {
-            fs::remove_file(&segment.path).map_err(Error::at("remove the empty segment", &segment.path))
+            fs::remove_file(path).map_err(Error::at("remove the empty segment", path))
         } else {
-            fs::rename(&segment.path, target).map_err(Error::at("seal as", target))
+            fs::rename(path, &target.path).map_err(Error::at("seal as", &target.path))
         };
         if let Err(error) = done {
             segments.push(segment);
-            return Err(SealError { error, unsynced: false, open: segments });
+            return failed(error, false, segments);
         }
         fault::point("seal.renamed");
         if !segment.is_empty() {
-            sealed.push(segment.sealed);
+            sealed.push(segment.file.sealed.clone());
         }
     }
     match folders::sync_all(&folders) {
         Ok(()) => Ok(sealed),
-        Err(error) => Err(SealError { error, unsynced: true, open: Vec::new() }),
+        Err(error) => failed(error, true, Vec::new()),
     }
 }
 
@@ -282,4 +263,52 @@ pub fn remove_segments(segments: &[SealedSegment]) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// Copies `from` to a new file on the same file system, which takes the name `path`, synced and locked.
+pub(crate) fn replace(from: &File, path: &Path) -> Result<Locked> {
+    let draft = Draft::new(path.to_owned())?;
+    let to = File::options().read(true).append(true).open(draft.path()).map_err(Error::at("open", draft.path()))?;
+    let device = |file: &File| file.metadata().map(|file| file.dev()).map_err(Error::at("look at", path));
+    if device(from)? != device(&to)? {
+        let lost = "the file system that it was on is not there any more: mount it again";
+        return Err(Error::at("put back what was written", path)(io::Error::other(lost)));
+    }
+    // Locked before it has its name, by which another process would recover it.
+    let in_use = || Error::invalid(draft.path(), "is in use by another process", "end that process");
+    let to = Locked::try_new(to, draft.path())?.ok_or_else(in_use)?;
+    let zeros = copy(from, to.file()).map_err(Error::at("copy", path))?;
+    publish(vec![draft])?;
+    fault::point("segment.replaced");
+    if zeros > 0 {
+        log::error!("{}: the disk has lost {zeros} bytes; compact will name the lines", path.display());
+    }
+    Ok(to)
+}
+
+/// Copies all of a file; returns how many bytes were zero, which no line contains. It reads and writes the bytes, because
+/// a file system that lets two files share blocks would share the damaged ones.
+fn copy(from: &File, mut to: &File) -> io::Result<u64> {
+    let (mut done, mut zeros, mut buffer) = (0, 0, vec![0; 1 << 20]);
+    loop {
+        let count = match from.read_at(&mut buffer, done) {
+            Ok(0) => return Ok(zeros),
+            Ok(count) => count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let piece = buffer.get(..count).unwrap_or_default();
+        zeros += piece.iter().map(|byte| u64::from(*byte == 0)).sum::<u64>();
+        done += count as u64;
+        to.write_all(piece)?;
+    }
+}
+
+/// Empties a file that was copied and may still have another name somewhere, so that no line is there twice.
+pub(crate) fn empty(file: &File, path: &Path) {
+    if file.metadata().is_ok_and(|file| file.nlink() > 0 && file.len() > 0)
+        && let Err(error) = file.set_len(0)
+    {
+        log::error!("{}: was copied, and the file that it was moved to has the same lines: {error}", path.display());
+    }
 }

@@ -34,17 +34,18 @@ impl fmt::Display for TreeId {
 }
 
 impl Tree {
-    /// The identity of this tree, durable. The first call makes it; of two processes that make it at once, both get the
-    /// same.
+    /// The identity of this tree, durable. The first call makes it; two processes that make it at once get the same.
     pub fn id(&self) -> Result<TreeId> {
         if self.existing_id()?.is_none() {
-            self.make_id().map_err(|error| {
-                let detail = format!("has no identity yet, and cannot be given one ({})", error.problem());
-                Error::invalid(
-                    self.root(),
-                    detail,
-                    "run this program once as a user who may write to the data directory",
-                )
+            let made = Draft::new(self.id_file()).and_then(|draft| {
+                fs::write(draft.path(), format!("{}\n", Ulid::generate())).map_err(Error::at("write", draft.path()))?;
+                // Of two processes, the second takes the identity that the first has made.
+                publish_new(draft)
+            });
+            made.map_err(|error| {
+                let detail = format!("has no identity yet, and cannot be given one ({})", error.problem);
+                let remedy = "run this program once as a user who may write to the data directory";
+                Error::invalid(self.root(), detail, remedy)
             })?;
         }
         let removed = || Error::invalid(&self.id_file(), "was removed when it had just been made", "run again");
@@ -68,12 +69,5 @@ impl Tree {
                           identity, and warehouses take it for another one";
             Error::invalid(&path, "does not hold the identity of the data directory", remedy)
         })
-    }
-
-    fn make_id(&self) -> Result<()> {
-        let draft = Draft::new(self.id_file())?;
-        fs::write(draft.path(), format!("{}\n", Ulid::generate())).map_err(Error::at("write", draft.path()))?;
-        // Of two processes, the second takes the identity that the first has made.
-        publish_new(draft).map(|_| ())
     }
 }

@@ -6,8 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::hour::{Hour, HourRange};
 
-/// A span of time, and from when on rows were read for it. Its ends need not be full hours: a day in India starts at
-/// 18:30 UTC.
+/// A span of time, and from when on rows were read for it. It need not be of full hours: a day in India starts at 18:30 UTC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Window {
     /// Its first instant.

@@ -6,14 +6,14 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use layout::{OpenSegment, SegmentName, SegmentSync, seal};
+use layout::{OpenSegment, SegmentFile, SegmentName, seal};
 
 use crate::channel::ToKeeper;
 use crate::shared::Shared;
 
 /// Work for the thread.
 enum Job {
-    Sync(Vec<SegmentSync>, Arc<AtomicBool>),
+    Sync(Vec<Arc<SegmentFile>>, Arc<AtomicBool>),
     Seal(Vec<OpenSegment>),
 }
 
@@ -33,9 +33,9 @@ impl Sealer {
     }
 
     /// Has segments synced; `busy` is true until that is done.
-    pub(crate) fn sync(&self, syncs: Vec<SegmentSync>, busy: &Arc<AtomicBool>) {
+    pub(crate) fn sync(&self, files: Vec<Arc<SegmentFile>>, busy: &Arc<AtomicBool>) {
         busy.store(true, Relaxed);
-        let _ = self.jobs.send(Job::Sync(syncs, Arc::clone(busy)));
+        let _ = self.jobs.send(Job::Sync(files, Arc::clone(busy)));
     }
 
     /// Has segments sealed.
@@ -59,10 +59,10 @@ impl Thread {
     fn run(mut self, queue: &Receiver<Job>) {
         loop {
             match queue.recv_timeout(RETRY) {
-                Ok(Job::Sync(syncs, busy)) => {
-                    for sync in syncs {
-                        if let Err(error) = sync.run() {
-                            self.unsynced(&[sync.name().clone()], &error);
+                Ok(Job::Sync(files, busy)) => {
+                    for file in files {
+                        if let Err(error) = file.sync() {
+                            self.unsynced(&[file.name().clone()], &error);
                         }
                     }
                     busy.store(false, Relaxed);

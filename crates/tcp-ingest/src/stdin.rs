@@ -210,7 +210,7 @@ impl Pipe<'_> {
         // Of what is inside a line that is too long only another reader would have to know.
         let origin = Origin { stream: 0, slot: 0, inside_too_long: false };
         while let Err(error) = self.intake.writer.write(&self.block, &self.intake.batch, Utc::now(), origin) {
-            if matches!(error, layout::Error::NotRolledBack { .. }) {
+            if error.is_not_rolled_back {
                 return Err(error.into());
             }
             self.check_failure()?;

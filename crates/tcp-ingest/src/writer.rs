@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Instant;
 
 use chrono::{DateTime, Utc};
-use layout::{Area, Error, Hour, OpenSegment, Result, SegmentId};
+use layout::{Area, Hour, OpenSegment, Result, SegmentId};
 use models::Decoder;
 
 use crate::batch::Batch;
@@ -104,9 +104,9 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    /// Writes `batch`, which was made of `block`. On an error nothing of it is written; after
-    /// [`layout::Error::NotRolledBack`] the writer must not be used any more. Nothing that was written to is sealed before
-    /// [`commit`](Self::commit), which is called when the batch is consumed.
+    /// Writes `batch`, which was made of `block`. On an error nothing of it is written; after one that
+    /// [is not rolled back](layout::Error::is_not_rolled_back) the writer must not be used any more. Nothing that was written
+    /// to is sealed before [`commit`](Self::commit), which is called when the batch is consumed.
     pub(crate) fn write(&mut self, block: &[u8], batch: &Batch, now: DateTime<Utc>, origin: Origin) -> Result<()> {
         let Origin { stream, slot, inside_too_long } = origin;
         if self.misplaced {
@@ -137,7 +137,7 @@ impl Writer {
             let before = open.segment.len();
             open.used = self.writes;
             if let Err(error) = open.segment.append(pieces) {
-                if !matches!(error, Error::NotRolledBack { .. }) {
+                if !error.is_not_rolled_back {
                     self.rollback(&lengths)?;
                     self.shared.intent_log.abort(self.row);
                 }
@@ -247,7 +247,7 @@ impl Writer {
     /// Has everything synced that was written since the last time, unless that is still under way.
     pub(crate) fn sync(&mut self) {
         if !self.syncing.load(Relaxed) {
-            let syncs: Vec<_> = self.open.values_mut().filter_map(|open| open.segment.take_sync()).collect();
+            let syncs: Vec<_> = self.open.values_mut().filter_map(|open| open.segment.to_sync()).collect();
             if !syncs.is_empty() {
                 self.sealer.sync(syncs, &self.syncing);
             }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, ensure};
 use cli::TryAgain;
 use engine::{identifier, literal};
-use layout::{Tree, publish_new};
+use layout::{Draft, Tree, publish_new};
 
 use crate::args::WarehouseArgs;
 use crate::backend::{Access, Backend, TableDefinition, definitions, index_name};
@@ -34,7 +34,7 @@ impl File {
 
     /// Creates an empty warehouse and only then gives it its name: DuckDB cannot open a file whose creation was cut short.
     fn create(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        let draft = Tree::draft_warehouse(&self.path)?;
+        let draft = Draft::unmade(self.path.clone())?;
         runner.run(&format!("ATTACH {} AS draft; DETACH draft", literal(&draft.path().to_string_lossy())))?;
         publish_new(draft)?;
         Ok(())

@@ -104,7 +104,7 @@ fn the_record_of_an_hour_names_what_it_was_made_of() {
     let commit = Commit::read(&published(&data_dir, "temperatures")[0]).unwrap();
     let Lineage::Query { inputs, tables, .. } = &commit.lineage else { panic!("{commit:?}") };
     let read = Commit::read(&input).unwrap().fingerprint;
-    assert_eq!(*inputs, [("telemetry".parse().unwrap(), read.into())].into());
+    assert_eq!(*inputs, [("telemetry".parse().unwrap(), layout::Input::Hour(read))].into());
     assert_eq!(*tables, [("sensors".to_owned(), Fingerprint::of(b"sensor_id,name,location\n"))].into());
     assert_eq!(commit.rows, 1);
 }

@@ -33,7 +33,7 @@ pub(crate) fn put(data_dir: &DataDir, dataset: &str, hour: &str, select: &str, v
 
 /// What stands for the lineage of a version: all versions are made in the same way, of something else.
 pub(crate) fn lineage(version: &str) -> Lineage {
-    let source = ("source".parse().unwrap(), Fingerprint::of(version.as_bytes()).into());
+    let source = ("source".parse().unwrap(), layout::Input::Hour(Fingerprint::of(version.as_bytes())));
     Lineage::Query { query: Fingerprint::of(b"SELECT"), inputs: [source].into(), tables: [].into() }
 }
 

@@ -90,7 +90,8 @@ impl DataDir {
 
     /// An hour of an aggregate of other data sets.
     pub(crate) fn aggregate(&self, dataset: &str, hour: Hour, inputs: &[(&str, &Fingerprint)]) -> Fingerprint {
-        let inputs = inputs.iter().map(|(input, fingerprint)| (name(input), (*fingerprint).clone().into())).collect();
+        let inputs =
+            inputs.iter().map(|(input, fingerprint)| (name(input), Input::Hour((*fingerprint).clone()))).collect();
         let lineage = Lineage::Query { query: Fingerprint::of(b"SELECT"), inputs, tables: BTreeMap::new() };
         self.publish(dataset, hour, 1, lineage)
     }

@@ -273,7 +273,7 @@ fn status_can_be_taken_while_everything_changes() {
         let sealed = data_dir.seal("telemetry", hour);
         let quarantined = data_dir.quarantine("telemetry", hour, &["torn"]);
         layout::remove_segments(&[sealed]).unwrap();
-        data_dir.tree.remove_quarantined(&quarantined).unwrap();
+        data_dir.tree.remove_unneeded(&quarantined.path).unwrap();
     }
     looking.join().unwrap();
 }

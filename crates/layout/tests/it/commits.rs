@@ -54,7 +54,7 @@ fn read(bytes: &[u8]) -> Result<Commit, String> {
 fn the_record_that_was_written_is_read_back_with_the_number_of_rows() {
     let query = Commit::new(Lineage::Query {
         query: Fingerprint::of(b"SELECT 1"),
-        inputs: BTreeMap::from([(name("telemetry"), commit(2).fingerprint.into())]),
+        inputs: BTreeMap::from([(name("telemetry"), Input::Hour(commit(2).fingerprint))]),
         tables: BTreeMap::from([("sensors".to_owned(), Fingerprint::of(b"1,\"attic\""))]),
     });
     for commit in [commit(0), commit(3), query] {

@@ -18,7 +18,8 @@ fn segment(dir: &TestDir) -> OpenSegment {
 /// The segment as its writer's successor gets it.
 fn inherited(dir: &TestDir, segment: &OpenSegment) -> InheritedSegment {
     use std::os::fd::AsFd as _;
-    let id = SegmentId { area: Area::Raw, stream: name("s"), hour: segment.hour(), name: segment.name().clone() };
+    let id =
+        SegmentId { area: Area::Raw, stream: name("s"), hour: hour("2025-09-02T10"), name: segment.name().clone() };
     InheritedSegment::new(&dir.tree, id, segment.as_fd().try_clone_to_owned().unwrap())
 }
 
@@ -92,10 +93,10 @@ fn syncing_what_was_removed_is_no_failure_and_is_done_when_it_was_put_back() {
     let data_dir = DataDirHandle::new(&dir.tree).unwrap();
     let mut segment = segment(&dir);
     fs::remove_dir_all(dir.tree.root()).unwrap();
-    segment.take_sync().unwrap().run().unwrap();
-    segment.take_sync().unwrap().run().unwrap();
+    segment.to_sync().unwrap().sync().unwrap();
+    segment.to_sync().unwrap().sync().unwrap();
     assert!(data_dir.keep(&mut segment).unwrap());
-    assert!(segment.take_sync().is_none(), "it was synced where it was put back");
+    assert!(segment.to_sync().is_none(), "it was synced where it was put back");
     assert!(seal(vec![segment]).is_ok());
 }
 

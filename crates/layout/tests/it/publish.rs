@@ -62,9 +62,9 @@ fn whoever_dies_while_publishing_leaves_old_files_or_new_ones_and_the_next_run_g
 
             publish(drafts(&dir, "new")).unwrap();
             assert_eq!((seen(&dir).as_str(), orphans(&dir)), ("new new new", left), "after {fault}");
-            for orphan in dir.tree.unpublished(Area::Parquet, &name("temperatures")).unwrap() {
-                dir.tree.remove_unpublished(&orphan).unwrap();
-                dir.tree.remove_unpublished(&orphan).expect("to remove what is gone is no error");
+            for (orphan, _) in dir.tree.unpublished(Area::Parquet, &name("temperatures")).unwrap() {
+                dir.tree.remove_unneeded(&orphan).unwrap();
+                dir.tree.remove_unneeded(&orphan).expect("to remove what is gone is no error");
             }
             assert_eq!(dir.files().len(), HOURS.len(), "{:?}", dir.files());
         }

@@ -103,7 +103,7 @@ fn only_files_of_the_quarantine_are_removed_as_such() {
         put(&file, "{}\n");
         let segment = dir.sealed(area, &stream).remove(0);
         assert_eq!(segment.hour, hour("2025-09-02T10"));
-        match (area, dir.tree.remove_quarantined(&segment)) {
+        match (area, dir.tree.remove_unneeded(&segment.path)) {
             (Area::Quarantine, Ok(())) => assert!(!file.exists()),
             (Area::Raw, Err(error)) => {
                 assert!(file.exists());

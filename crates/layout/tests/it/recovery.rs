@@ -51,7 +51,7 @@ fn a_segment_is_left_alone_as_long_as_this_process_writes_it() {
     segment.append(&mut [IoSlice::new(b"{}\n{")]).unwrap();
     assert!(recover(&dir).is_empty());
     // A sync that another thread has yet to do keeps the lock as well: the file is still in use.
-    let sync = segment.take_sync();
+    let sync = segment.to_sync();
     drop(segment);
     assert!(recover(&dir).is_empty());
     drop(sync);

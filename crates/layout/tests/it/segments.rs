@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::common::{TestDir, hour, name};
-use layout::{Area, Error, HourRange, OpenSegment, Tree, remove_segments, seal};
+use layout::{Area, HourRange, OpenSegment, Tree, remove_segments, seal};
 use proptest::collection::vec;
 use proptest::prelude::*;
 
@@ -76,7 +76,7 @@ fn a_sealed_segment_is_what_was_written_under_its_final_name() {
     let mut segment = create(&dir.tree);
     let open = segment.path().to_owned();
     append(&mut segment, &[b"{}\n".to_vec()]).unwrap();
-    assert_eq!(dir.tree.open_files(Area::Raw, &name("telemetry")).unwrap()[0].path, open);
+    assert_eq!(dir.tree.open_segments(Area::Raw, &name("telemetry")).unwrap()[0].open_path(), open);
     let sealed = seal(vec![segment]).unwrap();
     assert_eq!(open.display().to_string(), format!("{}.open", sealed[0].path.display()));
     assert_eq!(fs::read(&sealed[0].path).unwrap(), b"{}\n");
@@ -128,14 +128,14 @@ fn what_cannot_be_sealed_is_handed_back_and_can_be_sealed_later() {
 fn what_was_written_is_to_be_synced_once() {
     let dir = TestDir::new();
     let mut segment = create(&dir.tree);
-    segment.take_sync().expect("a new segment's name is not durable yet").run().unwrap();
-    assert!(segment.take_sync().is_none());
+    segment.to_sync().expect("a new segment's name is not durable yet").sync().unwrap();
+    assert!(segment.to_sync().is_none());
     append(&mut segment, &[b"{}\n".to_vec()]).unwrap();
-    let sync = segment.take_sync().unwrap();
-    assert!(segment.take_sync().is_none());
+    let sync = segment.to_sync().unwrap();
+    assert!(segment.to_sync().is_none());
     // Another thread may get to it when the segment is sealed and compacted.
     remove_segments(&seal(vec![segment]).unwrap()).unwrap();
-    sync.run().unwrap();
+    sync.sync().unwrap();
 }
 
 #[test]
@@ -155,7 +155,7 @@ fn a_writer_that_dies_at_any_point_leaves_lines_that_recovery_seals() {
     {
         let dir = TestDir::new();
         dir.die_at("child_writes_until_it_dies", fault);
-        assert_eq!(dir.tree.open_files(Area::Raw, &stream).unwrap().len(), open, "at {fault}");
+        assert_eq!(dir.tree.open_segments(Area::Raw, &stream).unwrap().len(), open, "at {fault}");
         let recovered = layout::recover(&dir.tree, Area::Raw, &stream, chrono::Utc::now()).unwrap();
         assert_eq!(recovered.len(), open);
         let sealed = dir.tree.sealed_segments(Area::Raw, &stream, HourRange::ALL).unwrap();
@@ -218,7 +218,7 @@ fn a_full_disk_takes_all_of_an_append_or_nothing() {
         before.extend(&pieces(round)[0]);
     }
     let other = OpenSegment::create(&tree, Area::Quarantine, &name("telemetry"), hour("2025-09-02T10"));
-    assert!(matches!(other, Ok(_) | Err(Error::Io { .. })));
+    assert!(other.map_or_else(|error| error.io().is_some(), |_| true));
 
     fs::remove_file(&filler).unwrap();
     append(&mut segment, &pieces(round)).unwrap();

@@ -249,7 +249,7 @@ impl Connection {
         match intake.writer.write(block, &intake.batch, now, origin) {
             Ok(()) => thread.storage_works(),
             Err(error) => {
-                if matches!(error, layout::Error::NotRolledBack { .. }) {
+                if error.is_not_rolled_back {
                     thread.shared.fail(error.to_string());
                 }
                 thread.storage_failed(&error);

@@ -204,7 +204,7 @@ impl Truth {
         let Lineage::Segments(listed) = commit.lineage else { return Err(format!("{file}: is a query's")) };
         let (mut sensors, mut names) = (Vec::<i64>::new(), Vec::new());
         for SegmentCount { name, lines, damaged } in listed {
-            let known = self.segments.iter().find(|s| s.name == name.as_str() && s.parquet == file);
+            let known = self.segments.iter().find(|s| s.name == name.to_string() && s.parquet == file);
             let known = known.ok_or_else(|| format!("{file}: lists {name}, which was not sealed for this hour"))?;
             let counts = (known.good.len() + known.damaged.len(), known.damaged.len());
             ensure((lines, damaged) == (counts.0 as u64, counts.1 as u64), || {
