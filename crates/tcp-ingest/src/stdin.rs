@@ -207,7 +207,7 @@ impl Pipe<'_> {
     /// Writes the batch, waiting as long as the storage refuses, and drops from the block what it took.
     fn write(&mut self) -> anyhow::Result<()> {
         let mut reported = false;
-        // Of what is inside a line that is too long only another reader would have to know.
+        // Whether it is inside a line that is too long only a successor would have to know, and a pipe has none.
         let origin = Origin { stream: 0, slot: 0, inside_too_long: false };
         while let Err(error) = self.intake.writer.write(&self.block, &self.intake.batch, Utc::now(), origin) {
             if error.is_not_rolled_back {

@@ -87,7 +87,7 @@ impl Connection {
         let &Incoming { ref socket, slot, stream, peer, .. } = incoming;
         let (max_line, log) = (thread.shared.config.args.max_line, &thread.shared.intent_log);
         socket::prepare(socket, max_line)?;
-        layout::fault::fails("connection.watch")?;
+        layout::fault::fails("ingest.watch")?;
         Ok(Self {
             socket: TcpStream::from_std(socket.try_clone()?)?,
             stream,

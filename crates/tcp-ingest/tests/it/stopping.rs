@@ -135,7 +135,7 @@ fn a_connection_that_the_system_has_no_room_for_waits_and_what_is_lost_of_it_at_
         let data_dir = DataDir::new();
         let outage = data_dir.path().join("outage");
         let mut command = data_dir.program("tcp-ingest");
-        command.env("FAULT", "connection.watch").env("FAULT_WHILE", &outage);
+        command.env("FAULT", "ingest.watch").env("FAULT_WHILE", &outage);
         let server = Server::start_command(command, &["telemetry"], "--drain-timeout 300ms");
         fs::write(&outage, "").unwrap();
         let mut source = Source::new(&server);

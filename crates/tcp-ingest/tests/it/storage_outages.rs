@@ -163,15 +163,21 @@ impl Breakable {
         run("mount", &["-o", "errors=remount-ro", &self.device, self.path().to_str().unwrap()]).unwrap();
     }
 
+    /// What the kernel shows of the file system as long as it is mounted.
+    fn state(&self) -> std::path::PathBuf {
+        Path::new("/sys/fs/ext4").join(Path::new(&self.device).file_name().unwrap())
+    }
+
     /// What the kernel does when it finds the file system damaged: it is read-only until it is checked and mounted again.
     fn break_down(&self) {
         run("sync", &["--file-system", self.path().to_str().unwrap()]).unwrap();
-        let name = Path::new(&self.device).file_name().unwrap().to_str().unwrap();
-        fs::write(format!("/sys/fs/ext4/{name}/trigger_fs_error"), "a test").unwrap();
+        fs::write(self.state().join("trigger_fs_error"), "a test").unwrap();
     }
 
     fn repair(&self) {
         run("umount", &[self.path().to_str().unwrap()]).unwrap();
+        // A program that was started in a space of its own meanwhile has it mounted, too.
+        until("nobody has it mounted", || !self.state().exists());
         // Status 1: it mended something.
         let _ = Command::new("fsck.ext4").args(["-p", &self.device]).output().unwrap();
         self.mount();
@@ -210,7 +216,8 @@ fn a_file_system_that_breaks_under_open_segments_holds_the_sources_and_keeps_wha
     assert!(log.contains("lost in all: "), "{log}");
     disk.repair();
     let server = Server::start(&data_dir, &["telemetry"], "");
-    server.stop();
+    let log = server.stop();
+    assert!(log.contains("recovered "), "{log}");
     source.sent = written;
     source.check(&data_dir);
 }
