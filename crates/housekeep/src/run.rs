@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use chrono::{DateTime, Utc};
 use cli::{Outcome, TryAgain, Usage};
 use layout::{Area, DatasetLock, Hour, Name, Tree};
-use warehouse::WarehouseKind;
+use warehouse::{NothingLoaded, WarehouseKind};
 
 use crate::args::{Args, CleanArgs, Command, SharedArgs};
 use crate::plan::{self, Action, Loaded, Removable, Step};
@@ -102,7 +102,7 @@ fn status(args: &SharedArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<
     let mut outcome = Outcome::Done;
     let log = warehouse::read_load_log(&args.warehouse, &args.session, tree).unwrap_or_else(|error| {
         log::warn!("what is loaded is not shown: {error:#}");
-        if !error.chain().any(<dyn std::error::Error>::is::<TryAgain>) {
+        if !error.chain().any(|cause| cause.is::<TryAgain>() || cause.is::<NothingLoaded>()) {
             outcome = Outcome::Partial;
         }
         None

@@ -65,5 +65,5 @@ mod watchdog;
 pub use args::{WarehouseArgs, WarehouseKind};
 pub use column::{HeldColumn, Limit, SqlType, StoredColumn, TableColumn};
 pub use failure::{BrokenOff, Unanswered};
-pub use log::{LoadLog, LoadedHours, LoggedHour, NotOurs};
+pub use log::{LoadLog, LoadedHours, LoggedHour, NotOurs, NothingLoaded};
 pub use warehouse::{LogEntry, Warehouse, read_load_log};

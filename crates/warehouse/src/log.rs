@@ -43,6 +43,11 @@ impl fmt::Display for NotOurs {
 
 impl std::error::Error for NotOurs {}
 
+/// A warehouse that was named has no load log.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}: nothing was ever loaded into it: check its name, or load into it first")]
+pub struct NothingLoaded(pub(crate) String);
+
 /// The lines of the load log that concern one data set.
 #[derive(Debug, Default)]
 pub(crate) struct DatasetLines {

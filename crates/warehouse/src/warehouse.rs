@@ -5,6 +5,7 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use cli::TryAgain;
 use duckdb::Row;
@@ -16,7 +17,9 @@ use crate::attach::{PAUSE, attach, attach_to_write, backend_of, patiently};
 use crate::backend::{self, Access, Backend, Insertion, TableDefinition};
 use crate::column::{HeldColumn, SqlType, StoredColumn, TableColumn};
 use crate::failure::{BrokenOff, Unanswered, is_undone};
-use crate::log::{ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LoggedHour, NotOurs, column_names, has_one_of};
+use crate::log::{
+    ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LoggedHour, NotOurs, NothingLoaded, column_names, has_one_of,
+};
 use crate::runner::QueryRunner;
 
 /// Rows that one statement removes: its text must not become too long.
@@ -387,11 +390,17 @@ impl Warehouse {
     }
 }
 
-/// What the warehouse holds; none when there is no warehouse yet (no file, no load log). Of a data set that belongs to
-/// another data directory, or whose table somebody has dropped, it holds nothing, whatever the load log says. Creates nothing.
+/// What the warehouse holds; none when there is no embedded warehouse yet. Another one was named, perhaps wrongly: without a
+/// load log it is an error. Of a data set that belongs to another data directory, or whose table somebody has dropped, it
+/// holds nothing, whatever the load log says. Creates nothing.
 pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<LoadLog>> {
-    let Some(warehouse) = Warehouse::attach_to_read(args, session, tree)? else { return Ok(None) };
-    let Some(mut log) = warehouse.load_log()? else { return Ok(None) };
+    let warehouse = Warehouse::attach_to_read(args, session, tree)?;
+    let log = warehouse.as_ref().map_or(Ok(None), Warehouse::load_log)?;
+    let Some((warehouse, mut log)) = warehouse.zip(log) else {
+        let location = backend_of(args, tree)?.location();
+        ensure!(!args.names_another(), NothingLoaded(location));
+        return Ok(None);
+    };
     for (dataset, hours) in &mut log {
         if warehouse.columns(dataset)?.is_empty() {
             hours.clear();

@@ -190,6 +190,30 @@ fn a_server_that_the_environment_names_is_not_passed_over() {
 }
 
 #[test]
+fn a_warehouse_whose_name_is_wrong_is_not_one_that_needs_nothing() {
+    let data_dir = DataDir::new();
+    data_dir.stream("telemetry", ago(900), 3);
+    let file = data_dir.data.path().join("typo.duckdb");
+    let clean = format!("clean --keep-parquet 30d --file {}", file.display());
+    let words = "typo.duckdb: nothing was ever loaded into it: check its name, or load into it first";
+    for command in [clean.clone(), format!("{clean} --dry-run")] {
+        let run = data_dir.run(&command).expect(1);
+        assert!(
+            run.stderr.contains(words) && run.stderr.contains("no hour of a data set is removed"),
+            "{}",
+            run.stderr
+        );
+    }
+    // A file that somebody else made is as wrong.
+    duckdb::Connection::open(&file).unwrap().execute_batch("CREATE TABLE t (i INT)").unwrap();
+    assert!(data_dir.run(&clean).expect(1).stderr.contains(words));
+    assert!(data_dir.run(&format!("status --file {}", file.display())).expect(0).stderr.contains(words));
+    assert!(data_dir.has("telemetry", ago(900)));
+    data_dir.run(&format!("{clean} --even-if-needed")).expect(0);
+    assert!(!data_dir.has("telemetry", ago(900)));
+}
+
+#[test]
 fn while_the_warehouse_cannot_be_asked_no_hour_goes_and_the_rest_does() {
     let data_dir = DataDir::new();
     let fingerprint = data_dir.stream("telemetry", ago(100), 3);
