@@ -28,6 +28,21 @@ pub struct Args {
     #[arg(long, value_name = "STREAM", conflicts_with = "listen")]
     stdin: Option<Name>,
 
+    #[command(flatten)]
+    settings: Settings,
+
+    /// Threads that serve connections [default: the number of processors]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
+    workers: Option<u16>,
+
+    /// Write the statistics to this file, in the Prometheus text format, every few seconds
+    #[arg(long, value_name = "FILE")]
+    metrics_file: Option<PathBuf>,
+}
+
+/// What is right by itself.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Settings {
     /// Also write accepted lines to standard output
     #[arg(long)]
     pub(crate) stdout: bool,
@@ -77,14 +92,6 @@ pub struct Args {
     /// the number of its unread bytes, and the exit status is 1.
     #[arg(long, value_name = "DURATION", default_value = "10s", value_parser = bounded)]
     pub(crate) drain_timeout: humantime::Duration,
-
-    /// Threads that serve connections [default: the number of processors]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
-    workers: Option<u16>,
-
-    /// Write the statistics to this file, in the Prometheus text format, every few seconds
-    #[arg(long, value_name = "FILE")]
-    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 fn listen(text: &str) -> Result<(Name, SocketAddr), String> {
@@ -125,13 +132,14 @@ pub(crate) struct Stream {
 /// What the arguments say, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
-    pub(crate) args: Args,
+    pub(crate) settings: Settings,
     pub(crate) tree: Tree,
     pub(crate) streams: Vec<Stream>,
     /// Where to listen, each with the index of its stream; nowhere when standard input is read.
     pub(crate) addresses: Vec<(usize, SocketAddr)>,
     /// Threads that serve connections.
     pub(crate) workers: usize,
+    pub(crate) metrics_file: Option<PathBuf>,
 }
 
 impl Config {
@@ -149,7 +157,8 @@ impl Config {
             (None, Some(workers)) => usize::from(workers),
             (None, None) => std::thread::available_parallelism().map_or(1, usize::from),
         };
-        Ok(Self { tree: args.common.tree(), streams, addresses, workers, args })
+        let Args { common, settings, metrics_file, .. } = args;
+        Ok(Self { settings, tree: common.tree(), streams, addresses, workers, metrics_file })
     }
 
     /// The name of the stream with this index.
@@ -159,7 +168,7 @@ impl Config {
 
     /// How many segments each thread may have open.
     pub(crate) fn max_open_each(&self) -> usize {
-        (self.args.max_open as usize / self.workers).max(8)
+        (self.settings.max_open as usize / self.workers).max(8)
     }
 
     /// How many hours one batch may touch, so that its segments and the one of the quarantine can be open at once.

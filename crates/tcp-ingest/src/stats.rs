@@ -40,7 +40,7 @@ impl Stats {
     pub(crate) fn new(config: &Config) -> Self {
         let stream = |stream: &Stream| StreamStats { name: stream.name.to_string(), ..StreamStats::default() };
         let streams = config.streams.iter().map(stream).collect();
-        Self { streams, metrics_file: config.args.metrics_file.clone(), ..Self::default() }
+        Self { streams, metrics_file: config.metrics_file.clone(), ..Self::default() }
     }
 
     /// Counts a batch that was written.

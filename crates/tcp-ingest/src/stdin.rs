@@ -84,7 +84,7 @@ fn read_to_the_end(shared: &Arc<Shared>, sealer: Sealer, tee: Tee) -> anyhow::Re
     let mut pipe = Pipe {
         blocks: read(Arc::clone(shared)),
         intake: Intake::new(shared, sealer, 0),
-        framing: Framing::new(shared.config.args.max_line),
+        framing: Framing::new(shared.config.settings.max_line),
         block: Vec::new(),
         tee,
         shared,

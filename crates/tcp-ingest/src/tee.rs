@@ -32,7 +32,7 @@ impl Tee {
     /// written.
     pub(crate) fn start(shared: &Arc<Shared>) -> (Self, TeeEnd) {
         let mut tee = Self { lines: None, abandoned: Arc::default(), shared: Arc::clone(shared) };
-        if !shared.config.args.stdout {
+        if !shared.config.settings.stdout {
             return (tee, TeeEnd(None));
         }
         let (lines, queue) = sync_channel(4);

@@ -43,13 +43,13 @@ impl Intake {
     pub(crate) fn new(shared: &Arc<Shared>, sealer: Sealer, row: usize) -> Self {
         let config = &shared.config;
         let bounds = Bounds {
-            earliest: config.args.earliest.start_micros(),
-            ahead: i64::try_from(config.args.max_ahead.as_micros()).unwrap_or(i64::MAX),
+            earliest: config.settings.earliest.start_micros(),
+            ahead: i64::try_from(config.settings.max_ahead.as_micros()).unwrap_or(i64::MAX),
             hours: (shared.intent_log.writes - 1).min(config.max_hours()),
         };
         let validators = config.streams.iter().map(|stream| Validator::new(Decoder::new(stream.model), bounds));
         Self {
-            buffer: vec![0; BLOCK.max(2 * config.args.max_line)],
+            buffer: vec![0; BLOCK.max(2 * config.settings.max_line)],
             batch: Batch::default(),
             validators: validators.collect(),
             writer: Writer {
@@ -156,7 +156,7 @@ impl Writer {
     pub(crate) fn commit(&mut self) {
         self.shared.intent_log.commit(self.row);
         layout::fault::point("ingest.committed");
-        let limit = self.shared.config.args.seal_size.0;
+        let limit = self.shared.config.settings.seal_size.0;
         let mut large = std::mem::take(&mut self.written);
         large.retain(|key| self.open.get(key).is_some_and(|open| open.segment.len() >= limit));
         self.seal(&large);
@@ -214,7 +214,7 @@ impl Writer {
 
     /// Seals the segments that are old enough.
     pub(crate) fn seal_old(&mut self) {
-        let age = *self.shared.config.args.seal_after;
+        let age = *self.shared.config.settings.seal_after;
         self.seal_if(|segment| segment.created().elapsed() >= age);
     }
 
@@ -230,7 +230,7 @@ impl Writer {
 
     /// Checks, seals and syncs what is due, for a caller that has no timer for it.
     pub(crate) fn maintain(&mut self) {
-        if self.maintained.elapsed() >= *self.shared.config.args.sync_every {
+        if self.maintained.elapsed() >= *self.shared.config.settings.sync_every {
             self.maintained = Instant::now();
             // What fails here fails in the next write too, which reports it.
             let _ = self.check_place();

@@ -81,10 +81,10 @@ pub(super) fn slots(config: &Config) -> u32 {
     let limit = rustix::process::getrlimit(Resource::Nofile);
     let raised = rustix::process::setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit });
     let granted = if raised.is_ok() { limit.maximum } else { limit.current };
-    let wanted = config.args.max_connections;
+    let wanted = config.settings.max_connections;
     // Beside the open segments there are those that are being sealed (sealer.rs); the rest is for folders, listeners and
     // the system's own.
-    let others = u64::from(config.args.max_open) * 3 + 64;
+    let others = u64::from(config.settings.max_open) * 3 + 64;
     let enough_for = |granted: u64| u32::try_from(granted.saturating_sub(others)).unwrap_or(u32::MAX).max(1);
     let slots = granted.map_or(wanted, enough_for);
     if slots < wanted {

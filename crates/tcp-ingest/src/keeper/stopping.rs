@@ -22,7 +22,7 @@ impl Keeper {
     pub(super) fn stop(&mut self) {
         if self.deadline.is_none() {
             notify(NotifyState::Stopping);
-            self.deadline = Some(Instant::now() + *self.config.args.drain_timeout);
+            self.deadline = Some(Instant::now() + *self.config.settings.drain_timeout);
             self.is_to_be_replaced = false;
             if self.worker_serves() {
                 self.send_drain();

@@ -85,7 +85,7 @@ impl Connection {
     /// Goes on where the worker before was, if there was one.
     pub(super) fn new(thread: Rc<Thread>, incoming: &Incoming) -> io::Result<Self> {
         let &Incoming { ref socket, slot, stream, peer, .. } = incoming;
-        let (max_line, log) = (thread.shared.config.args.max_line, &thread.shared.intent_log);
+        let (max_line, log) = (thread.shared.config.settings.max_line, &thread.shared.intent_log);
         socket::prepare(socket, max_line)?;
         layout::fault::fails("ingest.watch")?;
         Ok(Self {
@@ -133,7 +133,7 @@ impl Connection {
     /// Waits until there is something to read; none if it was idle for too long.
     async fn ready(&self) -> io::Result<Option<Ready>> {
         let ready = self.socket.ready(Interest::READABLE);
-        match self.thread.shared.config.args.idle_timeout {
+        match self.thread.shared.config.settings.idle_timeout {
             None => ready.await.map(Some),
             Some(limit) => tokio::time::timeout(*limit, ready).await.ok().transpose(),
         }

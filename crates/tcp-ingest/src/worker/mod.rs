@@ -83,7 +83,7 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     let keeper_is_dead = !serve(&keeper, &mut pool, &stop, &shared).await;
     if keeper_is_dead {
         log::error!("the keeper died: taking what the sources have sent, then ending");
-        stop.send_replace(Stop::drain(*shared.config.args.drain_timeout));
+        stop.send_replace(Stop::drain(*shared.config.settings.drain_timeout));
     }
     shared.set_stopping();
     let no_thread_died = pool.join() & sealing.join().is_ok();

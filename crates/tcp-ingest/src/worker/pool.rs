@@ -133,7 +133,7 @@ async fn take_up(thread: &Rc<Thread>, incoming: Incoming) -> io::Result<Option<C
 
 /// Syncs and seals as time goes by, and lets one connection at a time find out whether the storage works again.
 async fn tick(thread: Rc<Thread>) {
-    let mut sync = interval((*thread.shared.config.args.sync_every).max(Duration::from_millis(10)));
+    let mut sync = interval((*thread.shared.config.settings.sync_every).max(Duration::from_millis(10)));
     let mut retry = interval(RETRY);
     for interval in [&mut sync, &mut retry] {
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
