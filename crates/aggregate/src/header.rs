@@ -38,8 +38,19 @@ impl Header {
         let mut header = Self::none();
         let (mut unit, mut zone, mut look_back) = (Unit::Hour, None, None);
         let mut seen = BTreeSet::new();
-        for (at, setting, value) in settings(sql) {
-            let error = |message: String| (at, message);
+        let (mut line_at, mut is_header) = (0, true);
+        for line in sql.split_inclusive('\n') {
+            let begins = line_at;
+            line_at += line.len();
+            // Comments and empty lines before the query are the header.
+            is_header &= line.trim().is_empty() || line.trim_start().starts_with("--");
+            if !is_header {
+                let Some((at, name)) = misplaced(line) else { continue };
+                let place = "on a line of its own, before all else but such lines";
+                return Err((begins + at, format!("@{name} is not read here: write -- @{name}: VALUE {place}")));
+            }
+            let Some((at, setting, value)) = setting(line) else { continue };
+            let error = |message: String| (begins + at, message);
             if !seen.insert(setting) {
                 return Err(error(format!("@{setting} is given twice")));
             }
@@ -52,7 +63,7 @@ impl Header {
             match setting {
                 "name" => header.name = Some(value.parse().map_err(error)?),
                 "window" => unit = value.parse().map_err(error)?,
-                "time_zone" => zone = Some((at, value)),
+                "time_zone" => zone = Some((begins + at, value)),
                 "look_back" => look_back = Some(value.parse::<LookBack>().map_err(error)?),
                 "key" => header.key = list(value).map(str::to_owned).collect(),
                 "ignore_changes" => header.ignore_changes = list(value).map(str::to_lowercase).collect(),
@@ -62,56 +73,28 @@ impl Header {
                 }
             }
         }
-        if let Some((at, name)) = misplaced(sql) {
-            return Err((
-                at,
-                format!(
-                    "@{name} is not read here: write -- @{name}: VALUE on a line of its own, before all else but such lines"
-                ),
-            ));
-        }
         header.calendar = Calendar::new(unit, zone.map(|(_, zone)| zone), look_back)
             .map_err(|message| (zone.map_or(0, |(at, _)| at), message))?;
         Ok(header)
     }
 }
 
-/// The lines of a text with the bytes at which they begin.
-fn lines(sql: &str) -> impl Iterator<Item = (usize, &str)> {
-    let mut at = 0;
-    sql.split_inclusive('\n').map(move |line| {
-        at += line.len();
-        (at - line.len(), line)
-    })
+/// A setting in a comment behind the header: at which byte of the line, and its name.
+fn misplaced(line: &str) -> Option<(usize, &str)> {
+    let text = line.trim_start_matches(|c: char| c.is_whitespace() || "-/*".contains(c));
+    let at = line.len() - text.len();
+    let name = text.strip_prefix('@')?.split_once(':')?.0.trim_end();
+    let is_comment = line.get(..at)?.contains(['-', '*']);
+    (is_comment && NAMES.contains(&name)).then_some((at, name))
 }
 
-/// Whether a line is a comment, or empty: such lines before the query are the header.
-fn is_header(line: &str) -> bool {
-    line.trim().is_empty() || line.trim_start().starts_with("--")
-}
-
-/// A setting in a comment that is not in the header: at which byte, and its name.
-fn misplaced(sql: &str) -> Option<(usize, &str)> {
-    lines(sql).skip_while(|(_, line)| is_header(line)).find_map(|(at, line)| {
-        let text = line.trim_start_matches(|c: char| c.is_whitespace() || "-/*".contains(c));
-        let begins = line.len() - text.len();
-        let name = text.strip_prefix('@')?.split_once(':')?.0.trim_end();
-        let is_comment = line.get(..begins)?.contains(['-', '*']);
-        (is_comment && NAMES.contains(&name)).then_some((at + begins, name))
-    })
-}
-
-/// The lines of the header: where each setting stands, its name and its value.
-fn settings(sql: &str) -> impl Iterator<Item = (usize, &str, &str)> {
-    let comments = lines(sql).take_while(|(_, line)| is_header(line));
-    comments.filter_map(|(at, line)| {
-        let text = line.trim_start().strip_prefix("--")?.trim_start();
-        let begins = at + line.len() - text.len();
-        let setting = text.strip_prefix('@')?;
-        let setting = setting.split_once(" --").map_or(setting, |(setting, _)| setting);
-        let (name, value) = setting.split_once(':').unwrap_or((setting, ""));
-        Some((begins, name.trim(), value.trim()))
-    })
+/// The setting in a line of the header: at which byte of the line it stands, its name and its value.
+fn setting(line: &str) -> Option<(usize, &str, &str)> {
+    let text = line.trim_start().strip_prefix("--")?.trim_start();
+    let setting = text.strip_prefix('@')?;
+    let setting = setting.split_once(" --").map_or(setting, |(setting, _)| setting);
+    let (name, value) = setting.split_once(':').unwrap_or((setting, ""));
+    Some((line.len() - text.len(), name.trim(), value.trim()))
 }
 
 /// The name and the value of a setting that is written without a colon: `window day`, `window = day`.

@@ -10,6 +10,7 @@
 //! `quarantine/<stream>/**/HH.<segment>-expired<YYYYMMDDHH>.json` back to `raw/<stream>/YYYY/MM/DD/HH.<segment>.json`, and run
 //! compact: the segments have their old names, so to do that twice adds no row twice.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{BufWriter, Write as _};
 
@@ -70,9 +71,12 @@ pub(crate) fn late_lines(stream: &Stream<'_>, segment: &Counted) -> anyhow::Resu
         "{path}: has {lines}, but {} were read; nothing was removed",
         quarantined.lines
     );
-    let records = |file| Ok(count_rejected(file)?.values().sum::<u64>());
-    let (now, before) = (records(quarantined.draft.path())?, records(quarantined.draft.target()));
-    if before.or_else(|error: layout::Error| if error.is_not_found() { Ok(0) } else { Err(error) })? > now && now > 0 {
+    let records = |counts: BTreeMap<String, u64>| counts.values().sum::<u64>();
+    let before = match count_rejected(quarantined.draft.target()) {
+        Err(error) if error.is_not_found() => 0,
+        counts => records(counts?),
+    };
+    if segment.lines > 0 && before > records(count_rejected(quarantined.draft.path())?) {
         let file = stream.tree.relative(quarantined.draft.target());
         let record = stream.tree.relative(&stream.tree.parquet(stream.name, hour).with_extension("expired.json"));
         return Err(Problem {
@@ -101,8 +105,9 @@ fn quarantine(
     mut check: impl FnMut(&[u8]) -> Result<(), (&'static str, String)>,
 ) -> anyhow::Result<Quarantined> {
     let draft = stream.tree.draft_quarantine(stream.name, &segment.segment, what)?;
+    let cannot_write = || format!("{}: cannot be written", draft.path().display());
     let mut records = Records {
-        out: BufWriter::new(File::create(draft.path()).with_context(|| cannot_write(&draft))?),
+        out: BufWriter::new(File::create(draft.path()).with_context(cannot_write)?),
         stream,
         file: stream.tree.relative(&segment.segment.path),
         first: None,
@@ -120,7 +125,7 @@ fn quarantine(
                     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
                     if let Err((reason, detail)) = check(bytes) {
                         refused += 1;
-                        records.write(line, 0, reason, &detail, bytes).with_context(|| cannot_write(&draft))?;
+                        records.write(line, 0, reason, &detail, bytes).with_context(cannot_write)?;
                     }
                 }
                 block.len()
@@ -132,20 +137,16 @@ fn quarantine(
                 let used = bytes.len();
                 let (reason, detail) = (Reason::TooLong.label(), "the line is longer than 16 MiB");
                 let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-                records.write(line, from, reason, detail, bytes).with_context(|| cannot_write(&draft))?;
+                records.write(line, from, reason, detail, bytes).with_context(cannot_write)?;
                 from += used as u64;
                 used
             }
         };
         reader.consume(used);
     }
-    records.out.flush().with_context(|| cannot_write(&draft))?;
+    records.out.flush().with_context(cannot_write)?;
     let first = records.first.take().unwrap_or_default();
     Ok(Quarantined { draft, lines: refused, first })
-}
-
-fn cannot_write(draft: &Draft) -> String {
-    format!("{}: cannot be written", draft.path().display())
 }
 
 /// The quarantine's records on their way to the draft.
