@@ -171,9 +171,7 @@ fn publish(planner: &Planner<'_>, lock: &DatasetLock, query: &Query, sources: &S
 fn print_lines(args: &Args, columns: &[&str], lines: Vec<Vec<Value>>) -> anyhow::Result<()> {
     let print = || -> io::Result<()> {
         let mut table = Table::new(io::stdout().lock(), args.print.format, columns.iter().copied())?;
-        for line in lines {
-            table.row(line)?;
-        }
+        lines.into_iter().try_for_each(|line| table.row(line))?;
         table.finish()
     };
     print().context("cannot print")

@@ -1,31 +1,44 @@
 //! Work on many items side by side.
 
+use std::io;
+use std::panic::resume_unwind;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use std::thread::{Builder, scope};
 
-use anyhow::{Context as _, anyhow};
-use rayon::ThreadPoolBuilder;
-use rayon::iter::{IntoParallelRefIterator as _, ParallelIterator as _};
+use anyhow::Context as _;
 
 /// Calls `work` for each of `items` on up to `threads` threads; the results are in the order of the items. `state` makes what
-/// a thread needs for itself, such as a connection; it may be called more than once for a thread.
+/// a thread needs for itself, such as a connection: once for each.
 pub fn in_parallel<'t, T: Sync, S, R: Send>(
     threads: usize,
     items: &'t [T],
-    mut state: impl FnMut() -> anyhow::Result<S> + Send,
-    work: impl Fn(&mut S, &'t T) -> R + Sync + Send,
+    state: impl FnMut() -> anyhow::Result<S> + Send,
+    work: impl Fn(&mut S, &'t T) -> R + Sync,
 ) -> anyhow::Result<Vec<R>> {
-    let threads = threads.min(items.len());
-    if threads <= 1 {
-        let mut state = state()?;
-        return Ok(items.iter().map(|item| work(&mut state, item)).collect());
-    }
-    let state = Mutex::new(state);
-    let state = || state.lock().unwrap_or_else(PoisonError::into_inner)();
-    let work = |state: &mut anyhow::Result<S>, item| match state {
-        Ok(state) => Ok(work(state, item)),
-        Err(error) => Err(anyhow!("{error:#}")),
+    let (state, next) = (Mutex::new(state), AtomicUsize::new(0));
+    let run = || {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner)()?;
+        let mut done = Vec::new();
+        // An item is an hour or a piece of a file: shares that are cut beforehand would end at different times.
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some(item) = items.get(number) else { return anyhow::Ok(done) };
+            done.push((number, work(&mut state, item)));
+        }
     };
-    let pool = ThreadPoolBuilder::new().num_threads(threads).build().context("cannot start threads")?;
-    // An item is an hour or a piece of a file, and worth a split: shares that are cut beforehand would end at different times.
-    pool.install(|| items.par_iter().map_init(state, work).collect())
+    let threads = threads.min(items.len());
+    let mut done = if threads <= 1 {
+        run()?
+    } else {
+        let all = scope(|scope| {
+            let threads = (0..threads).map(|_| Builder::new().spawn_scoped(scope, run));
+            let threads = threads.collect::<io::Result<Vec<_>>>().context("cannot start threads")?;
+            let done = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            done.collect::<anyhow::Result<Vec<_>>>()
+        })?;
+        all.into_iter().flatten().collect()
+    };
+    done.sort_unstable_by_key(|(number, _)| *number);
+    Ok(done.into_iter().map(|(_, result)| result).collect())
 }
