@@ -9,7 +9,6 @@ use log::Level;
 
 use crate::args::Args;
 use crate::calendar::Unit;
-use crate::make::Made;
 use crate::plan::{Plan, Refused, time};
 use crate::query::Query;
 use crate::sources::how_to_make;
@@ -130,17 +129,4 @@ fn span(query: &Query, mut hours: impl ExactSizeIterator<Item = Hour> + DoubleEn
         (Some(only), None) => format!("{windows} ({only})"),
         (Some(first), Some(last)) => format!("{windows} from {first} to {last}"),
     }
-}
-
-/// The summary of `-v`.
-pub(crate) fn summary(query: &Query, made: &Made, plan: &Plan) {
-    let current = if plan.current > 0 { format!(", {} not over", plan.current) } else { String::new() };
-    log::info!(
-        "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part{current}",
-        query.name,
-        query.windows(made.windows),
-        made.failed.len() + plan.unreadable.len() + plan.refused.len(),
-        plan.fresh,
-        plan.frozen.count + made.removed
-    );
 }

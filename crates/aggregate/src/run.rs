@@ -15,6 +15,7 @@ use crate::check;
 use crate::explain::explain;
 use crate::make::{Made, make};
 use crate::order::in_order;
+use crate::plan::Plan;
 use crate::planner::Planner;
 use crate::query::{Query, queries};
 use crate::reads::find_reads;
@@ -164,8 +165,21 @@ fn publish(planner: &Planner<'_>, lock: &DatasetLock, query: &Query, sources: &S
     if !made.failed.is_empty() {
         outcome = Outcome::Partial;
     }
-    report::summary(query, &made, &plan);
+    summary(query, &made, &plan);
     Ok(outcome)
+}
+
+/// The summary of `-v`.
+fn summary(query: &Query, made: &Made, plan: &Plan) {
+    let current = if plan.current > 0 { format!(", {} not over", plan.current) } else { String::new() };
+    log::info!(
+        "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part{current}",
+        query.name,
+        query.windows(made.windows),
+        made.failed.len() + plan.unreadable.len() + plan.refused.len(),
+        plan.fresh,
+        plan.frozen.count + made.removed
+    );
 }
 
 fn print_lines(args: &Args, columns: &[&str], lines: Vec<Vec<Value>>) -> anyhow::Result<()> {
