@@ -34,7 +34,7 @@ stop() {
     rm -rf "$work"
 }
 trap stop EXIT
-[[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || { scripts/extensions.sh "$work/extensions" postgres && export DUCKDB_EXTENSION_DIR=$work/extensions; }
+[[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || { scripts/extensions.sh "$work/extensions" && export DUCKDB_EXTENSION_DIR=$work/extensions; }
 
 # The server refuses to run as root: then it runs as nobody in particular.
 somebody=()

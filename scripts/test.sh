@@ -5,7 +5,7 @@
 #
 # What is needed and missing is installed from Debian's packages: a C compiler, MariaDB's and PostgreSQL's servers (the
 # tests start their own, on a loopback port, with a data directory of their own), cron, shellcheck, jq, strace, nftables, and
-# pip, which fetches DuckDB's extensions (see extensions.sh; kept in ${XDG_CACHE_HOME:-~/.cache}/libduckdb) and the Python
+# pip, which fetches DuckDB's extension (see extensions.sh; kept in ${XDG_CACHE_HOME:-~/.cache}/libduckdb) and the Python
 # packages that read the tree beside our programs (kept in ${XDG_CACHE_HOME:-~/.cache}/pipeline-python). That is done while
 # the tests are compiled.
 # Root is asked for only when something is missing, through sudo. The tests that mount a file system, start cron or
@@ -61,7 +61,7 @@ prepare() {
     # All at once is fastest. When that fails, one by one, so that only what cannot be had is skipped.
     # shellcheck disable=SC2048,SC2086 # names are split at white space
     scripts/need.sh ${needs[*]} || for what in "${!needs[@]}"; do scripts/need.sh ${needs[$what]} || echo "$what"; done
-    [[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || scripts/extensions.sh "$extensions" || echo "PostgreSQL and SQLite, through DuckDB's extensions"
+    [[ -n ${DUCKDB_EXTENSION_DIR:-} ]] || scripts/extensions.sh "$extensions" || echo "PostgreSQL, through DuckDB's extension"
     [[ -n ${PIPELINE_PYTHONPATH:-} ]] || python_packages || echo "pyarrow, polars and DuckDB's Python as readers of the tree"
     [[ $(id -u) == 0 ]] || echo "what mounts a file system, starts cron or cuts a network, which needs root"
 }

@@ -10,7 +10,7 @@ use duckdb::{Config, Connection};
 /// Flags for DuckDB's share of the machine.
 #[derive(Debug, Clone, clap::Args)]
 pub struct SessionArgs {
-    /// How many processors DuckDB uses [default: all]
+    /// How many processors DuckDB uses [default: all; one with a warehouse that is no DuckDB file]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..))]
     pub threads: Option<u16>,
 

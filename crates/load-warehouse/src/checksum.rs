@@ -5,16 +5,14 @@
 //! A load compares what it has written before it commits, and `--verify` does the same later.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::time::Instant;
 
 use engine::{identifier, literal};
-use layout::{Hour, Name};
+use layout::Hour;
 use warehouse::{SqlType, StoredColumn, TableColumn, Warehouse};
 
 use crate::dataset_table::DatasetTable;
-use crate::parquet_schema::Schema;
-use crate::rows::{columns, each, hours, of_file, rows, value};
+use crate::rows::{Batch, each};
 use crate::scan::HourFile;
 
 /// What is to be said of an hour.
@@ -37,29 +35,17 @@ pub(crate) struct Replaced {
 }
 
 /// What the warehouse held of these hours, after their rows were written, was not what their files say, in these columns.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("the warehouse holds other values than were written to it")]
 pub(crate) struct Differs(pub(crate) BTreeMap<Hour, String>);
 
-impl fmt::Display for Differs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the warehouse holds other values than were written to it")
-    }
-}
-
-impl std::error::Error for Differs {}
-
-/// Makes sure, before the rows of `files` are committed, that the table holds them as [`compare`] wants them; returns what
+/// Makes sure, before the rows of `batch` are committed, that the table holds them as [`compare`] wants them; returns what
 /// was replaced. A [`Differs`] if it does not.
-pub(crate) fn confirm(
-    warehouse: &Warehouse,
-    dataset: &Name,
-    table: &DatasetTable,
-    schema: &Schema,
-    files: &[HourFile],
-) -> anyhow::Result<Vec<HourCheck>> {
+pub(crate) fn confirm(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<Vec<HourCheck>> {
     let begun = Instant::now();
-    let checks = compare(warehouse, dataset, table, schema, files)?;
-    log::debug!("{dataset}: {} compared in {:.3} s", cli::count(files.len(), "hour"), begun.elapsed().as_secs_f64());
+    let checks = compare(warehouse, batch)?;
+    let (hours, seconds) = (cli::count(batch.files.len(), "hour"), begun.elapsed().as_secs_f64());
+    log::debug!("{}: {hours} compared in {seconds:.3} s", batch.dataset);
     if checks.iter().all(|check| check.differs.is_none()) {
         return Ok(checks);
     }
@@ -67,22 +53,17 @@ pub(crate) fn confirm(
     Err(anyhow::Error::new(Differs(checks.into_iter().filter_map(differs).collect())))
 }
 
-/// Compares what the table holds of the hours of `files`, which have the columns `schema`; returns the hours of which there is
-/// something to say. A column that the files lack is not looked at: somebody may have added it to the table, with a value for
-/// each row. Only of hours that differ the columns are compared one by one, which takes twice as long.
-pub(crate) fn compare(
-    warehouse: &Warehouse,
-    dataset: &Name,
-    table: &DatasetTable,
-    schema: &Schema,
-    files: &[HourFile],
-) -> anyhow::Result<Vec<HourCheck>> {
-    let table = &DatasetTable { has_id: table.has_id, columns: columns(table, schema).cloned().collect() };
-    let mut checks = compare_by(&[], warehouse, dataset, table, schema, files)?;
+/// Compares what the table holds of the hours of `batch` with its files; returns the hours of which there is something to
+/// say. A column that the files lack is not looked at: somebody may have added it to the table, with a value for each row.
+/// Only of hours that differ the columns are compared one by one, which takes twice as long.
+pub(crate) fn compare(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<Vec<HourCheck>> {
+    let table = DatasetTable { has_id: batch.table.has_id, columns: batch.columns().cloned().collect() };
+    let batch = Batch { table: &table, ..batch };
+    let mut checks = compare_by(&[], warehouse, batch)?;
     let differs = |file: &&HourFile| checks.iter().any(|check| check.hour == file.hour && check.differs.is_some());
-    let different: Vec<_> = files.iter().filter(differs).cloned().collect();
+    let different: Vec<_> = batch.files.iter().filter(differs).cloned().collect();
     if !different.is_empty() {
-        let named = compare_by(&table.columns, warehouse, dataset, table, schema, &different)?;
+        let named = compare_by(&table.columns, warehouse, Batch { files: &different, ..batch })?;
         let mut named: BTreeMap<_, _> = named.into_iter().map(|check| (check.hour, check.differs)).collect();
         for check in &mut checks {
             check.differs = named.remove(&check.hour).flatten();
@@ -92,27 +73,24 @@ pub(crate) fn compare(
 }
 
 /// Compares the counts of rows, the checksums of whole rows, and those of the columns `one_by_one`.
-fn compare_by(
-    one_by_one: &[StoredColumn],
-    warehouse: &Warehouse,
-    dataset: &Name,
-    table: &DatasetTable,
-    schema: &Schema,
-    files: &[HourFile],
-) -> anyhow::Result<Vec<HourCheck>> {
+fn compare_by(one_by_one: &[StoredColumn], warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<Vec<HourCheck>> {
+    let stored_columns = &batch.table.columns;
     let limits: Vec<_> =
-        table.columns.iter().filter_map(|stored| Some((stored.limit.as_ref()?, of_file(schema, stored)?))).collect();
+        stored_columns.iter().filter_map(|stored| Some((stored.limit.as_ref()?, batch.of_files(stored)?))).collect();
     let counts = limits
         .iter()
         .map(|(limit, column)| format!("count(*) FILTER (WHERE {})", limit.is_exceeded_by(&identifier(&column.name))));
     let counts = counts.collect::<Vec<_>>().join(", ");
+    let start = TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp };
     let columns: Vec<_> =
-        [start()].into_iter().chain(table.columns.iter().map(|stored| stored.column.clone())).collect();
-    let held = warehouse.stored(dataset, &columns, &hours(files));
-    let made = checksums(table, one_by_one, |stored| value(stored, schema));
-    let made = format!("SELECT {made}, [{counts}]::BIGINT[] AS file_row_number FROM {}", rows(schema, files));
-    let held =
-        format!("SELECT {} FROM ({held})", checksums(table, one_by_one, |stored| identifier(&stored.column.name)));
+        [start].into_iter().chain(stored_columns.iter().map(|stored| stored.column.clone())).collect();
+    let held = warehouse.stored(batch.dataset, batch.table.has_id, &columns, &batch.hours())?;
+    let made = checksums(stored_columns, one_by_one, |stored| batch.value(stored));
+    let made = format!("SELECT {made}, [{counts}]::BIGINT[] AS file_row_number FROM {}", batch.rows());
+    let held = format!(
+        "SELECT {} FROM ({held})",
+        checksums(stored_columns, one_by_one, |stored| identifier(&stored.column.name))
+    );
     let found = warehouse.query(&statement(&made, &held, one_by_one), |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, String>(2)?))
     })?;
@@ -125,10 +103,6 @@ fn compare_by(
         Some(HourCheck { hour: Hour::of_micros(micros)?, differs, replaced: replaced.collect() })
     };
     Ok(found.into_iter().filter_map(check).collect())
-}
-
-fn start() -> TableColumn {
-    TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp }
 }
 
 /// The comparison of the checksums that `made` selects of the files, and `held` of the table.
@@ -153,8 +127,8 @@ fn statement(made: &str, held: &str, one_by_one: &[StoredColumn]) -> String {
 /// The count of rows, the checksum of whole rows and those of the columns `one_by_one`, of rows in which a column is what
 /// `value` says. The checksums of columns have their names; `file_index` and `id`, names that no column has, are the count
 /// and the checksum of whole rows.
-fn checksums(table: &DatasetTable, one_by_one: &[StoredColumn], value: impl Fn(&StoredColumn) -> String) -> String {
-    let whole = each(&table.columns, |stored| format!(", {}", value(stored)));
+fn checksums(columns: &[StoredColumn], one_by_one: &[StoredColumn], value: impl Fn(&StoredColumn) -> String) -> String {
+    let whole = each(columns, |stored| format!(", {}", value(stored)));
     let sums =
         each(one_by_one, |stored| format!(", sum(hash({})) AS {}", value(stored), identifier(&stored.column.name)));
     format!("window_start, count(*) AS file_index, sum(hash(0{whole})) AS id{sums}")

@@ -1,7 +1,6 @@
 //! The table that a data set is loaded into.
 
 use anyhow::Context as _;
-use cli::TryAgain;
 use layout::Name;
 use warehouse::{HeldColumn, SqlType, StoredColumn, TableColumn, Warehouse};
 
@@ -28,9 +27,7 @@ pub(crate) fn prepare_table(
     key: &[String],
 ) -> anyhow::Result<DatasetTable> {
     // What fails may have been done meanwhile by another load: the second look shows it.
-    try_to_prepare(warehouse, dataset, schema, key).or_else(|error| {
-        if error.is::<TryAgain>() { Err(error) } else { try_to_prepare(warehouse, dataset, schema, key) }
-    })
+    try_to_prepare(warehouse, dataset, schema, key).or_else(|_| try_to_prepare(warehouse, dataset, schema, key))
 }
 
 fn try_to_prepare(

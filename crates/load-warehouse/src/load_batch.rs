@@ -4,15 +4,13 @@ use std::collections::BTreeMap;
 
 use anyhow::Context as _;
 use chrono::Utc;
-use layout::{Commit, Hour, Name, fault};
+use layout::{Commit, Hour, fault};
 use warehouse::{BrokenOff, LogEntry, Warehouse};
 
 use crate::checksum::{HourCheck, confirm};
-use crate::dataset_table::DatasetTable;
-use crate::parquet_schema::Schema;
 use crate::plan::due;
 use crate::row_diff::{RowDiff, compare};
-use crate::rows::{changed, columns, hours, keyed, numbered, values};
+use crate::rows::{Batch, hours};
 use crate::scan::HourFile;
 
 /// What became of a batch.
@@ -25,107 +23,85 @@ pub(crate) enum Loaded {
     Changed,
 }
 
-/// Loads files with the columns `schema`, for which the table is ready.
-pub(crate) fn load_batch(
-    warehouse: &mut Warehouse,
-    dataset: &Name,
-    table: &DatasetTable,
-    schema: &Schema,
-    files: &[HourFile],
-) -> anyhow::Result<Loaded> {
+/// Loads files for whose columns the table is ready.
+pub(crate) fn load_batch(warehouse: &mut Warehouse, batch: Batch<'_>) -> anyhow::Result<Loaded> {
     let loaded = warehouse.transaction(|warehouse| {
-        let files = still_due(warehouse, dataset, files)?;
+        let files = still_due(warehouse, batch)?;
         if files.is_empty() {
             return Ok(Some((0, 0, Vec::new())));
         }
-        let (entries, rows) = if table.has_id {
-            replace(warehouse, dataset, table, schema, &files)?
-        } else {
-            replace_keyed(warehouse, dataset, table, schema, &files)?
-        };
+        let batch = Batch { files: &files, ..batch };
+        let (entries, rows) =
+            if batch.table.has_id { replace(warehouse, batch)? } else { replace_keyed(warehouse, batch)? };
         fault::point("load.inserted");
         let promised: u64 = files.iter().map(|file| file.rows).sum();
         if rows != promised {
             let rows = cli::count(rows, "row");
             anyhow::bail!("{rows} inserted, but the commit records promise {promised}: nothing was loaded");
         }
-        let checks = confirm(warehouse, dataset, table, schema, &files)?;
-        warehouse.record(dataset, &entries, Utc::now())?;
+        let checks = confirm(warehouse, batch)?;
+        warehouse.record(batch.dataset, &entries, Utc::now())?;
         // The rows were read by path: were they those of the version that the log now names?
         Ok(files.iter().all(is_unchanged).then_some((files.len(), rows, checks)))
     });
     match loaded {
         Ok(Some((hours, rows, checks))) => Ok(Loaded::Rows(hours, rows, checks)),
         Ok(None) => Ok(Loaded::Changed),
-        Err(error) if !error.is::<BrokenOff>() && !files.iter().all(is_unchanged) => Ok(Loaded::Changed),
+        Err(error) if !error.is::<BrokenOff>() && !batch.files.iter().all(is_unchanged) => Ok(Loaded::Changed),
         Err(error) => Err(error),
     }
 }
 
 /// Leaves out what the warehouse holds by now: another load may have done it since this one was planned, or this one, if
 /// the answer to its commit was lost.
-pub(crate) fn still_due(warehouse: &Warehouse, dataset: &Name, files: &[HourFile]) -> anyhow::Result<Vec<HourFile>> {
-    Ok(due(files, &warehouse.loaded(dataset)?))
+pub(crate) fn still_due(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<Vec<HourFile>> {
+    Ok(due(batch.files, &warehouse.loaded(batch.dataset)?))
 }
 
 /// Brings a table with ids to the files' new versions; returns the log's lines and how many rows it holds of them.
-fn replace(
-    warehouse: &Warehouse,
-    dataset: &Name,
-    table: &DatasetTable,
-    schema: &Schema,
-    files: &[HourFile],
-) -> anyhow::Result<(Vec<LogEntry>, u64)> {
+fn replace(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<(Vec<LogEntry>, u64)> {
     // All that is read is read before the transaction changes anything: not every warehouse shows it its own changes.
+    let Batch { dataset, files, .. } = batch;
     let first = warehouse.next_id(dataset)?;
     let (replaced, new): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.replaces);
     let held =
-        if replaced.is_empty() { RowDiff::default() } else { compare(warehouse, dataset, table, schema, &replaced)? };
+        if replaced.is_empty() { RowDiff::default() } else { compare(warehouse, Batch { files: &replaced, ..batch })? };
     let entries = entries(files, &held.unchanged, first)?;
     fault::point("load.begun");
     if held.unchanged.is_empty() {
-        warehouse.delete(dataset, &hours(files))?;
+        warehouse.delete(dataset, &batch.hours())?;
     } else {
         // What nobody logged is not ours, but would be doubled.
         warehouse.delete(dataset, &hours(&new))?;
         warehouse.delete_rows(dataset, &held.gone)?;
     }
     fault::point("load.deleted");
-    let values = values(warehouse, table, schema);
-    let select = if held.unchanged.is_empty() {
-        numbered(&values, schema, files, &entries)
-    } else {
-        changed(&values, schema, files, first)
-    };
-    let inserted = warehouse.insert(dataset, &names(&["id", "window_start"], table, schema), &select)?;
+    let values = batch.values(warehouse);
+    let select =
+        if held.unchanged.is_empty() { batch.numbered(&values, &entries) } else { batch.changed(&values, first) };
+    let inserted = warehouse.insert(dataset, &names(&["id", "window_start"], batch), &select)?;
     Ok((entries, inserted + held.unchanged.values().sum::<u64>()))
 }
 
 /// The same of a table whose rows are known by a key of their own: it tells which row is which.
-fn replace_keyed(
-    warehouse: &Warehouse,
-    dataset: &Name,
-    table: &DatasetTable,
-    schema: &Schema,
-    files: &[HourFile],
-) -> anyhow::Result<(Vec<LogEntry>, u64)> {
+fn replace_keyed(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<(Vec<LogEntry>, u64)> {
     fault::point("load.begun");
-    warehouse.delete(dataset, &hours(files))?;
+    warehouse.delete(batch.dataset, &batch.hours())?;
     fault::point("load.deleted");
-    let select = keyed(&values(warehouse, table, schema), schema, files);
-    let inserted = warehouse.insert(dataset, &names(&["window_start"], table, schema), &select)?;
+    let select = batch.keyed(&batch.values(warehouse));
+    let inserted = warehouse.insert(batch.dataset, &names(&["window_start"], batch), &select)?;
     let entry = |file: &HourFile| LogEntry {
         hour: file.hour,
         fingerprint: file.fingerprint.clone(),
         rows: file.rows,
         last_id: 0,
     };
-    Ok((files.iter().map(entry).collect(), inserted))
+    Ok((batch.files.iter().map(entry).collect(), inserted))
 }
 
 /// The columns that are filled: the table's `own`, and those that the files have.
-fn names<'t>(own: &[&'t str], table: &'t DatasetTable, schema: &'t Schema) -> Vec<&'t str> {
-    own.iter().copied().chain(columns(table, schema).map(|stored| stored.column.name.as_str())).collect()
+fn names<'t>(own: &[&'t str], batch: Batch<'t>) -> Vec<&'t str> {
+    own.iter().copied().chain(batch.columns().map(|stored| stored.column.name.as_str())).collect()
 }
 
 /// Whether the file is still the version that was planned.

@@ -16,7 +16,7 @@ use crate::parquet_schema::{Schema, schemas};
 use crate::plan::batches;
 use crate::primary_key::{check_columns, refused};
 use crate::report::name_replaced;
-use crate::rows::hours;
+use crate::rows::{Batch, hours};
 use crate::scan::HourFile;
 
 /// What a run has done so far.
@@ -132,7 +132,8 @@ impl DatasetLoad<'_> {
 
     /// Loads files for whose columns the table is ready.
     fn load_alike(&mut self, table: &DatasetTable, schema: &Schema, files: Vec<HourFile>) -> anyhow::Result<()> {
-        match load_batch(self.warehouse, self.dataset, table, schema, &files) {
+        let batch = Batch { dataset: self.dataset, table, schema, files: &files };
+        match load_batch(self.warehouse, batch) {
             Ok(Loaded::Rows(hours, rows, checks)) => {
                 self.counts.hours += hours;
                 self.counts.rows += rows;
@@ -144,11 +145,11 @@ impl DatasetLoad<'_> {
                 self.counts.changed += files.len();
                 Ok(())
             }
-            Err(error) if error.is::<Unanswered>() && self.is_loaded(&files)? => {
+            Err(error) if error.is::<Unanswered>() && self.is_loaded(batch)? => {
                 log::info!("{}: {error:#}; its load log says that it has", self.dataset);
                 self.counts.hours += files.len();
                 self.counts.rows += files.iter().map(|file| file.rows).sum::<u64>();
-                self.replaced.extend(compare(self.warehouse, self.dataset, table, schema, &files)?);
+                self.replaced.extend(compare(self.warehouse, batch)?);
                 self.progress.inc(files.len() as u64);
                 Ok(())
             }
@@ -176,9 +177,9 @@ impl DatasetLoad<'_> {
     }
 
     /// Asks the warehouse, over a new connection, whether what it was to commit is there.
-    fn is_loaded(&mut self, files: &[HourFile]) -> anyhow::Result<bool> {
+    fn is_loaded(&mut self, batch: Batch<'_>) -> anyhow::Result<bool> {
         self.warehouse.attach_again().context("whether the last batch is loaded, the next run finds out")?;
-        Ok(still_due(self.warehouse, self.dataset, files)?.is_empty())
+        Ok(still_due(self.warehouse, batch)?.is_empty())
     }
 
     /// Tries each half of a batch that failed, so that one bad file keeps no other out.

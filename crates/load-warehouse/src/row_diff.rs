@@ -6,13 +6,10 @@
 use std::collections::BTreeMap;
 
 use engine::identifier;
-use layout::{Hour, Name};
+use layout::Hour;
 use warehouse::{SqlType, TableColumn, Warehouse};
 
-use crate::dataset_table::DatasetTable;
-use crate::parquet_schema::Schema;
-use crate::rows::{as_stored, each, hours, rows};
-use crate::scan::HourFile;
+use crate::rows::{Batch, each};
 
 /// What becomes of the rows that a table holds of some hours.
 #[derive(Debug, Default)]
@@ -23,19 +20,16 @@ pub(crate) struct RowDiff {
     pub(crate) gone: Vec<i64>,
 }
 
-/// Compares what the table holds of the hours of `files` with the files. The rows that stay are then in the temporary table
+/// Compares what the table holds of the hours of a batch with its files. The rows that stay are then in the temporary table
 /// `unchanged`, by `id`, `window_start` and `file_row_number`.
-pub(crate) fn compare(
-    warehouse: &Warehouse,
-    dataset: &Name,
-    table: &DatasetTable,
-    schema: &Schema,
-    files: &[HourFile],
-) -> anyhow::Result<RowDiff> {
-    let columns: Vec<_> = own().into_iter().chain(table.columns.iter().map(|stored| stored.column.clone())).collect();
-    let stored = warehouse.stored(dataset, &columns, &hours(files));
+pub(crate) fn compare(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<RowDiff> {
+    let own = [("id", SqlType::BigInt), ("window_start", SqlType::Timestamp)]
+        .map(|(name, sql_type)| TableColumn { name: name.to_owned(), sql_type });
+    let columns: Vec<_> =
+        own.into_iter().chain(batch.table.columns.iter().map(|stored| stored.column.clone())).collect();
+    let stored = warehouse.stored(batch.dataset, batch.table.has_id, &columns, &batch.hours())?;
     warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE stored AS {stored}"))?;
-    warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE unchanged AS {}", both(table, schema, files)))?;
+    warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE unchanged AS {}", both(batch)))?;
     let gone = "SELECT id FROM stored ANTI JOIN unchanged USING (id) ORDER BY id";
     let gone = warehouse.query(gone, |row| row.get::<_, i64>(0))?;
     let counts = "SELECT epoch_us(window_start), count(*) FROM unchanged GROUP BY window_start";
@@ -44,15 +38,10 @@ pub(crate) fn compare(
     Ok(RowDiff { unchanged, gone })
 }
 
-/// The columns that the table has for itself.
-fn own() -> [TableColumn; 2] {
-    [("id", SqlType::BigInt), ("window_start", SqlType::Timestamp)]
-        .map(|(name, sql_type)| TableColumn { name: name.to_owned(), sql_type })
-}
-
 /// The rows that are in the table and in the files. `file_index`, a name that no column has, numbers those that are alike.
-fn both(table: &DatasetTable, schema: &Schema, files: &[HourFile]) -> String {
-    let names: Vec<_> = table.columns.iter().map(|stored| identifier(&stored.column.name)).collect();
+fn both(batch: Batch<'_>) -> String {
+    let columns = &batch.table.columns;
+    let names: Vec<_> = columns.iter().map(|stored| identifier(&stored.column.name)).collect();
     let alike = each(&names, |name| format!(", {name}"));
     let same = each(&names, |name| format!(" AND old.{name} IS NOT DISTINCT FROM new.{name}"));
     format!(
@@ -62,7 +51,7 @@ fn both(table: &DatasetTable, schema: &Schema, files: &[HourFile]) -> String {
          FROM typed) \
          SELECT old.id, new.window_start, new.file_row_number FROM old JOIN new \
          ON old.window_start = new.window_start AND old.file_index = new.file_index{same}",
-        as_stored(table, schema),
-        rows(schema, files)
+        each(columns, |stored| format!(", {} AS {}", batch.value(stored), identifier(&stored.column.name))),
+        batch.rows()
     )
 }

@@ -22,6 +22,7 @@ use crate::load_batch::is_unchanged;
 use crate::parquet_schema::{Schema, schemas};
 use crate::plan::batches;
 use crate::report::unless_one_of_several;
+use crate::rows::Batch;
 use crate::scan::{HourFile, Snapshot, scan};
 
 /// An hour that was looked at, and what was found of it.
@@ -206,7 +207,7 @@ fn differences(
             let lacking = format!("{}, which the table does not have", lacking.join(", "));
             different.extend(files.iter().map(|file| (file.hour, lacking.clone())));
         }
-        let checks = checksum::compare(warehouse, dataset, table, &schema, &files)?;
+        let checks = checksum::compare(warehouse, Batch { dataset, table, schema: &schema, files: &files })?;
         let found = checks.into_iter().filter_map(|check| Some((check.hour, check.differs?)));
         let unchanged = |hour| files.iter().any(|file| file.hour == hour && is_unchanged(file));
         different.extend(found.filter(|(hour, _)| unchanged(*hour)));

@@ -48,8 +48,9 @@ pub(crate) fn attach(
     access: Access,
     wait: Duration,
 ) -> anyhow::Result<Option<QueryRunner>> {
+    let session = SessionArgs { threads: session.threads.or(backend.threads()), ..session.clone() };
     patiently(wait, || {
-        let runner = QueryRunner::open(session, *args.timeout, backend.location(), backend.secrets())?;
+        let runner = QueryRunner::open(&session, *args.timeout, backend.location(), backend.secrets())?;
         if !backend.attach(&runner, access)? {
             return Ok(None);
         }

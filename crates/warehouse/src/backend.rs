@@ -48,6 +48,12 @@ pub(crate) trait Backend: fmt::Debug {
     /// Which one it is, for messages.
     fn location(&self) -> String;
 
+    /// How many threads DuckDB gets unless it is told: one where it waits for the warehouse, because any other would wait in a
+    /// loop that takes a core.
+    fn threads(&self) -> Option<u16> {
+        Some(1)
+    }
+
     /// What errors must not repeat.
     fn secrets(&self) -> Vec<String> {
         Vec::new()
@@ -98,14 +104,33 @@ pub(crate) trait Backend: fmt::Debug {
         self.type_name(sql_type)
     }
 
-    /// Creates the load log, and what locks it, if they are missing. Outside of a transaction.
-    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()>;
+    /// The type of a table's own id.
+    fn id_type(&self) -> String {
+        self.type_name(SqlType::BigInt)
+    }
 
-    /// Creates a table. Outside of a transaction.
-    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()>;
+    /// What follows the definitions of a table.
+    fn table_options(&self) -> &'static str {
+        ""
+    }
 
-    /// Adds columns to a table. Outside of a transaction.
-    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()>;
+    /// The index on `window_start` as one of a table's definitions, if it is none of its own.
+    fn inner_index(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// The name of a table's index on `window_start`, which is no other table's name: no data set has a point in its own.
+    fn index_name(&self, table: &str) -> String {
+        identifier(&format!("{table}.window_start"))
+    }
+
+    /// Runs statements that make or change tables: all or none, where the warehouse can. Outside of a transaction.
+    fn define(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()>;
+
+    /// Creates what locks the load log, if it is another table and missing. Outside of a transaction.
+    fn create_lock(&self, _runner: &QueryRunner) -> anyhow::Result<()> {
+        Ok(())
+    }
 
     /// The statement by which a table's owner gives a column another type.
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
@@ -115,18 +140,6 @@ pub(crate) trait Backend: fmt::Debug {
             self.column(column),
             self.type_name(sql_type)
         )
-    }
-
-    /// A column in the warehouse's own SQL, such that [`Backend::source`] yields its values exactly.
-    fn exact(&self, column: &TableColumn) -> String {
-        self.column(&column.name)
-    }
-
-    /// The rows of a table that `condition` picks, as a query of DuckDB that yields each value of `columns` exactly as it is.
-    fn stored(&self, table: &str, columns: &[TableColumn], condition: &str) -> String {
-        let list: Vec<_> = columns.iter().map(|column| self.exact(column)).collect();
-        let select = format!("SELECT {} FROM {} WHERE {condition}", list.join(", "), self.table(table));
-        format!("SELECT {} FROM {}", casts(columns), self.source(&select))
     }
 
     /// Prepares the transaction that has just begun, and keeps other loads out until it ends.
@@ -157,14 +170,9 @@ pub(crate) trait Backend: fmt::Debug {
         runner.execute(&batch.insert())
     }
 
-    /// Puts rows in that are written out, inside the transaction.
-    fn insert_values(&self, runner: &QueryRunner, table: &str, columns: &str, values: &str) -> anyhow::Result<()> {
-        runner.run(&format!("INSERT INTO warehouse.{} ({columns}) VALUES {values}", identifier(table)))
-    }
-
-    /// A query of DuckDB for the rows of a table. `rest` is what follows `FROM`, as all warehouses and DuckDB understand it.
-    fn rows(&self, _runner: &QueryRunner, table: &str, rest: &str) -> anyhow::Result<String> {
-        Ok(format!("SELECT * FROM warehouse.{} {rest}", identifier(table)))
+    /// How rows that are written out are put in.
+    fn insert_or_replace(&self) -> &'static str {
+        "INSERT"
     }
 }
 
@@ -174,20 +182,18 @@ pub(crate) fn is_view(backend: &dyn Backend, runner: &QueryRunner, table: &str) 
     Ok(!runner.rows(&views, |_| Ok(()))?.is_empty())
 }
 
-/// The definitions of a new table's columns and of its key: its own before those of the data set. `id` and `time` are the
-/// types of its own.
-pub(crate) fn definitions(
+/// Creates a table. Outside of a transaction.
+pub(crate) fn create_table(
     backend: &dyn Backend,
+    runner: &QueryRunner,
     definition: &TableDefinition<'_>,
-    id: &str,
-    time: &str,
-) -> Vec<String> {
-    let TableDefinition { columns, key, .. } = definition;
+) -> anyhow::Result<()> {
+    let TableDefinition { table: name, columns, key } = definition;
     let mut all = Vec::new();
     if key.is_empty() {
-        all.push(format!("id {id} PRIMARY KEY"));
+        all.push(format!("id {} PRIMARY KEY", backend.id_type()));
     }
-    all.push(format!("window_start {time} NOT NULL"));
+    all.push(format!("window_start {} NOT NULL", backend.type_name(SqlType::Timestamp)));
     all.extend(columns.iter().map(|column| {
         let is_key = key.iter().any(|name| column.is(name));
         let type_name =
@@ -198,19 +204,23 @@ pub(crate) fn definitions(
         let key: Vec<_> = key.iter().map(|name| backend.column(name)).collect();
         all.push(format!("PRIMARY KEY ({})", key.join(", ")));
     }
-    all
+    all.extend(backend.inner_index().map(str::to_owned));
+    let table = backend.table(name.as_str());
+    let create = format!("CREATE TABLE {table} ({}){}", all.join(", "), backend.table_options());
+    let index = format!("CREATE INDEX {} ON {table} (window_start)", backend.index_name(name.as_str()));
+    backend.define(runner, &if backend.inner_index().is_some() { create } else { format!("{create}; {index}") })
 }
 
-/// The name of a table's index on `window_start`, which is no other table's name: no data set has a point in its own.
-pub(crate) fn index_name(table: &str) -> String {
-    identifier(&format!("{table}.window_start"))
-}
-
-/// `columns` as DuckDB's types, whatever they come as.
-pub(crate) fn casts(columns: &[TableColumn]) -> String {
-    let cast = |column: &TableColumn| {
-        let name = identifier(&column.name);
-        format!("CAST({name} AS {}) AS {name}", column.sql_type)
-    };
-    columns.iter().map(cast).collect::<Vec<_>>().join(", ")
+/// Adds columns to a table. Outside of a transaction.
+pub(crate) fn add_columns(
+    backend: &dyn Backend,
+    runner: &QueryRunner,
+    table: &str,
+    columns: &[TableColumn],
+) -> anyhow::Result<()> {
+    let table = backend.table(table);
+    columns.iter().try_for_each(|column| {
+        let (name, type_name) = (backend.column(&column.name), backend.type_name(column.sql_type));
+        backend.define(runner, &format!("ALTER TABLE {table} ADD COLUMN {name} {type_name}"))
+    })
 }

@@ -12,8 +12,8 @@ use engine::{identifier, literal};
 use layout::{Draft, Tree, publish_new};
 
 use crate::args::WarehouseArgs;
-use crate::backend::{Access, Backend, TableDefinition, definitions, index_name};
-use crate::column::{SqlType, TableColumn};
+use crate::backend::{Access, Backend};
+use crate::column::SqlType;
 use crate::file_path::{self, DUCKDB};
 use crate::runner::QueryRunner;
 
@@ -39,15 +39,15 @@ impl File {
         publish_new(draft)?;
         Ok(())
     }
-
-    fn definition(&self, column: &TableColumn) -> String {
-        format!("{} {}", self.column(&column.name), self.type_name(column.sql_type))
-    }
 }
 
 impl Backend for File {
     fn location(&self) -> String {
         self.path.display().to_string()
+    }
+
+    fn threads(&self) -> Option<u16> {
+        None
     }
 
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
@@ -126,43 +126,24 @@ impl Backend for File {
         sql_type.to_string()
     }
 
-    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        runner.run(
-            "CREATE TABLE IF NOT EXISTS warehouse.load_log (dataset VARCHAR NOT NULL, window_start TIMESTAMP NOT NULL, \
-             fingerprint VARCHAR NOT NULL, row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, \
-             loaded_at TIMESTAMP NOT NULL, tree VARCHAR, PRIMARY KEY (dataset, window_start))",
-        )
-    }
-
-    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()> {
-        let name = self.table(definition.table.as_str());
-        let columns = definitions(self, definition, "BIGINT", "TIMESTAMP").join(", ");
-        let index = index_name(definition.table.as_str());
+    fn define(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
         runner.begin()?;
-        let made =
-            runner.run(&format!("CREATE TABLE {name} ({columns}); CREATE INDEX {index} ON {name} (window_start)"));
-        runner.end(if made.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(made)
+        let defined = runner.run(sql);
+        runner.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)
     }
 
     /// As it is written in a shell that has the file open. DuckDB changes no column of a table that has an index.
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
-        let (index, name) = (index_name(table), identifier(table));
+        let (index, name) = (self.index_name(table), identifier(table));
         format!(
             "DROP INDEX IF EXISTS {index}; ALTER TABLE {name} ALTER COLUMN {} TYPE {sql_type}; CREATE INDEX {index} ON {name} (window_start)",
             identifier(column)
         )
     }
 
-    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()> {
-        let name = self.table(table);
-        columns
-            .iter()
-            .try_for_each(|column| runner.run(&format!("ALTER TABLE {name} ADD COLUMN {}", self.definition(column))))
-    }
-
-    fn insert_values(&self, runner: &QueryRunner, table: &str, columns: &str, values: &str) -> anyhow::Result<()> {
-        // DuckDB's primary key can still see a row that the same transaction has deleted.
-        runner.run(&format!("INSERT OR REPLACE INTO {} ({columns}) VALUES {values}", self.table(table)))
+    /// DuckDB's primary key can still see a row that the same transaction has deleted.
+    fn insert_or_replace(&self) -> &'static str {
+        "INSERT OR REPLACE"
     }
 
     fn begin(&self, _runner: &QueryRunner) -> anyhow::Result<()> {

@@ -55,6 +55,7 @@ mod file_path;
 mod log;
 mod mysql;
 mod postgres;
+mod rows;
 mod runner;
 mod server;
 mod server_errors;

@@ -7,12 +7,11 @@
 //! one statement, but letting in a wrong one mixes the rows of two.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use anyhow::Context as _;
 use layout::{Fingerprint, Hour, Name, Tree};
 
-use crate::backend::{Access, Backend, is_view};
+use crate::backend::{Access, Backend, add_columns, is_view};
 use crate::column::{SqlType, TableColumn};
 use crate::runner::QueryRunner;
 
@@ -32,16 +31,9 @@ pub struct LoggedHour {
 }
 
 /// The warehouse holds the data set of another data directory.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub struct NotOurs(pub(crate) String);
-
-impl fmt::Display for NotOurs {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for NotOurs {}
 
 /// A warehouse that was named has no load log.
 #[derive(Debug, thiserror::Error)]
@@ -92,7 +84,8 @@ pub(crate) fn column_names() -> String {
 /// the column that an earlier version had not.
 pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: Access) -> anyhow::Result<()> {
     if access == Access::Write {
-        backend.create_log(runner)?;
+        create_log(backend, runner)?;
+        backend.create_lock(runner)?;
     }
     let columns = backend.columns(runner, LOG)?;
     if columns.is_empty() {
@@ -112,7 +105,10 @@ pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: A
             None if name == "tree" && access == Access::Read => {}
             None if name == "tree" => {
                 let column = TableColumn { name: name.to_owned(), sql_type: needed };
-                backend.add_columns(runner, LOG, &[column]).with_context(|| {
+                let added = add_columns(backend, runner, LOG, &[column]);
+                // Another run may just have added it.
+                let is_there = added.is_ok() || backend.columns(runner, LOG)?.iter().any(|(column, _)| column == name);
+                added.or_else(|error| if is_there { Ok(()) } else { Err(error) }).with_context(|| {
                     let sql_type = backend.type_name(needed);
                     format!(
                         "{place}: cannot note whose data {table} names; have its owner run: \
@@ -127,6 +123,22 @@ pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: A
         }
     }
     Ok(())
+}
+
+/// Creates it if it is missing. A user that only loads needs no right to create.
+fn create_log(backend: &dyn Backend, runner: &QueryRunner) -> anyhow::Result<()> {
+    if !backend.columns(runner, LOG)?.is_empty() {
+        return Ok(());
+    }
+    let columns = COLUMNS.map(|(name, sql_type)| {
+        let null = if name == "tree" { "NULL" } else { "NOT NULL" };
+        format!("{name} {} {null}", backend.key_type_name(sql_type))
+    });
+    let (table, columns, options) = (backend.table(LOG), columns.join(", "), backend.table_options());
+    let sql = format!("CREATE TABLE {table} ({columns}, PRIMARY KEY (dataset, window_start)){options}");
+    let created = backend.define(runner, &sql);
+    // Another run may just have created it.
+    if created.is_err() && !backend.columns(runner, LOG)?.is_empty() { Ok(()) } else { created }
 }
 
 /// How another warehouse is named.

@@ -14,16 +14,14 @@
 mod bulk;
 mod client;
 mod client_file;
-mod inserts;
-mod rows;
 
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use engine::identifier;
 
-use crate::backend::{Access, Backend, Insertion, TableDefinition, definitions};
-use crate::column::{Limit, SqlType, TableColumn, longest_bytes, longest_text};
+use crate::backend::{Access, Backend, Insertion};
+use crate::column::{Limit, SqlType, longest_bytes, longest_text};
+use crate::rows;
 use crate::runner::QueryRunner;
 use crate::server::{Defaults, Server};
 
@@ -153,47 +151,29 @@ impl Backend for MySql {
         }
     }
 
+    fn table_options(&self) -> &'static str {
+        " ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin"
+    }
+
+    /// Each statement that defines something commits.
+    fn inner_index(&self) -> Option<&'static str> {
+        Some("KEY window_start (window_start)")
+    }
+
+    fn define(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
+        self.change(runner, sql)
+    }
+
     /// A user that only loads needs no right to create, and does not wait here for another load.
-    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        if self.columns(runner, "load_log")?.is_empty() {
-            self.change(
-                runner,
-                "CREATE TABLE IF NOT EXISTS load_log (dataset VARCHAR(63) CHARACTER SET ascii COLLATE ascii_bin NOT NULL, \
-                 window_start DATETIME(6) NOT NULL, \
-                 fingerprint VARCHAR(64) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin NOT NULL, \
-                 row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at DATETIME(6) NOT NULL, \
-                 tree VARCHAR(26) CHARACTER SET ascii COLLATE ascii_bin, PRIMARY KEY (dataset, window_start)) ENGINE = InnoDB",
-            )?;
-        }
+    fn create_lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         if self.columns(runner, "load_lock")?.is_empty() {
             self.change(runner, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
         }
         let lock = format!("SELECT id FROM {}", self.source("SELECT id FROM load_lock WHERE id = 1"));
-        if runner.rows(&lock, |row| row.get::<_, String>(0))?.is_empty() {
+        if runner.rows(&lock, |row| row.get::<_, i64>(0))?.is_empty() {
             self.change(runner, "INSERT IGNORE INTO load_lock VALUES (1)")?;
         }
         Ok(())
-    }
-
-    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()> {
-        let mut columns = definitions(self, definition, "BIGINT", "DATETIME(6)");
-        columns.push("KEY window_start (window_start)".to_owned());
-        self.change(
-            runner,
-            &format!(
-                "CREATE TABLE IF NOT EXISTS {} ({}) ENGINE = InnoDB CHARACTER SET utf8mb4 COLLATE utf8mb4_bin",
-                self.table(definition.table.as_str()),
-                columns.join(", ")
-            ),
-        )
-    }
-
-    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()> {
-        let added = |column: &TableColumn| {
-            format!("ADD COLUMN {} {} NULL", self.column(&column.name), self.type_name(column.sql_type))
-        };
-        let columns: Vec<_> = columns.iter().map(added).collect();
-        self.change(runner, &format!("ALTER TABLE {} {}", self.table(table), columns.join(", ")))
     }
 
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
@@ -241,7 +221,7 @@ impl Backend for MySql {
         }
     }
 
-    /// In CSV, the server takes a number for a truth.
+    /// In texts, the server takes a number for a truth.
     fn sent(&self, sql_type: SqlType, value: &str) -> String {
         if sql_type == SqlType::Boolean { format!("{value}::TINYINT") } else { value.to_owned() }
     }
@@ -249,22 +229,6 @@ impl Backend for MySql {
     fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
         let columns: Vec<_> = batch.columns.iter().map(|name| self.column(name)).collect();
         bulk::insert(&*self.client()?, runner, &self.table(batch.table.as_str()), &columns, batch.select)
-    }
-
-    fn insert_values(&self, runner: &QueryRunner, table: &str, columns: &str, values: &str) -> anyhow::Result<()> {
-        self.change(runner, &format!("INSERT INTO {} ({columns}) VALUES {values}", self.table(table)))
-    }
-
-    /// What the server answers is text: here it becomes what it stands for again.
-    fn rows(&self, runner: &QueryRunner, table: &str, rest: &str) -> anyhow::Result<String> {
-        let columns = self.columns(runner, table)?;
-        let cast = |(name, written): &(String, String)| {
-            let sql_type = self.column_type(written).unwrap_or(SqlType::Text);
-            format!("{name}::{sql_type} AS {name}", name = identifier(name))
-        };
-        let columns: Vec<_> = columns.iter().map(cast).collect();
-        let found = self.source(&format!("SELECT * FROM {} {rest}", self.table(table)));
-        Ok(format!("SELECT {} FROM {found} {rest}", columns.join(", ")))
     }
 }
 

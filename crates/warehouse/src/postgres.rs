@@ -15,15 +15,13 @@ use cli::TryAgain;
 use engine::{identifier, literal};
 
 use crate::args::WarehouseArgs;
-use crate::backend::{Access, Backend, Insertion, TableDefinition, definitions};
-use crate::column::{Limit, SqlType, TableColumn, longest_text};
-use crate::extension::{self, Extension};
+use crate::backend::{Access, Backend, Insertion};
+use crate::column::{Limit, SqlType, longest_text};
+use crate::extension;
 use crate::failure::BrokenOff;
 use crate::runner::QueryRunner;
 use crate::server::{Defaults, Server};
 use crate::server_errors::ENCODING;
-
-const EXTENSION: Extension = Extension { name: "postgres", file: "postgres_scanner" };
 
 const DEFAULTS: Defaults = Defaults {
     port: 5432,
@@ -196,14 +194,6 @@ impl Postgres {
         Ok(())
     }
 
-    /// Runs DDL in a transaction.
-    fn define(&self, runner: &QueryRunner, work: impl FnOnce() -> anyhow::Result<()>) -> anyhow::Result<()> {
-        runner.begin()?;
-        let defined = work();
-        runner.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)?;
-        self.refresh(runner)
-    }
-
     /// Takes the lock of a load. (That a transaction has an end is a setting only since PostgreSQL 17, and older ones
     /// refuse its name.)
     fn lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
@@ -222,7 +212,7 @@ impl Backend for Postgres {
     }
 
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
-        extension::load(runner, EXTENSION, self.extensions.as_deref())?;
+        extension::load(runner, self.extensions.as_deref())?;
         // The secret lives in this session's memory: DuckDB is not to look for stored ones on disk.
         runner.run("SET allow_persistent_secrets = false")?;
         runner.run(&self.create_secret())?;
@@ -344,38 +334,16 @@ impl Backend for Postgres {
         }
     }
 
-    /// A user that only loads needs no right to create.
-    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        if !self.columns(runner, "load_log")?.is_empty() {
-            return Ok(());
-        }
-        let log = self.table("load_log");
-        let sql = format!(
-            "CREATE TABLE IF NOT EXISTS {log} (dataset text NOT NULL, window_start timestamp NOT NULL, \
-             fingerprint text NOT NULL, row_count bigint NOT NULL, last_id bigint NOT NULL, loaded_at timestamp NOT NULL, \
-             tree text, PRIMARY KEY (dataset, window_start))"
-        );
-        self.define(runner, || self.change(runner, &sql))
+    /// The server finds one.
+    fn index_name(&self, _table: &str) -> String {
+        String::new()
     }
 
-    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()> {
-        let name = definition.table.as_str();
-        let (table, columns) = (self.table(name), definitions(self, definition, "bigint", "timestamp"));
-        let sql = format!("CREATE TABLE {table} ({}); CREATE INDEX ON {table} (window_start)", columns.join(", "));
-        self.define(runner, || {
-            self.lock(runner)?;
-            // The load that had the lock before may have made it.
-            if self.columns(runner, name)?.is_empty() { self.change(runner, &sql) } else { Ok(()) }
-        })
-    }
-
-    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()> {
-        let added = |column: &TableColumn| {
-            format!("ADD COLUMN IF NOT EXISTS {} {}", self.column(&column.name), self.type_name(column.sql_type))
-        };
-        let columns: Vec<_> = columns.iter().map(added).collect();
-        let sql = format!("ALTER TABLE {} {}", self.table(table), columns.join(", "));
-        self.define(runner, || self.change(runner, &sql))
+    fn define(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
+        runner.begin()?;
+        let defined = self.change(runner, sql);
+        runner.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)?;
+        self.refresh(runner)
     }
 
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {

@@ -7,6 +7,7 @@ use std::cell::Cell;
 use std::time::Duration;
 
 use cli::TryAgain;
+use duckdb::arrow::array::StructArray;
 use duckdb::{Connection, Row};
 use engine::SessionArgs;
 
@@ -77,6 +78,29 @@ impl QueryRunner {
             statement.query_map([], |found| row(found))?.collect()
         });
         if alone { self.end(if rows.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(rows) } else { rows }
+    }
+
+    /// Has `take` take the rows of a query as they come, inside the transaction.
+    pub(crate) fn each_chunk(
+        &self,
+        sql: &str,
+        mut take: impl FnMut(&StructArray) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
+        self.guarded(|| {
+            let mut statement = self.connection.prepare(sql)?;
+            drop(statement.stream_arrow([])?);
+            while let Some(chunk) = statement.step()? {
+                if let Err(error) = take(&chunk) {
+                    return Ok(Err(error));
+                }
+            }
+            Ok(Ok(()))
+        })?
+    }
+
+    /// Does what is done past DuckDB and takes no longer than a statement may: else the process ends.
+    pub(crate) fn watched<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.watchdog.guard(work).0
     }
 
     fn guarded<T>(&self, statement: impl FnOnce() -> duckdb::Result<T>) -> anyhow::Result<T> {

@@ -1,30 +1,32 @@
-//! A SQLite file, in the tree or elsewhere, through DuckDB's `sqlite` extension.
+//! A SQLite file, in the tree or elsewhere, through SQLite's own library: DuckDB reads the files. (DuckDB's `sqlite` extension
+//! knows all that it is answered as text only, which takes several times as long to compare, makes its own tables only, and has
+//! to be there.)
 //!
 //! What is particular here:
 //! - SQLite has few types of its own. Tables are declared with the types that are meant, which clients go by; a time and a
 //!   day are text in ISO 8601, which SQLite's own functions take and which sorts; an exact number is text, because
 //!   SQLite would keep it as a floating one.
-//! - The extension has no DDL but for its own idea of types, so SQLite's library makes the tables. Two libraries in one
-//!   process must not have the same file open: each would drop the other's locks. So DuckDB lets go of it meanwhile.
-//! - `sqlite_query` runs on the transaction's connection and takes only what returns rows: changes return theirs.
-//! - The transaction begins with a write, so that it has the file's lock before it reads. A transaction that has read and
-//!   then does not get the lock would have to begin again.
+//! - A transaction takes the file's lock when it begins. One that has read and then does not get the lock would have to begin
+//!   again.
 
 use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use duckdb::arrow::array::{Array, AsArray as _, StructArray};
+use duckdb::arrow::datatypes::{Float64Type, Int64Type};
 use engine::{identifier, literal};
 use layout::Tree;
+use rusqlite::types::{Null, ValueRef};
+use rusqlite::{Connection, OpenFlags, Statement};
 
 use crate::args::WarehouseArgs;
-use crate::backend::{Access, Backend, TableDefinition, definitions, index_name};
+use crate::backend::{Access, Backend, Insertion};
 use crate::column::{Limit, SqlType, TableColumn};
-use crate::extension::{self, Extension};
 use crate::file_path::{self, SQLITE};
+use crate::rows::{self, Answers, Cell, Rows};
 use crate::runner::QueryRunner;
-
-const EXTENSION: Extension = Extension { name: "sqlite", file: "sqlite_scanner" };
 
 /// How long to wait for another process that has the file locked.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -33,41 +35,103 @@ const PATIENCE: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     path: PathBuf,
-    extensions: Option<PathBuf>,
+    /// The connection, once it is attached.
+    client: Mutex<Option<Arc<Client>>>,
 }
 
 impl Sqlite {
     /// The file that `args` name, or the one in the tree.
     pub(crate) fn new(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Self> {
-        let path = file_path::path(args, tree.sqlite_warehouse())?;
-        Ok(Self { path, extensions: args.extension_folder() })
+        Ok(Self { path: file_path::path(args, tree.sqlite_warehouse())?, client: Mutex::default() })
     }
 
     /// Never read-only: the next process that opens the file undoes what a killed load did not finish, for which it must be
     /// able to write.
-    fn open(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        let (path, patience) = (literal(&self.path.to_string_lossy()), PATIENCE.as_millis());
-        runner.run(&format!("ATTACH {path} AS warehouse (TYPE sqlite, BUSY_TIMEOUT {patience})"))
-    }
-
-    /// Runs DDL under the file's lock.
-    fn define(
-        &self,
-        runner: &QueryRunner,
-        work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>,
-    ) -> anyhow::Result<()> {
-        runner.run("DETACH warehouse")?;
-        let defined = self.define_alone(work).map_err(|error| runner.explain(&error.to_string()));
-        self.open(runner).and(defined).with_context(|| self.location())
-    }
-
-    fn define_alone(&self, work: impl FnOnce(&rusqlite::Connection) -> rusqlite::Result<()>) -> rusqlite::Result<()> {
-        let connection = rusqlite::Connection::open(&self.path)?;
+    fn open(&self, access: Access) -> rusqlite::Result<Client> {
+        // The lock of `Client` is enough.
+        let mut flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        flags.set(OpenFlags::SQLITE_OPEN_CREATE, access == Access::Write);
+        let connection = Connection::open_with_flags(&self.path, flags)?;
         connection.busy_timeout(PATIENCE)?;
-        connection.execute_batch("BEGIN IMMEDIATE")?;
-        work(&connection)?;
-        connection.execute_batch("COMMIT")
+        // Only this reads the file.
+        connection.query_row("PRAGMA schema_version", [], |_| Ok(()))?;
+        Ok(Client(Mutex::new(connection)))
     }
+
+    fn client(&self) -> anyhow::Result<Arc<Client>> {
+        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        client.with_context(|| format!("{}: is not attached", self.location()))
+    }
+}
+
+/// A connection.
+#[derive(Debug)]
+struct Client(Mutex<Connection>);
+
+impl Client {
+    /// It is busy while a statement runs.
+    fn lock(&self) -> MutexGuard<'_, Connection> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answers for Client {
+    fn columns(&self, sql: &str) -> anyhow::Result<Vec<TableColumn>> {
+        let connection = self.lock();
+        let statement = connection.prepare(sql)?;
+        let column = |column: &rusqlite::Column<'_>| TableColumn {
+            name: column.name().to_owned(),
+            sql_type: match column.decl_type() {
+                Some("INTEGER" | "BIGINT") => SqlType::BigInt,
+                Some("DOUBLE") => SqlType::Double,
+                _ => SqlType::Text,
+            },
+        };
+        Ok(statement.columns().iter().map(column).collect())
+    }
+
+    fn answer(&self, sql: &str, rows: &mut Rows) -> anyhow::Result<()> {
+        let connection = self.lock();
+        let mut statement = connection.prepare(sql)?;
+        let columns = statement.column_count();
+        let mut found = statement.query([])?;
+        while let Some(row) = found.next()? {
+            let cell = |column| {
+                Ok(match row.get_ref(column)? {
+                    ValueRef::Null => Cell::Null,
+                    ValueRef::Integer(value) => Cell::Integer(value),
+                    ValueRef::Real(value) => Cell::Double(value),
+                    ValueRef::Text(text) => Cell::Text(std::str::from_utf8(text)?.into()),
+                    ValueRef::Blob(_) => {
+                        anyhow::bail!("Conversion Error: the file has bytes where a value is expected")
+                    }
+                })
+            };
+            if !rows.push((0..columns).map(cell))? {
+                break;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Inserts the rows of `chunk`, whose columns are integers, floating numbers and texts.
+fn insert_all(insert: &mut Statement<'_>, chunk: &StructArray) -> rusqlite::Result<()> {
+    for row in 0..chunk.len() {
+        for (column, number) in chunk.columns().iter().zip(1..) {
+            if column.is_null(row) {
+                insert.raw_bind_parameter(number, Null)?;
+            } else if let Some(integers) = column.as_primitive_opt::<Int64Type>() {
+                insert.raw_bind_parameter(number, integers.value(row))?;
+            } else if let Some(doubles) = column.as_primitive_opt::<Float64Type>() {
+                insert.raw_bind_parameter(number, doubles.value(row))?;
+            } else {
+                insert.raw_bind_parameter(number, column.as_string::<i32>().value(row))?;
+            }
+        }
+        insert.raw_execute()?;
+    }
+    Ok(())
 }
 
 impl Backend for Sqlite {
@@ -79,13 +143,13 @@ impl Backend for Sqlite {
         if !file_path::exists(&self.path, SQLITE)? && access == Access::Read {
             return Ok(false);
         }
-        extension::load(runner, EXTENSION, self.extensions.as_deref())?;
-        let version = format!("SELECT * FROM {}", self.source("PRAGMA schema_version"));
-        let opened = self.open(runner).and_then(|()| {
-            // Only this reads the file.
-            runner.run(&version)
-        });
-        opened.with_context(|| format!("{}: cannot be opened", self.location()))?;
+        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
+        // An old one would keep its lock.
+        *client = None;
+        let opened = self.open(access).map_err(|error| runner.explain(&error.to_string()));
+        let opened = Arc::new(opened.with_context(|| format!("{}: cannot be opened", self.location()))?);
+        rows::register(&runner.connection, &opened)?;
+        *client = Some(opened);
         Ok(true)
     }
 
@@ -94,11 +158,12 @@ impl Backend for Sqlite {
     }
 
     fn source(&self, select: &str) -> String {
-        format!("sqlite_query('warehouse', {})", literal(select))
+        rows::table(select)
     }
 
     fn change(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
-        runner.run(&format!("SELECT count(*) FROM {}", self.source(&format!("{sql} RETURNING 1 AS changed"))))
+        let client = self.client()?;
+        runner.watched(|| client.lock().execute_batch(sql)).map_err(|error| runner.explain(&error.to_string()))
     }
 
     fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
@@ -131,41 +196,14 @@ impl Backend for Sqlite {
         }
     }
 
-    fn create_log(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        if !self.columns(runner, "load_log")?.is_empty() {
-            return Ok(());
-        }
-        let sql = "CREATE TABLE IF NOT EXISTS load_log (dataset TEXT NOT NULL, window_start TIMESTAMP NOT NULL, \
-             fingerprint TEXT NOT NULL, row_count BIGINT NOT NULL, last_id BIGINT NOT NULL, loaded_at TIMESTAMP NOT NULL, \
-             tree TEXT, PRIMARY KEY (dataset, window_start)); \
-             CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY); \
-             INSERT OR IGNORE INTO load_lock VALUES (1)";
-        self.define(runner, |connection| connection.execute_batch(sql))
+    /// What stands for its own number of a row.
+    fn id_type(&self) -> String {
+        "INTEGER".to_owned()
     }
 
-    fn create_table(&self, runner: &QueryRunner, definition: &TableDefinition<'_>) -> anyhow::Result<()> {
-        let name = definition.table.as_str();
-        let columns = definitions(self, definition, "INTEGER", "TIMESTAMP").join(", ");
-        let (table, index) = (self.table(name), index_name(name));
-        let sql = format!(
-            "CREATE TABLE IF NOT EXISTS {table} ({columns}); CREATE INDEX IF NOT EXISTS {index} ON {table} (window_start)"
-        );
-        self.define(runner, |connection| connection.execute_batch(&sql))
-    }
-
-    fn add_columns(&self, runner: &QueryRunner, table: &str, columns: &[TableColumn]) -> anyhow::Result<()> {
-        let (name, table) = (table, self.table(table));
-        let added = |column: &TableColumn| {
-            format!("ALTER TABLE {table} ADD COLUMN {} {}", self.column(&column.name), self.type_name(column.sql_type))
-        };
-        // The load that had the lock before may have added it.
-        let there = "SELECT count(*) FROM pragma_table_info(?1) WHERE lower(name) = lower(?2)";
-        self.define(runner, |connection| {
-            columns.iter().try_for_each(|column| {
-                let there: i64 = connection.query_row(there, [name, &column.name], |row| row.get(0))?;
-                if there > 0 { Ok(()) } else { connection.execute_batch(&added(column)) }
-            })
-        })
+    fn define(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
+        let defined = self.change(runner, &format!("BEGIN IMMEDIATE; {sql}; COMMIT"));
+        defined.inspect_err(|_| drop(self.change(runner, "ROLLBACK"))).with_context(|| self.location())
     }
 
     fn change_type(&self, table: &str, column: &str, _sql_type: SqlType) -> String {
@@ -174,17 +212,39 @@ impl Backend for Sqlite {
         format!("ALTER TABLE {table} RENAME COLUMN {} TO {before}", self.column(column))
     }
 
-    /// SQLite makes text of a floating number with 15 digits unless it is asked for more.
-    fn exact(&self, column: &TableColumn) -> String {
-        let name = self.column(&column.name);
-        match column.sql_type {
-            SqlType::Double => format!("CASE WHEN {name} IS NOT NULL THEN printf('%!.20e', {name}) END AS {name}"),
-            _ => name,
+    fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        self.change(runner, "BEGIN IMMEDIATE")
+    }
+
+    fn end(&self, runner: &QueryRunner, how: &str) -> anyhow::Result<()> {
+        // One that cannot be committed is still open.
+        let ended = self.change(runner, how).inspect_err(|_| drop(self.change(runner, "ROLLBACK")));
+        runner.end(if ended.is_ok() { how } else { "ROLLBACK" }).and(ended)
+    }
+
+    fn sent(&self, sql_type: SqlType, value: &str) -> String {
+        match sql_type {
+            SqlType::Double => value.to_owned(),
+            SqlType::Boolean | SqlType::Integer | SqlType::BigInt => format!("{value}::BIGINT"),
+            SqlType::Text | SqlType::Decimal { .. } | SqlType::Timestamp | SqlType::Date => format!("{value}::VARCHAR"),
         }
     }
 
-    fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        self.change(runner, "UPDATE load_lock SET id = 1 WHERE id = 1")
+    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
+        let columns: Vec<_> = batch.columns.iter().map(|name| self.column(name)).collect();
+        let (table, places) = (self.table(batch.table.as_str()), vec!["?"; columns.len()].join(", "));
+        let client = self.client()?;
+        let connection = client.lock();
+        let explain = |error: rusqlite::Error| runner.explain(&error.to_string());
+        let insert = format!("INSERT INTO {table} ({}) VALUES ({places})", columns.join(", "));
+        let mut insert = connection.prepare(&insert).map_err(explain)?;
+        let select = format!("SELECT * REPLACE (window_start::VARCHAR AS window_start) FROM ({})", batch.select);
+        let mut inserted = 0;
+        runner.each_chunk(&select, |chunk| {
+            inserted += chunk.len() as u64;
+            insert_all(&mut insert, chunk).map_err(explain)
+        })?;
+        Ok(inserted)
     }
 
     fn limit(&self, _written: &str, sql_type: SqlType) -> Option<Limit> {
@@ -198,7 +258,7 @@ mod tests {
 
     #[test]
     fn a_column_is_what_was_created() {
-        let sqlite = Sqlite { path: PathBuf::new(), extensions: None };
+        let sqlite = Sqlite { path: PathBuf::new(), client: Mutex::default() };
         let decimal = SqlType::Decimal { precision: 9, scale: 3 };
         for sql_type in [SqlType::Boolean, SqlType::Integer, SqlType::BigInt, SqlType::Text, decimal] {
             assert_eq!(sqlite.column_type(&sqlite.type_name(sql_type)), Some(sql_type));

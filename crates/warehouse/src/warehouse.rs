@@ -9,7 +9,7 @@ use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use cli::TryAgain;
 use duckdb::Row;
-use engine::{SessionArgs, literal};
+use engine::{SessionArgs, identifier, literal};
 use layout::{Fingerprint, Hour, Name, Tree, TreeId};
 
 use crate::args::WarehouseArgs;
@@ -175,12 +175,12 @@ impl Warehouse {
     /// Creates a data set's table: its id or, with a `key`, none; the start of the hour of its file, and `columns`. Outside
     /// of a transaction.
     pub fn create_table(&self, dataset: &Name, columns: &[TableColumn], key: &[String]) -> anyhow::Result<()> {
-        self.backend.create_table(&self.runner, &TableDefinition { table: dataset, columns, key })
+        backend::create_table(&*self.backend, &self.runner, &TableDefinition { table: dataset, columns, key })
     }
 
     /// Adds columns to a data set's table, which are NULL in the rows that are there. Outside of a transaction.
     pub fn add_columns(&self, dataset: &Name, columns: &[TableColumn]) -> anyhow::Result<()> {
-        self.backend.add_columns(&self.runner, dataset.as_str(), columns)
+        backend::add_columns(&*self.backend, &self.runner, dataset.as_str(), columns)
     }
 
     /// The statement by which the table's owner gives a column a type that holds values of `sql_type` besides its own.
@@ -319,9 +319,50 @@ impl Warehouse {
         })
     }
 
-    /// The rows of `hours` as a query of DuckDB that yields each value of `columns` exactly as it is stored.
-    pub fn stored(&self, dataset: &Name, columns: &[TableColumn], hours: &[Hour]) -> String {
-        self.backend.stored(dataset.as_str(), columns, &format!("window_start IN ({})", starts(hours)))
+    /// The rows of `hours` as a query of DuckDB that yields each value of `columns`, one of which is `window_start`, exactly as
+    /// it is stored. Rows with an id are looked for by their ids, if these lie together as a load leaves them: the index on
+    /// `window_start` leads to one row at a time, and MariaDB prefers to read the whole table.
+    pub fn stored(
+        &self,
+        dataset: &Name,
+        has_id: bool,
+        columns: &[TableColumn],
+        hours: &[Hour],
+    ) -> anyhow::Result<String> {
+        let condition = format!("WHERE window_start IN ({})", starts(hours));
+        let ids = if has_id { self.ids(dataset, &condition)? } else { None };
+        let rest =
+            ids.map_or_else(|| condition.clone(), |(first, last)| format!("WHERE id BETWEEN {first} AND {last}"));
+        let columns: Vec<_> = columns.iter().map(|column| (&*column.name, Some(column.sql_type))).collect();
+        Ok(format!("{} {condition}", self.select(dataset, &columns, &rest)))
+    }
+
+    /// The first and the last id of the rows that `condition` picks, unless most of those between them are others'.
+    fn ids(&self, dataset: &Name, condition: &str) -> anyhow::Result<Option<(i64, i64)>> {
+        let table = self.backend.table(dataset.as_str());
+        let select =
+            format!("SELECT min(id) AS first, max(id) AS last, count(*) AS row_count FROM {table} {condition}");
+        let sql = format!("SELECT first::BIGINT, last::BIGINT, row_count::BIGINT FROM {}", self.source(&select));
+        let found = self.runner.rows(&sql, |row| {
+            Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
+        })?;
+        Ok(found.into_iter().find_map(|(first, last, rows)| {
+            let (first, last) = (first?, last?);
+            (last.saturating_sub(first) < rows.saturating_mul(2)).then_some((first, last))
+        }))
+    }
+
+    /// A query of DuckDB for rows of a table, with the types of its columns where they are known. `rest` is what follows `FROM`
+    /// in the warehouse's SQL.
+    fn select(&self, dataset: &Name, columns: &[(&str, Option<SqlType>)], rest: &str) -> String {
+        let names: Vec<_> = columns.iter().map(|(name, _)| self.backend.column(name)).collect();
+        let table = self.backend.table(dataset.as_str());
+        let source = self.source(&format!("SELECT {} FROM {table} {rest}", names.join(", ")));
+        let typed = |(name, sql_type): &(&str, Option<SqlType>)| match (identifier(name), sql_type) {
+            (name, Some(sql_type)) => format!("CAST({name} AS {sql_type}) AS {name}"),
+            (name, None) => name,
+        };
+        format!("SELECT {} FROM {source}", columns.iter().map(typed).collect::<Vec<_>>().join(", "))
     }
 
     /// Why the warehouse has no column for values of a type, with what to do; none if it has.
@@ -348,22 +389,23 @@ impl Warehouse {
             .map(|entry| {
                 let LogEntry { hour, fingerprint, rows, last_id } = entry;
                 let (start, fingerprint) = (start(*hour), literal(fingerprint.as_str()));
-                format!(
-                    "('{dataset}', TIMESTAMP '{start}', {fingerprint}, {rows}, {last_id}, TIMESTAMP '{now}', '{tree}')"
-                )
+                format!("('{dataset}', '{start}', {fingerprint}, {rows}, {last_id}, '{now}', '{tree}')")
             })
             .collect();
         let hours = starts(&hours);
         self.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}' AND window_start IN ({hours})"))?;
         self.change(&format!("UPDATE {log} SET tree = '{tree}' WHERE dataset = '{dataset}' AND tree IS NULL"))?;
-        self.backend.insert_values(&self.runner, LOG, &column_names(), &values.join(", "))
+        let (insert, columns) = (self.backend.insert_or_replace(), column_names());
+        self.change(&format!("{insert} INTO {log} ({columns}) VALUES {}", values.join(", ")))
     }
 
     /// Prints the first rows of a data set's table.
     pub fn print_head(&self, dataset: &Name, rows: u32, out: impl Write, format: cli::Format) -> anyhow::Result<()> {
-        let has_id = self.columns(dataset)?.iter().any(|column| column.name.to_lowercase() == "id");
-        let order = if has_id { "id" } else { "window_start" };
-        let sql = self.backend.rows(&self.runner, dataset.as_str(), &format!("ORDER BY {order} LIMIT {rows}"))?;
+        let columns = self.columns(dataset)?;
+        let has_id = columns.iter().any(|column| column.name.to_lowercase() == "id");
+        let order = format!("ORDER BY {} LIMIT {rows}", if has_id { "id" } else { "window_start" });
+        let columns: Vec<_> = columns.iter().map(|held| (&*held.name, held.sql_type())).collect();
+        let sql = format!("{} {order}", self.select(dataset, &columns, &order));
         let printed = engine::print_query(&self.runner.connection, &sql, out, format);
         printed.map_err(|error| match error.downcast_ref::<duckdb::Error>() {
             Some(cause) => self.runner.explain(&cause.to_string()),

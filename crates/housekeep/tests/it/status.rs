@@ -226,9 +226,6 @@ fn a_warehouse_that_is_in_use_is_left_out() {
 
 #[test]
 fn a_sqlite_warehouse_is_asked_as_well() {
-    if let Some(why) = harness::extension_is_missing("sqlite_scanner") {
-        return harness::skipped(&format!("a SQLite warehouse, because {why}"));
-    }
     let data_dir = DataDir::new();
     let fingerprints = [900, 9].map(|hours| data_dir.stream("telemetry", ago(hours), 7));
     let asked = |command: &str| data_dir.run(&format!("{command} --target sqlite --format ndjson")).expect(0);

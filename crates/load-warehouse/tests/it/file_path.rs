@@ -8,15 +8,7 @@ use layout::Tree;
 
 use crate::hours::publish_readings;
 
-fn kinds() -> Vec<&'static str> {
-    match harness::extension_is_missing("sqlite_scanner") {
-        None => vec!["duckdb", "sqlite"],
-        Some(why) => {
-            harness::skipped(&format!("the path of a SQLite file, because {why}"));
-            vec!["duckdb"]
-        }
-    }
-}
+const KINDS: [&str; 2] = ["duckdb", "sqlite"];
 
 /// Everything below a folder.
 fn entries(folder: &Path) -> String {
@@ -26,7 +18,7 @@ fn entries(folder: &Path) -> String {
 
 #[test]
 fn what_cannot_be_a_warehouse_is_refused_before_anything_is_made() {
-    for kind in kinds() {
+    for kind in KINDS {
         let (data_dir, elsewhere) = (DataDir::new(), DataDir::new());
         publish_readings(&data_dir, "2025-09-02T10", "a", 2);
         let folder = elsewhere.path();

@@ -66,9 +66,6 @@ fn a_data_directory_may_be_relative_and_have_any_name() {
 #[test]
 fn a_sqlite_file_that_another_process_has_locked_is_tried_again_later() {
     let data_dir = DataDir::new();
-    if let Some(why) = harness::extension_is_missing("sqlite_scanner") {
-        return harness::skipped(&format!("a locked SQLite file, because {why}"));
-    }
     publish_readings(&data_dir, "2025-09-02T10", "a", 2);
     Target::Sqlite.run(&data_dir, "readings").expect(0);
     publish_readings(&data_dir, "2025-09-02T10", "b", 3);
@@ -89,9 +86,6 @@ fn a_sqlite_file_that_another_process_has_locked_is_tried_again_later() {
 
 #[test]
 fn a_sqlite_file_that_is_locked_is_waited_for_also_where_tables_are_missing() {
-    if let Some(why) = harness::extension_is_missing("sqlite_scanner") {
-        return harness::skipped(&format!("a locked SQLite file without tables, because {why}"));
-    }
     let data_dir = DataDir::new();
     publish_readings(&data_dir, "2025-09-02T10", "a", 2);
     let open = rusqlite::Connection::open(Tree::new(data_dir.path()).sqlite_warehouse()).unwrap();
@@ -111,11 +105,7 @@ fn a_sqlite_file_that_is_locked_is_waited_for_also_where_tables_are_missing() {
 
 #[test]
 fn a_file_elsewhere_is_made_and_loaded() {
-    for (kind, extension) in [("duckdb", None), ("sqlite", Some("sqlite_scanner"))] {
-        if let Some(why) = extension.and_then(harness::extension_is_missing) {
-            harness::skipped(&format!("a file elsewhere, because {why}"));
-            continue;
-        }
+    for kind in ["duckdb", "sqlite"] {
         let (data_dir, elsewhere) = (DataDir::new(), DataDir::new());
         publish_readings(&data_dir, "2025-09-02T10", "a", 2);
         let path = elsewhere.path().join("it's the plant.db");
@@ -134,11 +124,7 @@ fn a_file_elsewhere_is_made_and_loaded() {
 
 #[test]
 fn a_full_disk_is_tried_again_later() {
-    for (target, extension) in [(Target::File, None), (Target::Sqlite, Some("sqlite_scanner"))] {
-        if let Some(why) = extension.and_then(harness::extension_is_missing) {
-            harness::skipped(&format!("a full disk, because {why}"));
-            continue;
-        }
+    for target in [Target::File, Target::Sqlite] {
         let Some(disk) = SmallDisk::mount("size=16m") else { return };
         let data_dir = DataDir::within(disk.path());
         publish_readings(&data_dir, "2025-09-02T10", "a", 2);

@@ -71,8 +71,5 @@ fn after_any_history_postgresql_holds_what_the_tree_holds() {
 
 #[test]
 fn after_any_history_a_sqlite_file_holds_what_the_tree_holds() {
-    if let Some(why) = harness::extension_is_missing("sqlite_scanner") {
-        return harness::skipped(&format!("random histories on SQLite, because {why}"));
-    }
     live("a SQLite file", false, || Target::Sqlite);
 }

@@ -17,10 +17,7 @@ pub(crate) enum Target {
 /// Plays `history` on each kind of warehouse, each with a data directory of its own.
 pub(crate) fn on_each(test: &str, history: impl Fn(&DataDir, &Target)) {
     history(&DataDir::new(), &Target::File);
-    match harness::extension_is_missing("sqlite_scanner") {
-        None => history(&DataDir::new(), &Target::Sqlite),
-        Some(why) => harness::skipped(&format!("{test} on SQLite, because {why}")),
-    }
+    history(&DataDir::new(), &Target::Sqlite);
     if let Some(server) = Postgres::shared(test) {
         history(&DataDir::new(), &Target::Postgres { server, database: server.database() });
     }

@@ -9,31 +9,35 @@
 
 use std::fmt;
 use std::fs::File;
-use std::io::{self, ErrorKind, Write as _};
+use std::io::{ErrorKind, Write as _};
 use std::net::ToSocketAddrs as _;
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::mpsc::{self, Receiver, SyncSender};
+use std::sync::mpsc;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use anyhow::Context as _;
+use chrono::{Datelike as _, NaiveDate};
+use mysql::consts::{ColumnFlags, ColumnType};
 use mysql::prelude::Queryable as _;
-use mysql::{Conn, DriverError, Error, LocalInfileHandler, MySqlError, OptsBuilder, SslOpts, Value};
+use mysql::{Column, Conn, DriverError, Error, LocalInfileHandler, MySqlError, OptsBuilder, SslOpts, Value};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{Shutdown, shutdown};
 
+use crate::column::{SqlType, TableColumn};
+use crate::rows::{Answers, Cell, Rows};
 use crate::server::Server;
 
 /// How long a connection may take to be made.
 const CONNECT: Duration = Duration::from_secs(10);
 /// How long the server may be cut off, in seconds, before the connection is given up.
 const SILENCE: u32 = 30;
-/// How many rows of an answer are taken at a time: what DuckDB takes.
-const CHUNK: usize = 2048;
 
 /// What a server or the way to it has against a statement, as text that `server_errors` knows: an error of the server has its
 /// number, because its words are in the server's language.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
 pub(crate) struct ClientError(String);
 
 impl ClientError {
@@ -48,22 +52,11 @@ impl ClientError {
     }
 }
 
-impl fmt::Display for ClientError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl std::error::Error for ClientError {}
-
 /// The number of the error that a row has the key of another one.
 const DUPLICATE: u16 = 1062;
 
 /// How an error begins after which the connection is of no use.
 const LOST: &str = "Lost connection: ";
-
-/// A row as text; NULL is none.
-pub(crate) type TextRow = Vec<Option<String>>;
 
 /// A connection.
 #[derive(Debug)]
@@ -107,30 +100,6 @@ impl Client {
         })
     }
 
-    /// The columns of a query, which is not run for that.
-    pub(crate) fn columns(&self, sql: &str) -> Result<Vec<String>, ClientError> {
-        self.with(|connection| {
-            let mut result = connection.query_iter(format!("SELECT * FROM ({sql}) AS answer LIMIT 0"))?;
-            let columns = result.columns().as_ref().iter().map(|column| column.name_str().into_owned()).collect();
-            read_to_the_end(&mut result)?;
-            Ok(columns)
-        })
-    }
-
-    /// The rows of a query, some at a time, and none at their end. The connection is busy until then, or until what is
-    /// returned is dropped.
-    pub(crate) fn answer(self: &Arc<Self>, sql: &str) -> Receiver<Result<Vec<TextRow>, ClientError>> {
-        let (sender, answer) = mpsc::sync_channel(1);
-        let (client, sql) = (Arc::clone(self), sql.to_owned());
-        std::thread::spawn(move || {
-            if let Err(error) = client.with(|connection| send_rows(connection, &sql, &sender)) {
-                // Nobody receives it where the statement has failed for another reason.
-                let _ = sender.send(Err(error));
-            }
-        });
-        answer
-    }
-
     /// Tells the server that we are there, unless a statement runs, which does.
     fn ping(&self) {
         if let Ok(connection) = self.connection.try_lock() {
@@ -164,14 +133,14 @@ impl Client {
     pub(crate) fn load(
         &self,
         sql: &str,
-        mut rows: impl Iterator<Item = io::Result<Vec<u8>>> + Send + 'static,
+        mut rows: impl Iterator<Item = Vec<u8>> + Send + 'static,
     ) -> Result<u64, ClientError> {
         self.with(|connection| {
             connection.set_local_infile_handler(Some(LocalInfileHandler::new(move |_, server| {
-                rows.try_for_each(|rows| server.write_all(&rows?))
+                rows.try_for_each(|rows| server.write_all(&rows))
             })));
             let loaded = connection.query_drop(sql);
-            // The server gets no other file. Dropping the handler closes the pipe, which ends what still writes into it.
+            // The server gets no other file. Dropping the handler ends what still sends rows to it.
             connection.set_local_infile_handler(Some(no_file()));
             loaded?;
             let (rows, warnings) = (connection.affected_rows(), connection.warnings());
@@ -206,23 +175,66 @@ fn socket(connection: &Conn) -> BorrowedFd<'_> {
     unsafe { BorrowedFd::borrow_raw(connection.as_raw_fd()) }
 }
 
-fn send_rows(
-    connection: &mut Conn,
-    sql: &str,
-    sender: &SyncSender<Result<Vec<TextRow>, ClientError>>,
-) -> Result<(), ClientError> {
-    let mut result = connection.query_iter(sql)?;
-    loop {
-        let rows = result.by_ref().take(CHUNK).map(|row| row?.unwrap().into_iter().map(text).collect());
-        let rows = rows.collect::<Result<Vec<TextRow>, ClientError>>()?;
-        let is_last = rows.len() < CHUNK;
-        let is_heard = sender.send(Ok(rows)).is_ok();
-        if is_last || !is_heard {
-            let _ = sender.send(Ok(Vec::new()));
-            return read_to_the_end(&mut result);
-        }
+impl Answers for Client {
+    fn columns(&self, sql: &str) -> anyhow::Result<Vec<TableColumn>> {
+        let statement = self.with(|connection| Ok(connection.prep(sql)?))?;
+        let column = |column: &Column| TableColumn { name: column.name_str().into_owned(), sql_type: sql_type(column) };
+        Ok(statement.columns().iter().map(column).collect())
+    }
+
+    /// By the binary protocol, in which nothing has to be written as text and read again.
+    fn answer(&self, sql: &str, rows: &mut Rows) -> anyhow::Result<()> {
+        Ok(self.with(|connection| {
+            let mut result = connection.exec_iter(sql, ())?;
+            let types: Vec<_> = result.columns().as_ref().iter().map(sql_type).collect();
+            for row in result.by_ref() {
+                let values = row?.unwrap();
+                let cells = values.iter().zip(&types).map(|(value, sql_type)| cell(value, *sql_type));
+                if !rows.push(cells).map_err(|error| ClientError::because(&error))? {
+                    break;
+                }
+            }
+            read_to_the_end(&mut result)
+        })?)
     }
 }
+
+fn sql_type(column: &Column) -> SqlType {
+    let is_signed = !column.flags().contains(ColumnFlags::UNSIGNED_FLAG);
+    match column.column_type() {
+        ColumnType::MYSQL_TYPE_LONG | ColumnType::MYSQL_TYPE_LONGLONG if is_signed => SqlType::BigInt,
+        ColumnType::MYSQL_TYPE_DOUBLE => SqlType::Double,
+        ColumnType::MYSQL_TYPE_DATETIME if column.decimals() == 6 => SqlType::Timestamp,
+        ColumnType::MYSQL_TYPE_DATE => SqlType::Date,
+        _ => SqlType::Text,
+    }
+}
+
+fn cell(value: &Value, sql_type: SqlType) -> anyhow::Result<Cell<'_>> {
+    Ok(match (value, sql_type) {
+        (Value::NULL, _) => Cell::Null,
+        (Value::Bytes(bytes), _) => Cell::Text(std::str::from_utf8(bytes).context("no text in UTF-8")?.into()),
+        (value, SqlType::Text) => Cell::Text(value.as_sql(true).trim_matches('\'').to_owned().into()),
+        (Value::Int(value), _) => Cell::Integer(*value),
+        (Value::Double(value), _) => Cell::Double(*value),
+        (Value::Date(year, month, day, hour, minute, second, micro), sql_type) => {
+            let date = NaiveDate::from_ymd_opt((*year).into(), (*month).into(), (*day).into());
+            let date = date.with_context(|| format!("{year:04}-{month:02}-{day:02} is no day"))?;
+            let days = date.num_days_from_ce() - DAYS_BEFORE_1970;
+            let seconds = (i64::from(*hour) * 60 + i64::from(*minute)) * 60 + i64::from(*second);
+            match sql_type {
+                SqlType::Date => Cell::Date(days),
+                _ => Cell::Timestamp((i64::from(days) * 86_400 + seconds) * 1_000_000 + i64::from(*micro)),
+            }
+        }
+        (value, sql_type) => {
+            anyhow::bail!("Conversion Error: the server answers {value:?}, where it is to be {sql_type}")
+        }
+    })
+}
+
+/// From the first day of the year 1 on.
+const DAYS_BEFORE_1970: i32 = 719_163;
 
 /// Reads the rest of an answer. (The driver would do so, too, but would not report an error in it.)
 fn read_to_the_end(rows: &mut impl Iterator<Item = Result<mysql::Row, Error>>) -> Result<(), ClientError> {
@@ -315,16 +327,6 @@ const SETTINGS: [&str; 3] = [
      /*M!100100 , max_statement_time = 0 */ /*!80000 , max_execution_time = 0 */",
 ];
 
-fn text(value: Value) -> Result<Option<String>, ClientError> {
-    match value {
-        Value::NULL => Ok(None),
-        Value::Bytes(bytes) => {
-            String::from_utf8(bytes).map(Some).map_err(|_| ClientError("no text in UTF-8".to_owned()))
-        }
-        other => Err(ClientError(format!("the server answers {other:?} where text is expected"))),
-    }
-}
-
 impl From<Error> for ClientError {
     fn from(error: Error) -> Self {
         let prefix = if is_lost(&error) { LOST } else { "" };
@@ -381,6 +383,8 @@ fn explain(error: &Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
     use crate::server_errors::meaning;
 
