@@ -119,6 +119,11 @@ pub(crate) trait Backend: fmt::Debug {
         None
     }
 
+    /// Whether the index on `window_start` has the ids of its rows, so that it alone answers which they are.
+    fn indexes_ids(&self) -> bool {
+        true
+    }
+
     /// The name of a table's index on `window_start`, which is no other table's name: no data set has a point in its own.
     fn index_name(&self, table: &str) -> String {
         identifier(&format!("{table}.window_start"))

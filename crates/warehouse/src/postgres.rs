@@ -334,6 +334,10 @@ impl Backend for Postgres {
         }
     }
 
+    fn indexes_ids(&self) -> bool {
+        false
+    }
+
     /// The server finds one.
     fn index_name(&self, _table: &str) -> String {
         String::new()

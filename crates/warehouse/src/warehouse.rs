@@ -330,7 +330,8 @@ impl Warehouse {
         hours: &[Hour],
     ) -> anyhow::Result<String> {
         let condition = format!("WHERE window_start IN ({})", starts(hours));
-        let ids = if has_id { self.ids(dataset, &condition)? } else { None };
+        let by_id = has_id && self.backend.indexes_ids();
+        let ids = if by_id { self.ids(dataset, &condition)? } else { None };
         let rest =
             ids.map_or_else(|| condition.clone(), |(first, last)| format!("WHERE id BETWEEN {first} AND {last}"));
         let columns: Vec<_> = columns.iter().map(|column| (&*column.name, Some(column.sql_type))).collect();
