@@ -151,7 +151,9 @@ impl<'a> Session<'a> {
 
     /// Fails unless every kind of warehouse can have the columns.
     pub(crate) fn check_column_names(&self) -> anyhow::Result<()> {
-        engine::check_column_names(self.columns.iter().map(|column| column.name.as_str()))
+        // As the query names them: in a view, DuckDB has renamed the second of two equal names.
+        let columns = describe(&self.connection, &self.query.sql)?;
+        engine::check_column_names(columns.iter().map(|column| column.name.as_str()))
             .map_err(|problem| anyhow!("{}: {problem}", self.query.origin))
     }
 

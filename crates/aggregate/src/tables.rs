@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::{Context as _, bail, ensure};
 use cli::{TryAgain, Usage};
 use duckdb::Connection;
-use engine::{describe, file_literal, identifier};
+use engine::{describe, file_literal, identifier, literal};
 use layout::Fingerprint;
 
 use crate::args::TableArg;
@@ -35,6 +35,7 @@ pub(crate) fn load(
     let load = match declared {
         Some(declared) => {
             check_columns(connection, &source, declared).with_context(|| file.to_string())?;
+            check_whole_numbers(connection, &source, declared).with_context(|| file.to_string())?;
             let columns: Vec<_> = declared.columns.iter().map(|(name, _)| identifier(name)).collect();
             format!("INSERT INTO {name} SELECT {} FROM {source}", columns.join(", "))
         }
@@ -67,11 +68,44 @@ fn reader(file: &Path, typed: bool) -> anyhow::Result<String> {
     let path = file_literal(file);
     let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();
     Ok(match extension.as_str() {
-        "csv" => format!("read_csv({path}, header = true, all_varchar = {typed})"),
+        "csv" => {
+            let separator = literal(&separator(file)?.to_string());
+            let dialect =
+                format!("delim = {separator}, quote = '\"', escape = '\"', strict_mode = true, header = true");
+            format!("read_csv({path}, {dialect}, all_varchar = {typed})")
+        }
         "json" | "ndjson" | "jsonl" => format!("read_json({path})"),
         "parquet" => format!("read_parquet({path}, hive_partitioning = false)"),
         _ => bail!("{}: a reference table is a .csv, .json, .ndjson or .parquet file", file.display()),
     })
+}
+
+/// By what the values of a CSV file are separated. Where a line has another number of values than the header, or is no text,
+/// the error names it: DuckDB would look for other separators and quotes until all lines are alike.
+fn separator(file: &Path) -> anyhow::Result<char> {
+    let problem = || format!("{}: cannot be read as a table", file.display());
+    let text = std::fs::read(file).with_context(problem)?;
+    let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    let count = |separator: &u8| header.iter().filter(|byte| *byte == separator).count();
+    let separator = [b'|', b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',');
+    let mut lines = csv::ReaderBuilder::new().delimiter(separator).from_reader(text.as_slice());
+    lines.records().try_for_each(|line| line.map(drop)).with_context(problem)?;
+    Ok(separator.into())
+}
+
+/// Fails if a column of whole numbers has another value, which DuckDB would round.
+fn check_whole_numbers(connection: &Connection, source: &str, declared: &DeclaredTable) -> anyhow::Result<()> {
+    for (name, _) in declared.columns.iter().filter(|(_, kind)| *kind == "BIGINT") {
+        let column = identifier(name);
+        let sql = format!(
+            "SELECT first(CAST({column} AS VARCHAR)) FROM {source} WHERE {column} IS NOT NULL AND \
+             TRY_CAST({column} AS BIGINT) IS DISTINCT FROM TRY_CAST({column} AS DECIMAL(38, 9))"
+        );
+        if let Some(value) = connection.query_row(&sql, [], |row| row.get::<_, Option<String>>(0))? {
+            bail!("cannot be read as a table: {name} is {value:?} in a row of it, and must be a whole number");
+        }
+    }
+    Ok(())
 }
 
 fn check_columns(connection: &Connection, source: &str, declared: &DeclaredTable) -> anyhow::Result<()> {
@@ -79,7 +113,7 @@ fn check_columns(connection: &Connection, source: &str, declared: &DeclaredTable
         describe(connection, &format!("FROM {source}"))?.iter().map(|column| column.name.to_lowercase()).collect();
     let needed: Vec<_> = declared.columns.iter().map(|(name, _)| *name).collect();
     if let Some(name) = needed.iter().find(|name| !there.iter().any(|there| there == *name)) {
-        bail!("has no column {name}: the table {} has the columns {}", declared.name, needed.join(", "));
+        bail!("has no column {name}: the table {} must have the columns {}", declared.name, needed.join(", "));
     }
     Ok(())
 }

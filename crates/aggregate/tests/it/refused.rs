@@ -32,6 +32,9 @@ fn errors_in_a_query_point_at_its_file_and_line() {
         "SELECT\n  celsius\nFROM telemetry",
         "q.sql:2:3: Binder Error: Referenced column \"celsius\" not found",
     );
+    let twice =
+        "q.sql: the column \"A\" has the same name as \"a\" where upper and lower case are one: give it another name";
+    refused(&data_dir, "SELECT sensor_id AS a, measurement_value AS A FROM telemetry", twice);
     refused(&data_dir, "SELECT nope(1) FROM telemetry", "q.sql:1:8: Catalog Error");
     refused(&data_dir, "-- nothing\n", "q.sql: there is no query in it");
     refused(&data_dir, "SELECT $1 FROM telemetry", "q.sql: ");

@@ -66,17 +66,52 @@ fn a_reference_table_that_cannot_be_used_is_named_with_what_is_wrong() {
         (
             "a.csv",
             "sensor_id,name\n7,a\n",
-            "a.csv: has no column location: the table sensors has the columns sensor_id, name, location",
+            "a.csv: has no column location: the table sensors must have the columns sensor_id, name, location",
         ),
-        ("b.csv", "sensor_id,name,location\nseven,a,b\n", "b.csv: cannot be read as a table"),
+        (
+            "b.csv",
+            "sensor_id,name,location\nseven,a,b\n",
+            "b.csv: cannot be read as a table: sensor_id is \"seven\" in a row of it, and must be a whole number",
+        ),
+        (
+            "half.csv",
+            "sensor_id,name,location\n7,a,b\n2.7,a,b\n",
+            "half.csv: cannot be read as a table: sensor_id is \"2.7\"",
+        ),
+        (
+            "half.json",
+            "[{\"sensor_id\": 2.7, \"name\": \"a\", \"location\": \"b\"}]",
+            "half.json: cannot be read as a table: sensor_id is \"2.7\"",
+        ),
+        (
+            "few.csv",
+            "sensor_id,name,location\n7,a,b\n8,c\n",
+            "few.csv: cannot be read as a table: CSV error: record 2 (line: 3, byte: 30): found record with 2 fields",
+        ),
+        (
+            "quote.csv",
+            "sensor_id,name,location\n7,\"Valve,x\n8,c,d\n",
+            "quote.csv: cannot be read as a table: CSV error: record 1 (line: 2,",
+        ),
+        (
+            "latin1.csv",
+            "sensor_id,name,location\n7,a,b\n",
+            "latin1.csv: cannot be read as a table: CSV parse error: record 1 (line 2, field: 1,",
+        ),
         ("c.json", "{\"sensor_id\":", "c.json"),
         ("d.txt", "sensor_id\n", "d.txt: a reference table is a .csv, .json, .ndjson or .parquet file"),
         ("e.parquet", "PAR1", "e.parquet"),
     ] {
         let table = file(&data_dir, name, text);
+        if name == "latin1.csv" {
+            std::fs::write(&table, b"sensor_id,name,location\n7,M\xfcnchen,b\n").unwrap();
+        }
         let failed = run(&data_dir, &format!("temperatures --table sensors={table}")).expect(1);
         assert!(failed.stderr.contains(message), "{}", failed.stderr);
     }
+    // Separators are those of the header.
+    let table = file(&data_dir, "semicolons.csv", "sensor_id;name;location\n7;\"a;b,\";c\n");
+    run(&data_dir, &format!("temperatures --table sensors={table}")).expect(0);
     let failed = run(&data_dir, "temperatures --table sensors=/nowhere/sensors.csv").expect(2);
     assert!(
         failed.stderr.contains("/nowhere/sensors.csv: the reference table sensors cannot be read"),
