@@ -32,16 +32,24 @@ pub(crate) fn load(
 ) -> anyhow::Result<()> {
     let (file, name) = (table.file.display(), identifier(table.name.as_str()));
     let source = reader(&table.file, declared.is_some())?;
-    let load = match declared {
+    let unreadable = || format!("{file}: cannot be read as a table");
+    match declared {
         Some(declared) => {
             check_columns(connection, &source, declared).with_context(|| file.to_string())?;
-            check_whole_numbers(connection, &source, declared).with_context(|| file.to_string())?;
             let columns: Vec<_> = declared.columns.iter().map(|(name, _)| identifier(name)).collect();
-            format!("INSERT INTO {name} SELECT {} FROM {source}", columns.join(", "))
+            let columns = columns.join(", ");
+            // Read as it is: into its types DuckDB would round.
+            let read = format!("CREATE OR REPLACE TEMP TABLE \"(read)\" AS SELECT {columns} FROM {source}");
+            connection.execute_batch(&read).with_context(unreadable)?;
+            check_whole_numbers(connection, declared).with_context(unreadable)?;
+            let insert = format!("INSERT INTO {name} FROM temp.\"(read)\"; DROP TABLE temp.\"(read)\"");
+            connection.execute_batch(&insert).with_context(unreadable)?;
         }
-        None => format!("CREATE TABLE {name} AS SELECT * FROM {source}"),
-    };
-    connection.execute_batch(&load).with_context(|| format!("{file}: cannot be read as a table"))?;
+        None => {
+            let create = format!("CREATE TABLE {name} AS SELECT * FROM {source}");
+            connection.execute_batch(&create).with_context(unreadable)?;
+        }
+    }
     if let Some(declared) = declared {
         check_key(connection, declared).with_context(|| file.to_string())?;
     }
@@ -70,8 +78,9 @@ fn reader(file: &Path, typed: bool) -> anyhow::Result<String> {
     Ok(match extension.as_str() {
         "csv" => {
             let separator = literal(&separator(file)?.to_string());
-            let dialect =
-                format!("delim = {separator}, quote = '\"', escape = '\"', strict_mode = true, header = true");
+            let dialect = format!(
+                "delim = {separator}, quote = '\"', escape = '\"', comment = '', strict_mode = true, header = true"
+            );
             format!("read_csv({path}, {dialect}, all_varchar = {typed})")
         }
         "json" | "ndjson" | "jsonl" => format!("read_json({path})"),
@@ -86,23 +95,25 @@ fn separator(file: &Path) -> anyhow::Result<char> {
     let problem = || format!("{}: cannot be read as a table", file.display());
     let text = std::fs::read(file).with_context(problem)?;
     let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
-    let count = |separator: &u8| header.iter().filter(|byte| *byte == separator).count();
+    // What stands between quotes separates nothing.
+    let outside: Vec<_> = header.split(|byte| *byte == b'"').step_by(2).collect();
+    let count = |separator: &u8| outside.concat().split(|byte| byte == separator).count();
     let separator = [b'|', b'\t', b';', b','].into_iter().max_by_key(count).unwrap_or(b',');
     let mut lines = csv::ReaderBuilder::new().delimiter(separator).from_reader(text.as_slice());
     lines.records().try_for_each(|line| line.map(drop)).with_context(problem)?;
     Ok(separator.into())
 }
 
-/// Fails if a column of whole numbers has another value, which DuckDB would round.
-fn check_whole_numbers(connection: &Connection, source: &str, declared: &DeclaredTable) -> anyhow::Result<()> {
+/// Fails if what was read for a column of whole numbers is another value, which DuckDB would round.
+fn check_whole_numbers(connection: &Connection, declared: &DeclaredTable) -> anyhow::Result<()> {
     for (name, _) in declared.columns.iter().filter(|(_, kind)| *kind == "BIGINT") {
         let column = identifier(name);
         let sql = format!(
-            "SELECT first(CAST({column} AS VARCHAR)) FROM {source} WHERE {column} IS NOT NULL AND \
-             TRY_CAST({column} AS BIGINT) IS DISTINCT FROM TRY_CAST({column} AS DECIMAL(38, 9))"
+            "SELECT first(CAST({column} AS VARCHAR)) FROM temp.\"(read)\" WHERE {column} IS NOT NULL AND NOT \
+             coalesce(TRY_CAST({column} AS BIGINT) = TRY_CAST({column} AS DOUBLE), false)"
         );
         if let Some(value) = connection.query_row(&sql, [], |row| row.get::<_, Option<String>>(0))? {
-            bail!("cannot be read as a table: {name} is {value:?} in a row of it, and must be a whole number");
+            bail!("{name} is {value:?} in a row of it, and must be a whole number");
         }
     }
     Ok(())

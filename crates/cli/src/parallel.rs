@@ -1,10 +1,9 @@
 //! Work on many items side by side.
 
-use std::io;
 use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
-use std::thread::{Builder, scope};
+use std::thread::{Builder, ScopedJoinHandle, scope};
 
 use anyhow::Context as _;
 
@@ -17,28 +16,37 @@ pub fn in_parallel<'t, T: Sync, S, R: Send>(
     work: impl Fn(&mut S, &'t T) -> R + Sync,
 ) -> anyhow::Result<Vec<R>> {
     let (state, next) = (Mutex::new(state), AtomicUsize::new(0));
-    let run = || {
-        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner)()?;
+    let work_on = |state: &mut S| {
         let mut done = Vec::new();
         // An item is an hour or a piece of a file: shares that are cut beforehand would end at different times.
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(number) else { return anyhow::Ok(done) };
-            done.push((number, work(&mut state, item)));
+            let Some(item) = items.get(number) else { return done };
+            done.push((number, work(state, item)));
         }
     };
-    let threads = threads.min(items.len());
-    let mut done = if threads <= 1 {
-        run()?
-    } else {
-        let all = scope(|scope| {
-            let threads = (0..threads).map(|_| Builder::new().spawn_scoped(scope, run));
-            let threads = threads.collect::<io::Result<Vec<_>>>().context("cannot start threads")?;
-            let done = threads.into_iter().map(|thread| thread.join().unwrap_or_else(|panic| resume_unwind(panic)));
-            done.collect::<anyhow::Result<Vec<_>>>()
-        })?;
-        all.into_iter().flatten().collect()
+    let run = || {
+        let made = state.lock().unwrap_or_else(PoisonError::into_inner)();
+        made.map(|mut state| work_on(&mut state))
     };
+    let threads = threads.min(items.len());
+    let all = if threads <= 1 {
+        vec![run()]
+    } else {
+        scope(|scope| {
+            let threads: Vec<_> = (0..threads).map(|_| Builder::new().spawn_scoped(scope, run)).collect();
+            let join = |thread: ScopedJoinHandle<'_, _>| thread.join().unwrap_or_else(|panic| resume_unwind(panic));
+            threads.into_iter().map(|thread| join(thread.context("cannot start threads")?)).collect()
+        })
+    };
+    // Where a thread could not work, the others did all there was.
+    let (mut done, mut failed) = (Vec::new(), None);
+    for each in all {
+        each.map_or_else(|error| failed = Some(error), |each| done.extend(each));
+    }
+    if let Some(error) = failed.filter(|_| done.len() < items.len()) {
+        return Err(error);
+    }
     done.sort_unstable_by_key(|(number, _)| *number);
     Ok(done.into_iter().map(|(_, result)| result).collect())
 }

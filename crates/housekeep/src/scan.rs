@@ -1,6 +1,8 @@
 //! Reads what the tree holds into a snapshot, from which plans are made and the state is shown.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 
 use chrono::{DateTime, Utc};
@@ -63,7 +65,7 @@ impl Snapshot {
         for area in [Area::Raw, Area::Quarantine, Area::Parquet] {
             for name in tree.names(area)? {
                 for (path, file) in tree.unpublished(area, &name)? {
-                    let (bytes, written) = (file.len(), file.modified()?.into());
+                    let (bytes, written) = (file.len(), written(&file));
                     snapshot.unpublished.push(Unpublished { area, name: name.clone(), path, bytes, written });
                 }
                 let key = name.clone();
@@ -88,7 +90,7 @@ impl Segment {
     /// None if it is gone meanwhile.
     fn at(path: PathBuf, SealedSegment { hour, name, .. }: SealedSegment) -> anyhow::Result<Option<Self>> {
         let Some(file) = layout::metadata(&path)? else { return Ok(None) };
-        Ok(Some(Self { hour, name, path, bytes: file.len(), written: file.modified()?.into() }))
+        Ok(Some(Self { hour, name, path, bytes: file.len(), written: written(&file) }))
     }
 
     /// The hour in which it came to where it is. What is found wrong with a segment later is filed under the segment's time.
@@ -174,4 +176,9 @@ impl Dataset {
     fn is_unknown(&self) -> bool {
         !self.hours.is_empty() && self.records().next().is_none()
     }
+}
+
+/// When a file was written last; a time that no calendar holds is far ahead of all.
+fn written(file: &Metadata) -> DateTime<Utc> {
+    DateTime::from_timestamp(file.mtime(), 0).unwrap_or(DateTime::<Utc>::MAX_UTC)
 }

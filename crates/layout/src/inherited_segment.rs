@@ -71,8 +71,12 @@ impl InheritedSegment {
         if len == 0 || self.is_finished()? {
             return Ok(None);
         }
+        let was_in_place = files::is_at(&path, &self.file)?;
         let copy = replace(&self.file, &path)?;
-        empty(&self.file, &path);
+        // One that was in its place is gone with its name; another link to it, as in a backup, keeps what it has.
+        if !was_in_place {
+            empty(&self.file, &path);
+        }
         Ok(Some(OpenSegment::resume(copy, self.sealed.clone(), len)))
     }
 

@@ -4,11 +4,13 @@ use std::fmt;
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
+use serde::{Deserialize, Serialize};
+
 /// The exit status of a worker that ends where it stands and has lost nothing: another one resumes.
 pub(crate) const TO_BE_CONTINUED: i32 = 70;
 
 /// How much is lost.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Losses {
     connections: AtomicU64,
     bytes: AtomicU64,
@@ -32,6 +34,13 @@ impl Losses {
     /// Whether nothing is lost.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.load(Relaxed) == 0
+    }
+}
+
+impl Clone for Losses {
+    fn clone(&self) -> Self {
+        let copy = |count: &AtomicU64| count.load(Relaxed).into();
+        Self { connections: copy(&self.connections), bytes: copy(&self.bytes) }
     }
 }
 

@@ -89,9 +89,10 @@ fn read_to_the_end(shared: &Arc<Shared>, sealer: Sealer, tee: Tee) -> anyhow::Re
         tee,
         shared,
     };
+    let pause = READER_PAUSE.min(*shared.config.settings.sync_every);
     loop {
         let stopping = shared.is_stopping();
-        match pipe.blocks.recv_timeout(READER_PAUSE) {
+        match pipe.blocks.recv_timeout(if stopping { READER_PAUSE } else { pause }) {
             Ok(block) => {
                 pipe.block.extend(block.context("cannot read standard input")?);
                 pipe.lines()?;

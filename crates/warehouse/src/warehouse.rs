@@ -439,7 +439,8 @@ impl Warehouse {
 pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<LoadLog>> {
     let warehouse = Warehouse::attach_to_read(args, session, tree)?;
     let log = warehouse.as_ref().map_or(Ok(None), Warehouse::load_log)?;
-    let Some((warehouse, mut log)) = warehouse.zip(log) else {
+    let Some((warehouse, mut log)) = warehouse.zip(log).filter(|(_, log)| !log.is_empty() || !args.names_another())
+    else {
         let location = backend_of(args, tree)?.location();
         ensure!(!args.names_another(), NothingLoaded(location));
         return Ok(None);

@@ -84,6 +84,11 @@ fn a_reference_table_that_cannot_be_used_is_named_with_what_is_wrong() {
             "half.json: cannot be read as a table: sensor_id is \"2.7\"",
         ),
         (
+            "tiny.csv",
+            "sensor_id,name,location\n1.0000000001,a,b\n",
+            "tiny.csv: cannot be read as a table: sensor_id is \"1.0000000001\"",
+        ),
+        (
             "few.csv",
             "sensor_id,name,location\n7,a,b\n8,c\n",
             "few.csv: cannot be read as a table: CSV error: record 2 (line: 3, byte: 30): found record with 2 fields",

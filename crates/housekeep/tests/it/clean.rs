@@ -6,7 +6,9 @@ use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use crate::common::{DataDir, ago, name, objects};
+use warehouse::{Warehouse, WarehouseArgs};
+
+use crate::common::{DataDir, ago, name, objects, session};
 use harness::{Random, rounds};
 use layout::{Area, DatasetLock, Fingerprint};
 
@@ -206,6 +208,10 @@ fn a_warehouse_whose_name_is_wrong_is_not_one_that_needs_nothing() {
     }
     // A file that somebody else made is as wrong.
     duckdb::Connection::open(&file).unwrap().execute_batch("CREATE TABLE t (i INT)").unwrap();
+    assert!(data_dir.run(&clean).expect(1).stderr.contains(words));
+    // And so is one whose first load failed, which has a load log without a line.
+    let args = WarehouseArgs { file: Some(file.clone()), ..WarehouseArgs::default() };
+    drop(Warehouse::attach_to_write(&args, &session(), &data_dir.tree).unwrap());
     assert!(data_dir.run(&clean).expect(1).stderr.contains(words));
     assert!(data_dir.run(&format!("status --file {}", file.display())).expect(0).stderr.contains(words));
     assert!(data_dir.has("telemetry", ago(900)));

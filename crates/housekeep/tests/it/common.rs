@@ -36,7 +36,7 @@ pub(crate) fn ago(hours: i64) -> Hour {
     NOW.plus(-hours - 1)
 }
 
-fn session() -> SessionArgs {
+pub(crate) fn session() -> SessionArgs {
     SessionArgs { threads: None, memory_limit: None, temp_dir: None }
 }
 

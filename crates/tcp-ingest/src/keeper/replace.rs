@@ -24,6 +24,7 @@ use super::process::{BINARY, Binary, Stage, Worker};
 use super::state::Keeper;
 use crate::args::Config;
 use crate::intent_log::IntentLog;
+use crate::losses::Losses;
 use crate::oom_score;
 use crate::signals::{Request, Signals};
 
@@ -45,6 +46,9 @@ pub(super) struct Inventory {
     segments: Vec<(String, RawFd, Value)>,
     worker: (i32, RawFd),
     memory_score: i32,
+    /// What of the sources' bytes is lost; keepers of earlier versions do not say.
+    #[serde(default)]
+    lost: Losses,
 }
 
 /// What the keeper before this one left, if there was one.
@@ -82,6 +86,7 @@ impl Keeper {
         let listeners = listeners.collect::<Result<_>>()?;
         let intent_log = IntentLog::open(take(inventory.intent_log)?)?;
         let mut keeper = Self::with(config, intent_log, take(inventory.data_dir)?, held, listeners)?;
+        keeper.lost = inventory.lost;
         let (pid, channel) = inventory.worker;
         let pid = Pid::from_raw(pid).context("no worker")?;
         keeper.worker = Some(Worker::adopt(pid, take(channel)?, Stage::Serving)?);
@@ -167,6 +172,7 @@ impl Keeper {
                 .collect(),
             worker: (worker.pid.as_raw_nonzero().get(), worker.channel.as_raw_fd()),
             memory_score: oom_score::original(),
+            lost: self.lost.clone(),
         })
     }
 
