@@ -94,6 +94,10 @@ fn reader(file: &Path, typed: bool) -> anyhow::Result<String> {
 fn separator(file: &Path) -> anyhow::Result<char> {
     let problem = || format!("{}: cannot be read as a table", file.display());
     let text = std::fs::read(file).with_context(problem)?;
+    if let Err(error) = std::str::from_utf8(&text) {
+        let line = text.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
+        bail!("{}: line {line} is not UTF-8", problem());
+    }
     let header = text.split(|byte| *byte == b'\n').next().unwrap_or_default();
     // What stands between quotes separates nothing.
     let outside: Vec<_> = header.split(|byte| *byte == b'"').step_by(2).collect();

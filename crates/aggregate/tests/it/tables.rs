@@ -101,7 +101,7 @@ fn a_reference_table_that_cannot_be_used_is_named_with_what_is_wrong() {
         (
             "latin1.csv",
             "sensor_id,name,location\n7,a,b\n",
-            "latin1.csv: cannot be read as a table: CSV parse error: record 1 (line 2, field: 1,",
+            "latin1.csv: cannot be read as a table: line 2 is not UTF-8",
         ),
         ("c.json", "{\"sensor_id\":", "c.json"),
         ("d.txt", "sensor_id\n", "d.txt: a reference table is a .csv, .json, .ndjson or .parquet file"),
