@@ -1,8 +1,8 @@
 //! A query over many windows in one run: to begin a query costs more than to run it over an hour of a small stream.
 //!
-//! The query's text stands in a LATERAL join with the windows, where the name of its data set means the rows of one of
-//! them. By the meaning of LATERAL it yields for each window what it yields for that window alone. Where DuckDB does not
-//! keep to that, the query is not run so. Its order is lost, and is asked for anew.
+//! The start of its window is a column of every row, `window_start`. A query that yields this column, and so has to group by
+//! it where it makes groups, yields for many windows at once what it yields for each. Whether nothing else in it brings rows
+//! of several windows together is read off its syntax tree. Its order is asked for anew.
 
 use engine::{SqlColumn, identifier};
 use layout::{Name, Window};
@@ -11,59 +11,76 @@ use serde_json::Value;
 use crate::reads::{Parsed, array, text};
 use crate::sql::{names, stored, timestamp};
 
-/// The views of the rows of all windows and of the windows, and their columns: names that nobody else gives.
-const ROWS: &str = "\"the rows\"";
-const WINDOWS: &str = "\"the windows\"";
-const NUMBER: &str = "\"number of the window\"";
-const START: &str = "\"start of the window\"";
-
 /// The SQL of `parsed`, which reads `dataset` with `columns` and yields the columns `result`, over many windows: those
-/// columns as they are stored, then the window's number, ordered by that and by what the query orders by. None if the query
-/// asks for variables, which are those of one window, or is not ordered by names of its columns.
+/// columns as they are stored, then the start of the row's window in microseconds since 1970, ordered by that and by what
+/// the query orders by. None if it does not treat each window by itself, asks for variables, which are those of one window,
+/// yields no `window_start`, or is not ordered by names of its columns.
 pub(crate) fn over_windows(
     parsed: &Parsed,
     dataset: &Name,
     columns: &[SqlColumn],
     result: &[SqlColumn],
 ) -> Option<String> {
-    let own = |name: &str| columns.iter().any(|column| column.name.eq_ignore_ascii_case(name));
-    // DuckDB numbers the files in a column of this name, unless they have one.
-    if parsed.variables || !parsed.window_start || own("file_index") || !is_right_in_a_join(&parsed.statement) {
+    let own = |column: &SqlColumn| {
+        column.name.eq_ignore_ascii_case("file_index") || column.sql_type.to_lowercase().contains("window_start")
+    };
+    let node = parsed.statement.get("node")?;
+    // DuckDB numbers the files in a column of this name, unless they have one. A field of a struct is read like a column.
+    if parsed.variables || !parsed.window_start || columns.iter().any(own) || !is_by_window(node, dataset) {
         return None;
     }
-    let order = order(parsed, result)?;
+    let start = array(node, "/select_list").iter().position(is_window_start)?;
+    let start = result.get(start).filter(|_| array(node, "/select_list").len() == result.len())?.name.as_str();
     Some(format!(
-        "SELECT {}, windows.{NUMBER} FROM {WINDOWS} AS windows, LATERAL (
-             WITH {} AS (SELECT {}, {START} AS window_start FROM {ROWS} AS rows WHERE rows.{NUMBER} = windows.{NUMBER})
-             SELECT * FROM ({}) AS query
-         ) AS query ORDER BY {order}",
+        "SELECT {}, epoch_us(query.{}) FROM ({}) AS query ORDER BY {}",
         stored(result),
-        identifier(dataset.as_str()),
-        names(columns),
+        identifier(start),
         parsed.sql,
+        order(parsed, result, start)?,
     ))
 }
 
-/// Whether DuckDB 1.5 yields of `node` in a LATERAL join what it yields of it alone. Tried: `k NOT IN (SELECT ..)` loses rows
-/// where the subquery has none, a join with a subquery that names columns of its left side finds nothing, and sums of no
-/// rows by several sets have other values of `grouping()`.
-fn is_right_in_a_join(node: &Value) -> bool {
+fn is_window_start(expression: &Value) -> bool {
+    let name = array(expression, "/column_names").last().and_then(Value::as_str);
+    text(expression, "/class") == "COLUMN_REF" && name.is_some_and(|name| name.eq_ignore_ascii_case("window_start"))
+}
+
+/// Whether a query that yields the plain column `window_start` looks at rows of one window together only. Each of its
+/// SELECTs then yields that column, and one that makes groups must group by it. What else brings rows together is refused:
+/// limits, set operations, window functions, subqueries, and joins other than with reference tables, to the rows' right.
+fn is_by_window(node: &Value, dataset: &Name) -> bool {
+    let is_table = |table: &str| matches!(text(node, table), "BASE_TABLE" | "SUBQUERY" | "JOIN");
     match node {
-        Value::Array(nodes) => nodes.iter().all(is_right_in_a_join),
+        Value::Array(nodes) => nodes.iter().all(|node| is_by_window(node, dataset)),
         Value::Object(object) => {
-            let is_join = text(node, "/type") == "JOIN";
-            text(node, "/class") != "SUBQUERY"
-                && (!is_join || text(node, "/right/type") == "BASE_TABLE")
-                && array(node, "/group_sets").len() <= 1
-                && object.values().all(is_right_in_a_join)
+            let fits = match text(node, "/type") {
+                "SELECT_NODE" => {
+                    let is_order = |modifier: &Value| text(modifier, "/type") == "ORDER_MODIFIER";
+                    array(node, "/modifiers").iter().all(is_order)
+                        && array(node, "/cte_map/map").is_empty()
+                        && array(node, "/group_sets").len() <= 1
+                        && is_table("/from_table/type")
+                }
+                "JOIN" => {
+                    text(node, "/right/type") == "BASE_TABLE"
+                        && !text(node, "/right/table_name").eq_ignore_ascii_case(dataset.as_str())
+                        && matches!(text(node, "/join_type"), "INNER" | "LEFT")
+                        && text(node, "/ref_type") == "REGULAR"
+                        && is_table("/left/type")
+                }
+                "SET_OPERATION_NODE" | "RECURSIVE_CTE_NODE" | "CTE_NODE" => false,
+                _ => !matches!(text(node, "/class"), "SUBQUERY" | "WINDOW"),
+            };
+            let is_sample = node.get("sample").is_some_and(|sample| !sample.is_null());
+            fits && !is_sample && object.values().all(|node| is_by_window(node, dataset))
         }
         _ => true,
     }
 }
 
 /// The order of `parsed` in each of many windows, if it is one by columns of its result.
-fn order(parsed: &Parsed, result: &[SqlColumn]) -> Option<String> {
-    let mut order = vec![format!("windows.{NUMBER}")];
+fn order(parsed: &Parsed, result: &[SqlColumn], start: &str) -> Option<String> {
+    let mut order = vec![format!("query.{}", identifier(start))];
     let modifiers = array(&parsed.statement, "/node/modifiers").iter();
     for key in modifiers.flat_map(|modifier| array(modifier, "/orders")) {
         let [name] = array(key, "/expression/column_names") else { return None };
@@ -75,15 +92,19 @@ fn order(parsed: &Parsed, result: &[SqlColumn]) -> Option<String> {
     Some(order.join(", "))
 }
 
-/// Makes the views of `windows` and of the rows of `source`, a part of a SELECT from FROM on in which `number` is the number
-/// of a row's window.
-pub(crate) fn create_views(windows: &[Window], columns: &[SqlColumn], number: &str, source: &str) -> String {
+/// Makes the view of the rows of `source`, a part of a SELECT from FROM on in which `number` is the number of a row's window
+/// among `windows`, with the starts of these.
+pub(crate) fn create_view(
+    windows: &[Window],
+    dataset: &Name,
+    columns: &[SqlColumn],
+    number: &str,
+    source: &str,
+) -> String {
     let starts = windows.iter().map(|window| timestamp(window.start)).collect::<Vec<_>>().join(", ");
     format!(
-        "CREATE OR REPLACE TEMP VIEW {WINDOWS} AS
-             SELECT unnest(range({})) AS {NUMBER}, unnest([{starts}]::TIMESTAMP[]) AS {START};
-         CREATE OR REPLACE TEMP VIEW {ROWS} AS SELECT {}, {number}::BIGINT AS {NUMBER} FROM {source};",
-        windows.len(),
+        "CREATE OR REPLACE TEMP VIEW {} AS SELECT {}, ([{starts}]::TIMESTAMP[])[{number}::BIGINT + 1] AS window_start FROM {source}",
+        identifier(dataset.as_str()),
         names(columns),
     )
 }

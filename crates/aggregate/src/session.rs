@@ -82,7 +82,7 @@ impl<'a> Session<'a> {
         Self { connection, datasets, columns: Vec::new(), batch, ..*self }.prepare()
     }
 
-    /// The query over many windows at once, if DuckDB can do all of it in a join.
+    /// The query over many windows at once, if it treats each of them by itself.
     fn batch(&self, parsed: &Parsed) -> Option<String> {
         let [(dataset, columns)] = self.datasets.as_slice() else { return None };
         if !self.query.header.calendar.is_hourly() {
@@ -90,7 +90,7 @@ impl<'a> Session<'a> {
         }
         let batch = batch::over_windows(parsed, dataset, columns, &self.columns)?;
         let none = format!("({})", without_rows(columns));
-        self.connection.execute_batch(&batch::create_views(&[], columns, "0", &none)).ok()?;
+        self.connection.execute_batch(&batch::create_view(&[], dataset, columns, "0", &none)).ok()?;
         let mut found = describe(&self.connection, &batch).ok()?;
         found.pop();
         (found == self.stored_columns()).then_some(batch)
@@ -113,15 +113,16 @@ impl<'a> Session<'a> {
             self.check_alike(&files, columns)?;
         }
         let source = format!("read_parquet({files}, hive_partitioning = false, union_by_name = false)");
-        self.connection.execute_batch(&batch::create_views(windows, columns, "file_index", &source))?;
+        self.connection.execute_batch(&batch::create_view(windows, dataset, columns, "file_index", &source))?;
         let mut statement = self.connection.prepare(batch)?;
         let mut rows = statement.query([])?;
-        let mut last = 0;
+        let mut windows = windows.iter().map(|window| window.start.timestamp_micros()).enumerate().peekable();
         while let Some(row) = rows.next()? {
-            let number: usize = row.get(self.columns.len())?;
-            ensure!(last <= number && number < windows.len(), "DuckDB yields windows out of their order");
-            last = number;
-            each(number, row)?;
+            let start: i64 = row.get(self.columns.len())?;
+            // Windows come in their order, and those without rows are passed over.
+            while windows.next_if(|(_, window)| *window < start).is_some() {}
+            let number = windows.peek().filter(|(_, window)| *window == start).map(|(number, _)| *number);
+            each(number.context("DuckDB yields rows of another window")?, row)?;
         }
         Ok(())
     }

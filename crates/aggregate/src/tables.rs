@@ -64,9 +64,10 @@ pub(crate) fn create(connection: &Connection, declared: &DeclaredTable) -> anyho
     Ok(connection.execute_batch(&create)?)
 }
 
-/// Whether a reference table of this session has a column of this name.
+/// Whether a reference table of this session has a column of this name, or a struct with such a field.
 pub(crate) fn have_column(connection: &Connection, name: &str) -> anyhow::Result<bool> {
-    let sql = "SELECT count(*) > 0 FROM duckdb_columns() WHERE NOT internal AND lower(column_name) = ?";
+    let sql = "SELECT count(*) > 0 FROM duckdb_columns() WHERE NOT internal \
+               AND (lower(column_name) = $1 OR contains(lower(data_type), $1))";
     Ok(connection.query_row(sql, [name], |row| row.get(0))?)
 }
 

@@ -8,9 +8,9 @@ use std::fs::OpenOptions;
 use std::io::Write as _;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use duckdb::Row;
-use duckdb::types::ValueRef;
+use duckdb::types::{TimeUnit as Unit, ValueRef};
 use layout::{Commit, Draft};
 use parquet::basic::{LogicalType, Repetition, TimeUnit, Type as Physical};
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, DoubleType, FloatType, Int32Type, Int64Type};
@@ -20,7 +20,7 @@ use parquet::file::writer::SerializedFileWriter;
 use parquet::schema::types::{Type, TypePtr};
 
 /// The rows of a file that is to be written.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub struct SmallFile {
     schema: TypePtr,
     columns: Vec<Column>,
@@ -28,13 +28,13 @@ pub struct SmallFile {
 }
 
 /// The values of a column that are not null, and which rows have one.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct Column {
     values: Values,
     present: Vec<i16>,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 enum Values {
     Boolean(Vec<bool>),
     Int32(Vec<i32>),
@@ -75,23 +75,42 @@ impl SmallFile {
         self.rows
     }
 
-    /// Adds a row, which may have more columns.
-    pub fn push(&mut self, row: &Row<'_>) -> duckdb::Result<()> {
-        for (at, Column { values, present }) in self.columns.iter_mut().enumerate() {
-            present.push(i16::from(!matches!(row.get_ref(at)?, ValueRef::Null)));
-            match values {
-                Values::Boolean(values) => values.extend(row.get::<_, Option<bool>>(at)?),
-                Values::Int32(values) => values.extend(row.get::<_, Option<i32>>(at)?),
-                Values::Int64(values) => values.extend(row.get::<_, Option<i64>>(at)?),
-                Values::Float(values) => values.extend(row.get::<_, Option<f32>>(at)?),
-                Values::Double(values) => values.extend(row.get::<_, Option<f64>>(at)?),
-                Values::Text(values) => {
-                    values.extend(row.get::<_, Option<String>>(at)?.map(|text| text.into_bytes().into()));
+    /// Adds a row, which may have more columns. Each value is fetched once: there are millions of them.
+    pub fn push(&mut self, row: &Row<'_>) -> anyhow::Result<()> {
+        for (at, column) in self.columns.iter_mut().enumerate() {
+            let value = row.get_ref(at)?;
+            column.present.push(i16::from(!matches!(value, ValueRef::Null)));
+            match (&mut column.values, value) {
+                (_, ValueRef::Null) => {}
+                (Values::Boolean(values), ValueRef::Boolean(value)) => values.push(value),
+                (Values::Int32(values), ValueRef::Int(value) | ValueRef::Date32(value)) => values.push(value),
+                (Values::Int64(values), ValueRef::BigInt(value) | ValueRef::Timestamp(Unit::Microsecond, value)) => {
+                    values.push(value);
                 }
+                (Values::Float(values), ValueRef::Float(value)) => values.push(value),
+                (Values::Double(values), ValueRef::Double(value)) => values.push(value),
+                (Values::Text(values), ValueRef::Text(value)) => values.push(value.to_vec().into()),
+                (_, other) => bail!("column {}: DuckDB has a value of type {:?} in it", at + 1, other.data_type()),
             }
         }
         self.rows += 1;
         Ok(())
+    }
+
+    /// Removes all rows, and keeps their memory for others.
+    pub fn clear(&mut self) {
+        for Column { values, present } in &mut self.columns {
+            present.clear();
+            match values {
+                Values::Boolean(values) => values.clear(),
+                Values::Int32(values) => values.clear(),
+                Values::Int64(values) => values.clear(),
+                Values::Float(values) => values.clear(),
+                Values::Double(values) => values.clear(),
+                Values::Text(values) => values.clear(),
+            }
+        }
+        self.rows = 0;
     }
 
     /// Writes the rows with `commit` in the footer to a draft, which is left to be published.

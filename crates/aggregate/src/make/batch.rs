@@ -27,27 +27,28 @@ impl Maker<'_> {
             return None;
         }
         let columns = self.session.columns.iter().map(|column| (column.name.as_str(), stored_type(column)));
-        let empty = SmallFile::new(columns)?;
+        let mut file = SmallFile::new(columns)?;
         let windows: Vec<_> = share.iter().map(|step| step.window).collect();
         let mut drafts: Vec<Option<Draft>> = std::iter::repeat_with(|| None).take(share.len()).collect();
-        let mut current: Option<(usize, SmallFile)> = None;
-        let mut finish = |current: &mut Option<(usize, SmallFile)>| -> anyhow::Result<()> {
-            if let Some((number, file)) = current.take().filter(|(_, file)| file.rows() <= MOST_ROWS)
+        let mut current = None;
+        let mut finish = |number: Option<usize>, file: &mut SmallFile| -> anyhow::Result<()> {
+            if let Some(number) = number.filter(|_| file.rows() <= MOST_ROWS)
                 && let Some((step, draft)) = share.get(number).zip(drafts.get_mut(number))
             {
-                *draft = Some(self.write(step, &file)?);
+                *draft = Some(self.write(step, file)?);
             }
+            file.clear();
             Ok(())
         };
         let ran = self.session.run_batch(&windows, |number, row| {
-            if current.as_ref().is_none_or(|(current, _)| *current != number) {
-                finish(&mut current)?;
+            if current != Some(number) {
+                finish(current, &mut file)?;
+                current = Some(number);
             }
-            let (_, file) = current.get_or_insert_with(|| (number, empty.clone()));
             // One row too many is enough to tell.
-            if file.rows() <= MOST_ROWS { Ok(file.push(row)?) } else { Ok(()) }
+            if file.rows() <= MOST_ROWS { file.push(row) } else { Ok(()) }
         });
-        ran.and_then(|()| finish(&mut current)).ok()?;
+        ran.and_then(|()| finish(current, &mut file)).ok()?;
         for (step, draft) in share.iter().zip(&mut drafts) {
             if draft.is_some() && !self.inputs_now(step).is_ok_and(|now| now == step.inputs) {
                 *draft = None;
