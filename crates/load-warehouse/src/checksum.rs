@@ -63,7 +63,7 @@ pub(crate) fn compare(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result
     let differs = |file: &&HourFile| checks.iter().any(|check| check.hour == file.hour && check.differs.is_some());
     let different: Vec<_> = batch.files.iter().filter(differs).cloned().collect();
     if !different.is_empty() {
-        let named = compare_by(&table.columns, warehouse, Batch { files: &different, ..batch })?;
+        let named = compare_by(&table.columns, warehouse, Batch { files: &different, is_held: false, ..batch })?;
         let mut named: BTreeMap<_, _> = named.into_iter().map(|check| (check.hour, check.differs)).collect();
         for check in &mut checks {
             check.differs = named.remove(&check.hour).flatten();

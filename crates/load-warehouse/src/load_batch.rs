@@ -30,7 +30,7 @@ pub(crate) fn load_batch(warehouse: &mut Warehouse, batch: Batch<'_>) -> anyhow:
         if files.is_empty() {
             return Ok(Some((0, 0, Vec::new())));
         }
-        let batch = Batch { files: &files, ..batch };
+        let batch = Batch { files: &files, ..batch }.hold(warehouse)?;
         let (entries, rows) =
             if batch.table.has_id { replace(warehouse, batch)? } else { replace_keyed(warehouse, batch)? };
         fault::point("load.inserted");
@@ -64,8 +64,11 @@ fn replace(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<(Vec<LogEn
     let Batch { dataset, files, .. } = batch;
     let first = warehouse.next_id(dataset)?;
     let (replaced, new): (Vec<_>, Vec<_>) = files.iter().cloned().partition(|file| file.replaces);
-    let held =
-        if replaced.is_empty() { RowDiff::default() } else { compare(warehouse, Batch { files: &replaced, ..batch })? };
+    let held = if replaced.is_empty() {
+        RowDiff::default()
+    } else {
+        compare(warehouse, Batch { files: &replaced, is_held: false, ..batch })?
+    };
     let entries = entries(files, &held.unchanged, first)?;
     fault::point("load.begun");
     if held.unchanged.is_empty() {

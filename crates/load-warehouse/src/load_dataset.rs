@@ -132,7 +132,7 @@ impl DatasetLoad<'_> {
 
     /// Loads files for whose columns the table is ready.
     fn load_alike(&mut self, table: &DatasetTable, schema: &Schema, files: Vec<HourFile>) -> anyhow::Result<()> {
-        let batch = Batch { dataset: self.dataset, table, schema, files: &files };
+        let batch = Batch { dataset: self.dataset, table, schema, files: &files, is_held: false };
         match load_batch(self.warehouse, batch) {
             Ok(Loaded::Rows(hours, rows, checks)) => {
                 self.counts.hours += hours;

@@ -15,7 +15,12 @@ pub(crate) struct Batch<'b> {
     pub(crate) table: &'b DatasetTable,
     pub(crate) schema: &'b Schema,
     pub(crate) files: &'b [HourFile],
+    /// Whether the rows of these very files are held in the temporary table [`HELD`].
+    pub(crate) is_held: bool,
 }
+
+/// The rows of a batch, which are inserted and then compared: to open many small files takes longer than to read them.
+const HELD: &str = "temp.\"(rows of a batch)\"";
 
 /// The rows of files that have the columns `schema`, as they are, with `window_start`, and `file_index` and
 /// `file_row_number` by which they are told apart.
@@ -31,7 +36,16 @@ pub(crate) fn rows(schema: &Schema, files: &[HourFile]) -> String {
 
 impl<'b> Batch<'b> {
     pub(crate) fn rows(&self) -> String {
-        rows(self.schema, self.files)
+        if self.is_held { HELD.to_owned() } else { rows(self.schema, self.files) }
+    }
+
+    /// Reads the rows of several files once, for all that is done with them. One file is as large as it may be, and soon open.
+    pub(crate) fn hold(self, warehouse: &Warehouse) -> anyhow::Result<Self> {
+        let is_held = self.files.len() > 1;
+        if is_held {
+            warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE {HELD} AS FROM {}", rows(self.schema, self.files)))?;
+        }
+        Ok(Self { is_held, ..self })
     }
 
     /// The rows as they go into a table without an id.

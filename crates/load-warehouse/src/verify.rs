@@ -207,7 +207,8 @@ fn differences(
             let lacking = format!("{}, which the table does not have", lacking.join(", "));
             different.extend(files.iter().map(|file| (file.hour, lacking.clone())));
         }
-        let checks = checksum::compare(warehouse, Batch { dataset, table, schema: &schema, files: &files })?;
+        let checks =
+            checksum::compare(warehouse, Batch { dataset, table, schema: &schema, files: &files, is_held: false })?;
         let found = checks.into_iter().filter_map(|check| Some((check.hour, check.differs?)));
         let unchanged = |hour| files.iter().any(|file| file.hour == hour && is_unchanged(file));
         different.extend(found.filter(|(hour, _)| unchanged(*hour)));
