@@ -171,13 +171,12 @@ mod tests {
             columns.map(Result::unwrap).collect()
         };
         let columns = describe(&format!("({SQL})"));
-        let empty = SmallFile::new(columns.iter().map(|(name, kind)| (name.as_str(), kind.as_str()))).unwrap();
+        let mut file = SmallFile::new(columns.iter().map(|(name, kind)| (name.as_str(), kind.as_str()))).unwrap();
         let tree = Tree::new(folder.path());
         let name = "x".parse().unwrap();
         let lock = DatasetLock::try_acquire(&tree, &name).unwrap().unwrap();
         let query = Fingerprint::of(b"x");
         let commit = Commit::new(Lineage::Query { query, inputs: [].into(), tables: [].into() });
-        let mut file = empty.clone();
         let mut statement = connection.prepare(SQL).unwrap();
         let mut rows = statement.query([]).unwrap();
         while let Some(row) = rows.next().unwrap() {
