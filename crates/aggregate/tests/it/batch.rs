@@ -44,7 +44,7 @@ const QUERIES: [(&str, bool, &str); 25] = [
     (
         "sums_of_sums",
         true,
-        "SELECT t.window_start, sum(n) AS all_of_it FROM (SELECT window_start, sensor_id, count(*) AS n FROM telemetry GROUP BY 1, 2) AS t \
+        "SELECT t.window_start AS hour, sum(n) AS all_of_it FROM (SELECT window_start, sensor_id, count(*) AS n FROM telemetry GROUP BY 1, 2) AS t \
          GROUP BY t.window_start HAVING sum(n) > 0",
     ),
     (
