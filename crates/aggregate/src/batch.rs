@@ -9,7 +9,10 @@ use layout::{Name, Window};
 use serde_json::Value;
 
 use crate::reads::{Parsed, array, text};
-use crate::sql::{names, stored, timestamp};
+use crate::sql::{names, stored};
+
+/// An hour in microseconds.
+const HOUR: usize = 3_600_000_000;
 
 /// The SQL of `parsed`, which reads `dataset` with `columns` and yields the columns `result`, over many windows: those
 /// columns as they are stored, then the start of the row's window in microseconds since 1970, ordered by that and by what
@@ -101,10 +104,44 @@ pub(crate) fn create_view(
     number: &str,
     source: &str,
 ) -> String {
-    let starts = windows.iter().map(|window| timestamp(window.start)).collect::<Vec<_>>().join(", ");
+    let starts = || windows.iter().map(|window| window.start.timestamp_micros());
+    let first = starts().next().unwrap_or_default();
+    // To look each row's start up in a list takes DuckDB a tenth of all its time, so hours without a gap are counted.
+    let start = if starts().eq((first..).step_by(HOUR).take(windows.len())) {
+        format!("{first} + {number}::BIGINT * {HOUR}")
+    } else {
+        let starts: Vec<_> = starts().map(|start| start.to_string()).collect();
+        format!("([{}]::BIGINT[])[{number}::BIGINT + 1]", starts.join(", "))
+    };
     format!(
-        "CREATE OR REPLACE TEMP VIEW {} AS SELECT {}, ([{starts}]::TIMESTAMP[])[{number}::BIGINT + 1] AS window_start FROM {source}",
+        "CREATE OR REPLACE TEMP VIEW {} AS SELECT {}, make_timestamp({start}) AS window_start FROM {source}",
         identifier(dataset.as_str()),
         names(columns),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use layout::Hour;
+
+    use super::*;
+
+    #[test]
+    fn each_row_has_the_start_of_its_window_also_where_hours_are_missing() {
+        let connection = duckdb::Connection::open_in_memory().unwrap();
+        let columns = [SqlColumn { name: "a".into(), sql_type: "BIGINT".into() }];
+        for hours in
+            [["2025-09-02T23", "2025-09-03T00", "2025-09-03T01"], ["1969-12-31T22", "1969-12-31T23", "2025-09-03T01"]]
+        {
+            let windows = hours.map(|hour| Window::of_hour(hour.parse::<Hour>().unwrap()));
+            let source = "(SELECT unnest(range(3)) AS file_index, 1 AS a)";
+            connection
+                .execute_batch(&create_view(&windows, &"t".parse().unwrap(), &columns, "file_index", source))
+                .unwrap();
+            let mut statement =
+                connection.prepare("SELECT strftime(window_start, '%Y-%m-%dT%H') FROM t ORDER BY 1").unwrap();
+            let found: Vec<String> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
+            assert_eq!(found, hours);
+        }
+    }
 }

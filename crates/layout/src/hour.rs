@@ -91,7 +91,8 @@ impl Hour {
 
 impl fmt::Display for Hour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&self.start().format("%Y-%m-%dT%H").to_string())
+        let start = self.start();
+        f.pad(&format!("{:04}-{:02}-{:02}T{:02}", start.year(), start.month(), start.day(), start.hour()))
     }
 }
 
