@@ -184,6 +184,8 @@ pub(crate) fn meaning(text: &str) -> (bool, Option<&'static str>) {
     let text = text.split("DETAIL:").next().unwrap_or(text);
     // So does MySQL, which also numbers its errors.
     let text = text.rfind("(error ").and_then(|number| text.get(number..)).unwrap_or(text);
+    // A connection that is gone gives no reason.
+    let text = if text.trim_end().ends_with("Failed to execute:") { "server closed the connection" } else { text };
     match KNOWN_ERRORS.iter().find(|known| text.contains(known.part)) {
         Some(known) => (known.passes, Some(known.remedy)),
         None => (false, None),
@@ -222,6 +224,7 @@ mod tests {
         assert!(meaning("connection to server failed: Connection refused").0);
         assert!(meaning("FATAL: terminating connection due to unexpected postmaster exit").0);
         assert!(meaning("ERROR: canceling statement due to user request").0);
+        assert!(meaning("Invalid Error: Failed to execute:").0);
         let locked = "IO Error: Could not set lock on file \"x\": Conflicting lock is held. However, you would be able to open \
                       this database in read-only mode";
         assert!(meaning(locked).0);
