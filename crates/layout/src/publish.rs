@@ -37,7 +37,7 @@ impl Draft {
         Ok(draft)
     }
 
-    /// As [`Draft::new`], but only the folder is made; the caller makes the file, here or elsewhere.
+    /// As `Draft::new`, but only the folder is made; the caller makes the file, here or elsewhere.
     pub fn unmade(target: PathBuf) -> Result<Self> {
         let (Some(folder), Some(name)) = (target.parent(), target.file_name()) else {
             return Err(Error::invalid(&target, "is not the path of a file", None));
