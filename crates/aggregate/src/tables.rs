@@ -44,14 +44,12 @@ pub(crate) fn load(
             check_whole_numbers(connection, declared).with_context(unreadable)?;
             let insert = format!("INSERT INTO {name} FROM temp.\"(read)\"; DROP TABLE temp.\"(read)\"");
             connection.execute_batch(&insert).with_context(unreadable)?;
+            check_key(connection, declared).with_context(|| file.to_string())?;
         }
         None => {
             let create = format!("CREATE TABLE {name} AS SELECT * FROM {source}");
             connection.execute_batch(&create).with_context(unreadable)?;
         }
-    }
-    if let Some(declared) = declared {
-        check_key(connection, declared).with_context(|| file.to_string())?;
     }
     ensure!(fingerprint(table)? == *expected, TryAgain(format!("{file}: was changed while it was read: run again")));
     Ok(())
@@ -94,7 +92,7 @@ fn reader(file: &Path, typed: bool) -> anyhow::Result<String> {
 /// the error names it: DuckDB would look for other separators and quotes until all lines are alike.
 fn separator(file: &Path) -> anyhow::Result<char> {
     let problem = || format!("{}: cannot be read as a table", file.display());
-    let text = std::fs::read(file).with_context(problem)?;
+    let text = layout::read_file(file).with_context(problem)?;
     if let Err(error) = std::str::from_utf8(&text) {
         let line = text.iter().take(error.valid_up_to()).filter(|byte| **byte == b'\n').count() + 1;
         bail!("{}: line {line} is not UTF-8", problem());

@@ -60,21 +60,21 @@ impl Values {
                 self.nulls.push(self.bits.len());
                 self.text.len() as u64
             }
-            (SqlType::Text, cell) => {
-                match cell {
-                    Cell::Text(text) => self.text.push_str(&text),
-                    Cell::Integer(value) => self.text.push_str(&value.to_string()),
-                    Cell::Double(value) => self.text.push_str(&value.to_string()),
-                    Cell::Null | Cell::Timestamp(_) | Cell::Date(_) => {}
-                }
-                self.text.len() as u64
-            }
+            (SqlType::Text, Cell::Text(text)) => self.append(&text),
+            (SqlType::Text, Cell::Integer(value)) => self.append(&value.to_string()),
+            (SqlType::Text, Cell::Double(value)) => self.append(&value.to_string()),
             (expected, found) => {
                 anyhow::bail!("Conversion Error: the warehouse has {found:?} where it is to have {expected}")
             }
         };
         self.bits.push(bits);
         Ok(())
+    }
+
+    /// Adds a text; returns where it ends.
+    fn append(&mut self, text: &str) -> u64 {
+        self.text.push_str(text);
+        self.text.len() as u64
     }
 
     fn fill(&self, vector: &mut FlatVector<'_>) {

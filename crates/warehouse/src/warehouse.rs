@@ -5,7 +5,6 @@ use std::io::Write;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
 use chrono::{DateTime, Utc};
 use cli::TryAgain;
 use duckdb::Row;
@@ -439,12 +438,11 @@ impl Warehouse {
 pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<LoadLog>> {
     let warehouse = Warehouse::attach_to_read(args, session, tree)?;
     let log = warehouse.as_ref().map_or(Ok(None), Warehouse::load_log)?;
-    let Some((warehouse, mut log)) = warehouse.zip(log).filter(|(_, log)| !log.is_empty() || !args.names_another())
-    else {
-        let location = backend_of(args, tree)?.location();
-        ensure!(!args.names_another(), NothingLoaded(location));
-        return Ok(None);
-    };
+    let found = warehouse.zip(log);
+    if args.names_another() && found.as_ref().is_none_or(|(_, log)| log.is_empty()) {
+        return Err(NothingLoaded(backend_of(args, tree)?.location()).into());
+    }
+    let Some((warehouse, mut log)) = found else { return Ok(None) };
     for (dataset, hours) in &mut log {
         if warehouse.columns(dataset)?.is_empty() {
             hours.clear();
