@@ -152,22 +152,19 @@ impl Commit {
 
     /// The record for a file that is about to be written.
     pub fn new(lineage: Lineage) -> Self {
-        Self::made(lineage, None, 0)
+        Self::deduplicated(lineage, 0)
     }
 
     /// The record for a file that is about to be written without `duplicates` of its rows.
     pub fn deduplicated(lineage: Lineage, duplicates: u64) -> Self {
-        Self::made(lineage, None, duplicates)
+        let fingerprint = fingerprint(&lineage, None, duplicates);
+        Self { place: None, fingerprint, lineage, window: None, duplicates, rows: 0 }
     }
 
     /// The record for a file that is about to be written and covers `window`.
     pub fn of_window(lineage: Lineage, window: Window) -> Self {
-        Self::made(lineage, (!window.is_hour()).then_some(window), 0)
-    }
-
-    fn made(lineage: Lineage, window: Option<Window>, duplicates: u64) -> Self {
-        let fingerprint = fingerprint(&lineage, window, duplicates);
-        Self { place: None, fingerprint, lineage, window, duplicates, rows: 0 }
+        let window = (!window.is_hour()).then_some(window);
+        Self { fingerprint: fingerprint(&lineage, window, 0), window, ..Self::new(lineage) }
     }
 
     /// What the file of `hour` that has this record covers.

@@ -16,9 +16,7 @@ use crate::paths::{Area, Tree};
 
 /// The right to change a data set.
 #[derive(Debug)]
-pub struct DatasetLock {
-    _folder: Locked,
-}
+pub struct DatasetLock(#[expect(dead_code, reason = "it is held, never looked at")] Locked);
 
 impl DatasetLock {
     /// Takes the lock, or returns none while another process has it. The lock is on the data set's folder itself.
@@ -28,7 +26,7 @@ impl DatasetLock {
             folders::create(&path)?;
             File::open(&path).map_err(Error::at("open the folder", &path))
         })?;
-        Ok(Locked::try_new(folder, &path)?.map(|folder| Self { _folder: folder }))
+        Ok(Locked::try_new(folder, &path)?.map(Self))
     }
 }
 

@@ -65,11 +65,11 @@ impl Tree {
     /// may be about to create a file there.
     pub fn empty_folders(&self, area: Area, name: &Name, gone: &BTreeSet<PathBuf>, now: Hour) -> Result<Vec<PathBuf>> {
         let root = self.folder(area, name);
-        let mut search = EmptyFolders { gone, kept: &root.join(now.path()), found: Vec::new() };
+        let mut found = Vec::new();
         if root.is_dir() {
-            search.visit(&root, 3)?;
+            find_empty(&root, 3, gone, &root.join(now.path()), &mut found)?;
         }
-        Ok(search.found)
+        Ok(found)
     }
 
     /// Removes a folder if it is (still) empty; says whether it did.
@@ -91,30 +91,27 @@ impl Tree {
     }
 }
 
-struct EmptyFolders<'s> {
-    gone: &'s BTreeSet<PathBuf>,
-    /// What stays, with the folders above it.
-    kept: &'s Path,
-    found: Vec<PathBuf>,
-}
-
-impl EmptyFolders<'_> {
-    /// Adds the folders at and below `path` that will be empty; says whether `path` itself will be. There are `levels`
-    /// levels of dates below it; the folder of the stream or data set, which has 3, stays in any case.
-    fn visit(&mut self, path: &Path, levels: usize) -> Result<bool> {
-        let mut is_empty = !self.kept.starts_with(path);
-        for (name, kind) in list(path)? {
-            let below = path.join(&name);
-            is_empty &= match kind {
-                Kind::Folder => levels > 0 && is_date_part(&name) && self.visit(&below, levels - 1)?,
-                Kind::File | Kind::Other => self.gone.contains(&below),
-            };
-        }
-        if is_empty && levels < 3 {
-            self.found.push(path.to_owned());
-        }
-        Ok(is_empty)
+/// Adds the folders at and below `path` that will be empty to `found`; says whether `path` itself will be. The folders above
+/// `kept` stay, and so does the folder of the stream or data set: that has 3 `levels` of dates below it.
+fn find_empty(
+    path: &Path,
+    levels: usize,
+    gone: &BTreeSet<PathBuf>,
+    kept: &Path,
+    found: &mut Vec<PathBuf>,
+) -> Result<bool> {
+    let mut is_empty = !kept.starts_with(path);
+    for (name, kind) in list(path)? {
+        let below = path.join(&name);
+        is_empty &= match kind {
+            Kind::Folder => levels > 0 && is_date_part(&name) && find_empty(&below, levels - 1, gone, kept, found)?,
+            Kind::File | Kind::Other => gone.contains(&below),
+        };
     }
+    if is_empty && levels < 3 {
+        found.push(path.to_owned());
+    }
+    Ok(is_empty)
 }
 
 fn remove(path: &Path) -> Result<()> {

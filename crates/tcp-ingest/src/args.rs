@@ -114,15 +114,12 @@ fn not_zero(text: &str) -> Result<humantime::Duration, String> {
     if duration.is_zero() { Err("must be longer than that".into()) } else { Ok(duration) }
 }
 
-/// Longer than anybody waits, and short enough to be added to the time.
-const CENTURY: Duration = Duration::from_secs(100 * 366 * 86_400);
-
+/// No longer than a century, so that it can be added to the time.
 fn bounded(text: &str) -> Result<humantime::Duration, humantime::DurationError> {
     let duration: humantime::Duration = text.parse()?;
-    Ok((*duration).min(CENTURY).into())
+    Ok((*duration).min(Duration::from_secs(100 * 366 * 86_400)).into())
 }
 
-/// A stream that is received.
 #[derive(Debug)]
 pub(crate) struct Stream {
     pub(crate) name: Name,
@@ -137,13 +134,11 @@ pub(crate) struct Config {
     pub(crate) streams: Vec<Stream>,
     /// Where to listen, each with the index of its stream; nowhere when standard input is read.
     pub(crate) addresses: Vec<(usize, SocketAddr)>,
-    /// Threads that serve connections.
     pub(crate) workers: usize,
     pub(crate) metrics_file: Option<PathBuf>,
 }
 
 impl Config {
-    /// Checks the arguments as a whole.
     pub(crate) fn new(args: Args) -> anyhow::Result<Self> {
         if args.listen.is_empty() && args.stdin.is_none() {
             let what = "where do messages come from? Give --listen STREAM=ADDRESS:PORT, or --stdin STREAM for a pipe";
@@ -161,12 +156,10 @@ impl Config {
         Ok(Self { settings, tree: common.tree(), streams, addresses, workers, metrics_file })
     }
 
-    /// The name of the stream with this index.
     pub(crate) fn stream_name(&self, stream: usize) -> &str {
         self.streams.get(stream).map_or("", |stream| stream.name.as_str())
     }
 
-    /// How many segments each thread may have open.
     pub(crate) fn max_open_each(&self) -> usize {
         (self.settings.max_open as usize / self.workers).max(8)
     }

@@ -1,5 +1,4 @@
-//! What one commit writes: for each hour the pieces of accepted lines, in place in the block that they were read into, and
-//! the records of rejected lines. Nothing is written here, and nothing decided.
+//! What one commit writes: accepted lines by hour, as pieces of the block that they were read into, and rejected ones.
 
 use std::collections::HashMap;
 use std::io::Write as _;
@@ -11,8 +10,7 @@ use models::{Reason, Rejection};
 
 use crate::framing::{Framing, Part};
 
-/// A batch is full when its quarantine records are this long: a record is longer than its line, and much longer than a short
-/// one.
+/// A batch is full when its quarantine records are this long: a record can be much longer than its line.
 const MAX_REJECTED: usize = 1 << 20;
 
 /// Accepted lines of one hour, as pieces of the block (or of [`Batch::stamped`]).
@@ -22,20 +20,15 @@ pub(crate) struct Run {
     pub(crate) pieces: Vec<Range<usize>>,
 }
 
-/// What one commit writes.
 #[derive(Debug, Default)]
 pub(crate) struct Batch {
-    /// Accepted lines by hour.
     pub(crate) runs: Vec<Run>,
-    /// Records for the quarantine.
     pub(crate) rejected: Vec<u8>,
-    /// Accepted lines.
     pub(crate) lines: u64,
     /// Empty lines, which some devices send as a sign of life. They are counted, and kept nowhere.
     pub(crate) empty_lines: u64,
     /// Rejected lines by [`Reason::index`].
     pub(crate) rejects: [u64; Reason::ALL.len()],
-    /// How many bytes of the block it takes.
     pub(crate) taken: usize,
     /// For a model without event time: the accepted lines in their envelopes, which the pieces then refer to.
     stamped: Option<Vec<u8>>,
@@ -67,8 +60,7 @@ impl Batch {
         self.stamped.as_deref().unwrap_or(block)
     }
 
-    /// Becomes the lines of `block`, rejected without being parsed, because workers died of them. If none is complete, it
-    /// becomes the bytes that there are, and `framing` knows that the line goes on.
+    /// Becomes the lines of `block`, not parsed because workers died of them, or the beginning of a line that goes on.
     pub(crate) fn reject_unparsed(&mut self, framing: &mut Framing, block: &[u8], source: &str, now: DateTime<Utc>) {
         let words =
             "the receiver died again and again at these bytes, so they were not parsed; please report it as a bug";
@@ -137,7 +129,6 @@ impl Batch {
         self.taken = line.len();
     }
 
-    /// Adds the quarantine record of `line`.
     pub(crate) fn reject(&mut self, rejection: &Rejection, line: &[u8], source: &str, now: DateTime<Utc>) {
         if let Some(count) = self.rejects.get_mut(rejection.reason.index()) {
             *count += 1;

@@ -1,10 +1,7 @@
-//! What keeper and worker say to each other, and the way between them: a socket that keeps the bounds of messages and
-//! passes descriptors along.
+//! What keeper and worker say to each other: JSON, one message in each packet of a socket, with at most one descriptor.
 //!
-//! A message is JSON, one in each packet, with at most one descriptor beside it: so that versions can differ (an unknown
-//! field is passed over, a missing one has a default), and that a trace of the system calls can be read. Nothing is said
-//! for each message of a source, only for connections and segments. The serialised names are a format: keepers and workers
-//! of other versions know them.
+//! Versions can differ: an unknown field is passed over, a missing one has a default. The serialised names are a format.
+//! Nothing is said for each message of a source, only for connections and segments.
 
 use std::io::{self, IoSlice, IoSliceMut};
 use std::mem::MaybeUninit;
@@ -20,8 +17,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::io::unix::AsyncFd;
 
-/// The environment variable that makes a process a worker: what its `oom_score_adj` is to be. Its standard input is its end
-/// of the channel.
+/// Makes a process a worker: what its `oom_score_adj` is to be. Its standard input is its end of the channel.
 pub(crate) const WORKER: &str = "TCP_INGEST_WORKER";
 
 /// What the keeper says. The end of the stream means that no connection will come any more.
@@ -34,16 +30,24 @@ pub(crate) enum ToWorker {
     #[serde(rename = "note")]
     IntentLog,
     /// A connection that is held in `slot`, for the stream with index `stream`; its socket comes with it.
-    Connection { slot: u32, stream: usize, peer: SocketAddr, new: bool },
+    Connection {
+        slot: u32,
+        stream: usize,
+        peer: SocketAddr,
+        new: bool,
+    },
     /// A segment that a worker which is dead had open; its file comes with it.
-    Segment { segment: serde_json::Value },
+    Segment {
+        segment: serde_json::Value,
+    },
     /// All that a dead worker has left was said: resume its work.
     Begin,
     /// Take what the sources have sent and close the connections, in so many milliseconds at most.
-    Drain { millis: u64 },
+    Drain {
+        millis: u64,
+    },
     /// Stop as soon as what is begun is done; another worker goes on.
     HandOver,
-    /// Log the statistics.
     Report,
 }
 
@@ -69,10 +73,8 @@ pub(crate) enum ToKeeper {
     },
 }
 
-/// Longest message.
 const LONGEST: usize = 4096;
 
-/// Both ends of a way.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     Ok(socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)?)
 }

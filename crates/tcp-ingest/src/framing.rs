@@ -6,13 +6,11 @@
 /// A part of the input, without the line's terminator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Part<'b> {
-    /// A whole line.
     Line(&'b [u8]),
     /// A line over the limit, or a piece of one.
     TooLong(&'b [u8]),
 }
 
-/// The state of one connection's framing.
 #[derive(Debug, Clone)]
 pub(crate) struct Framing {
     max_line: usize,

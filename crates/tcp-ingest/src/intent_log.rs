@@ -3,10 +3,8 @@
 //! It outlives the worker, since the keeper holds it. From it, the lengths of the files and the positions of the sockets
 //! the next worker learns for each byte whether it is written and whether it is consumed ([`resume`](crate::worker)).
 //!
-//! For each connection (a *slot*): how many bytes were consumed, whether the next one is inside a line that is too long, and
-//! how many workers died at this position. For each thread of the worker (a *row*): which connection has its turn, and the
-//! intent: these bytes of this connection are appended to these segments at these lengths. One thread writes a row; the next
-//! worker reads it when the writer is dead. So a store needs no more than its place in the order of the program.
+//! It has a *slot* for each connection and a *row* for each thread of the worker. One thread writes a row; the next worker
+//! reads it when the writer is dead. So a store needs no more than its place in the order of the program.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -48,16 +46,12 @@ const WRITE: usize = 4;
 pub(crate) struct Write {
     /// The segment ([`layout::SegmentName::number`]).
     pub(crate) segment: u128,
-    /// Its length in bytes before.
     pub(crate) before: u64,
-    /// How many bytes are appended.
     pub(crate) bytes: u64,
 }
 
-/// What a thread is about to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Intent {
-    /// The connection.
     pub(crate) slot: u32,
     /// How many bytes of it were consumed before.
     pub(crate) position: u64,
@@ -65,11 +59,9 @@ pub(crate) struct Intent {
     pub(crate) taken: u64,
     /// What holds for the connection then.
     pub(crate) inside_too_long: bool,
-    /// What is appended where.
     pub(crate) writes: Vec<Write>,
 }
 
-/// The shared memory.
 #[derive(Debug)]
 pub(crate) struct IntentLog {
     memory: OwnedFd,
@@ -112,8 +104,7 @@ impl IntentLog {
 
     #[expect(clippy::cast_ptr_alignment, reason = "a mapping begins at a page")]
     fn words(&self) -> &[AtomicU64] {
-        // SAFETY: the mapping lives as long as `self`, is aligned to a page and holds so many words; all processes
-        // access them as atomics only.
+        // SAFETY: the mapping lives as long as `self`, begins at a page, and all processes access its words as atomics only.
         unsafe { std::slice::from_raw_parts(self.map.as_ptr().cast::<AtomicU64>(), self.map.len() / 8) }
     }
 
@@ -138,12 +129,10 @@ impl IntentLog {
         HEADER + self.slots * SLOT + row * (ROW + self.writes * WRITE)
     }
 
-    /// Prepares a slot for a new connection.
     pub(crate) fn clear(&self, slot: u32) {
         (0..SLOT).for_each(|word| self.set(slot_at(slot) + word, 0));
     }
 
-    /// How many bytes of a connection were consumed.
     fn consumed(&self, slot: u32) -> u64 {
         self.get(slot_at(slot) + CONSUMED)
     }
@@ -234,7 +223,6 @@ impl IntentLog {
     }
 }
 
-/// Where the words of a slot begin.
 fn slot_at(slot: u32) -> usize {
     HEADER + slot as usize * SLOT
 }
@@ -245,7 +233,6 @@ impl AsFd for IntentLog {
     }
 }
 
-/// The turn of a connection.
 #[derive(Debug)]
 pub(crate) struct Turn<'l>(&'l AtomicU64);
 

@@ -7,25 +7,10 @@
 //! the sources are held by their windows. Connections are spread over a few threads that share nothing on the hot path;
 //! syncing and sealing happen on a thread of their own (`sealer`).
 //!
-//! Two processes do that. The keeper binds, accepts and holds the sockets. The worker does all of the above and may
+//! Two processes do that. The `keeper` binds, accepts and holds the sockets. The `worker` does all of the above and may
 //! die at any instruction: before it writes, it records in memory that both processes share (`intent_log`) what it is
-//! about to do, and the next worker finishes or undoes it. With `--stdin` there is one process, because a pipe dies with
-//! its reader.
-//!
-//! From the ground up; a room knows only those in the rows above it, and those before it in its row:
-//!
-//! | room | what is in it |
-//! |---|---|
-//! | `framing`, `socket`, `signals` | lines, the bytes of a connection, what signals ask for |
-//! | `losses` | what is lost when the program ends |
-//! | `channel`, `intent_log`, `oom_score` | what keeper and worker say to each other, and share |
-//! | `args` | the arguments, and what of them was checked |
-//! | `batch`, `validator`, `stats` | what one commit writes, how it is made, what is counted of it |
-//! | `shared` | what all threads share, and what ends the program |
-//! | `tee`, `sealer` | the threads that write to stdout and seal segments |
-//! | `writer` | the segments of a thread, and all that it reads and writes a batch with |
-//! | `worker`, `keeper`, `stdin` | the parts that a process can play |
-//! | `run` | which of them it plays |
+//! about to do, and the next worker finishes or undoes it. With `--stdin` (`stdin`) there is one process, because a pipe
+//! dies with its reader. What keeper and worker say to each other is in `channel`, what all threads share in `shared`.
 
 mod args;
 mod batch;

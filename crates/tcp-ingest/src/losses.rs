@@ -9,7 +9,6 @@ use serde::{Deserialize, Serialize};
 /// The exit status of a worker that ends where it stands and has lost nothing: another one resumes.
 pub(crate) const TO_BE_CONTINUED: i32 = 70;
 
-/// How much is lost.
 #[derive(Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Losses {
     connections: AtomicU64,
@@ -31,7 +30,6 @@ impl Losses {
         self.add(bytes);
     }
 
-    /// Whether nothing is lost.
     pub(crate) fn is_empty(&self) -> bool {
         self.bytes.load(Relaxed) == 0
     }

@@ -1,5 +1,4 @@
-//! Which process the kernel is to kill when memory runs out: the worker, which can be started again, and not the keeper,
-//! whose connections would be gone.
+//! When memory runs out the kernel is to kill the worker, which can be started again, and not the keeper.
 
 use std::fs;
 use std::sync::OnceLock;
@@ -26,12 +25,10 @@ pub(crate) fn lower_for_keeper(inherited: Option<i32>) {
     }
 }
 
-/// The score of a worker.
 pub(crate) fn worker_score() -> String {
     (original() + DIFFERENCE).min(1000).to_string()
 }
 
-/// Gives this process, a worker, its score.
 pub(crate) fn set_for_worker(score: &str) {
     if let Err(error) = fs::write(SCORE, score) {
         log::debug!("{SCORE}: {error}");

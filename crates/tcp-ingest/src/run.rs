@@ -6,7 +6,6 @@ use crate::args::{Args, Config};
 use crate::channel::WORKER;
 use crate::{keeper, stdin, worker};
 
-/// Runs the program to its end.
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let config = Config::new(args)?;
     match std::env::var(WORKER) {

@@ -11,7 +11,6 @@ use layout::{OpenSegment, SegmentFile, SegmentName, seal};
 use crate::channel::ToKeeper;
 use crate::shared::Shared;
 
-/// Work for the thread.
 enum Job {
     Sync(Vec<Arc<SegmentFile>>, Arc<AtomicBool>),
     Seal(Vec<OpenSegment>),
@@ -38,7 +37,6 @@ impl Sealer {
         let _ = self.jobs.send(Job::Sync(files, Arc::clone(busy)));
     }
 
-    /// Has segments sealed.
     pub(crate) fn seal(&self, segments: Vec<OpenSegment>) {
         if !segments.is_empty() {
             let _ = self.jobs.send(Job::Seal(segments));
@@ -77,13 +75,13 @@ impl Thread {
         }
         // A pipe that has ended waits for room on the disk; a service that is to stop does not.
         self.retry();
-        while !self.refused.is_empty() && !self.shared.is_stopping() && self.shared.failure().is_none() {
+        while !self.refused.is_empty() && !self.shared.is_stopping() && self.shared.failure.get().is_none() {
             std::thread::sleep(RETRY);
             self.retry();
         }
         if let open @ 1.. = self.refused.len() {
             let open = cli::count(open, "segment");
-            self.shared.fail_at_the_end(format!("not sealed, and open until the next start: {open}"));
+            let _ = self.shared.failure.set(format!("not sealed, and open until the next start: {open}"));
         }
     }
 
@@ -122,8 +120,7 @@ impl Thread {
         refused
     }
 
-    /// What was written since the last sync may not be on the disk. Where there is a keeper, the next worker copies it while
-    /// the kernel still has it; where there is none, the program ends.
+    /// What was written since the last sync may not be on the disk; the next worker copies it while the kernel still has it.
     fn unsynced(&self, names: &[SegmentName], error: &layout::Error) {
         for name in names {
             self.shared.tell_keeper(&ToKeeper::Unsynced { name: name.to_string() }, None);

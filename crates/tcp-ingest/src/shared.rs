@@ -17,7 +17,6 @@ use crate::stats::Stats;
 /// How long to wait before trying again what the storage refuses.
 pub(crate) const RETRY: Duration = Duration::from_millis(200);
 
-/// What all threads of a process share.
 pub(crate) struct Shared {
     pub(crate) config: Config,
     pub(crate) data_dir: DataDirHandle,
@@ -26,7 +25,7 @@ pub(crate) struct Shared {
     /// The way to the keeper. A process that has one is a worker, whose work another one can resume.
     keeper: Option<OwnedFd>,
     /// Why the program ends, by whichever thread met a reason first.
-    failure: OnceLock<String>,
+    pub(crate) failure: OnceLock<String>,
     /// The program is about to end anyway: then nothing is tried for ever.
     stopping: AtomicBool,
     /// What of the connections' bytes is lost.
@@ -44,9 +43,8 @@ impl Shared {
         Arc::new(Self { config, data_dir, intent_log, stats, keeper, failure, stopping, lost: Losses::default() })
     }
 
-    /// Tells the keeper, if there is one, and waits while it is behind. What is said to a keeper that is dead goes nowhere;
-    /// its death shows when reading from it. When a living one cannot take it the process ends: a segment that the keeper
-    /// does not hold would have no owner when this worker dies.
+    /// Tells the keeper, if there is one, and waits while it is behind. Its death shows when reading from it. When a living
+    /// one cannot take it the process ends: a segment that the keeper does not hold would have no owner when this worker dies.
     pub(crate) fn tell_keeper(&self, message: &ToKeeper, descriptor: Option<BorrowedFd<'_>>) {
         let Some(keeper) = &self.keeper else { return };
         if let Err(error) = send(keeper, message, descriptor, SendFlags::empty())
@@ -62,39 +60,25 @@ impl Shared {
         self.keeper.is_some()
     }
 
-    /// Reports what makes going on impossible. A worker ends where it stands, because another one resumes its work; without a
-    /// keeper the program ends in good order.
+    /// Ends a worker where it stands, because another one resumes its work; a program without a keeper, in good order.
     pub(crate) fn fail(&self, what: impl Into<String>) {
         let what = what.into();
         if self.has_keeper() {
             log::error!("{what}");
             std::process::exit(TO_BE_CONTINUED);
         }
-        self.fail_at_the_end(what);
-    }
-
-    /// Reports what went wrong when the program was about to end.
-    pub(crate) fn fail_at_the_end(&self, what: String) {
         let _ = self.failure.set(what);
     }
 
-    /// What was reported.
-    pub(crate) fn failure(&self) -> Option<&str> {
-        self.failure.get().map(String::as_str)
-    }
-
-    /// The program is about to end.
     pub(crate) fn set_stopping(&self) {
         self.stopping.store(true, Relaxed);
     }
 
-    /// Whether the program is about to end.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Relaxed)
     }
 
-    /// Fails unless the data directory is where it was. Then puts `segment` back if it was removed or moved away, and gives
-    /// its new file to the keeper, which knows it by the same name.
+    /// Checks the data directory, puts `segment` back if it was removed or moved away, and gives its new file to the keeper.
     pub(crate) fn keep(&self, segment: &mut OpenSegment) -> layout::Result<()> {
         if self.data_dir.keep(segment)? {
             self.tell_keeper(&ToKeeper::Moved { name: segment.name().to_string() }, Some(segment.as_fd()));

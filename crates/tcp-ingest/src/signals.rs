@@ -45,11 +45,9 @@ impl Signals {
     /// What the next one asks for. May be dropped and called again.
     pub(crate) async fn next(&mut self) -> Request {
         poll_fn(|context| {
-            let mut due = self
-                .0
-                .iter_mut()
-                .filter_map(|(signal, request)| signal.poll_recv(context).is_ready().then_some(*request));
-            due.next().map_or(Poll::Pending, Poll::Ready)
+            let mut is_due = |signal: &mut Signal| signal.poll_recv(context).is_ready();
+            let due = self.0.iter_mut().find_map(|(signal, request)| is_due(signal).then_some(*request));
+            due.map_or(Poll::Pending, Poll::Ready)
         })
         .await
     }

@@ -13,7 +13,6 @@ pub(crate) fn peek(socket: impl AsFd, buffer: &mut [u8]) -> io::Result<usize> {
     Ok(recv(socket, buffer, RecvFlags::PEEK | RecvFlags::DONTWAIT)?.0)
 }
 
-/// How many bytes there are in the receive queue.
 pub(crate) fn queued(socket: impl AsFd) -> io::Result<u64> {
     Ok(rustix::io::ioctl_fionread(socket)?)
 }
@@ -55,15 +54,13 @@ pub(crate) fn prepare(socket: &impl AsFd, max_line: usize) -> io::Result<()> {
     low_water(&*socket, 1)
 }
 
-/// From here on the kernel drops what arrives, and so acknowledges nothing: what there is to take is all there will be, also
-/// from a source that never pauses.
+/// From here on the kernel drops what arrives, and so acknowledges nothing: what there is to take is all there will be.
 pub(crate) fn stop_receiving(socket: &impl AsFd) -> io::Result<()> {
     // One instruction of a packet filter: keep no byte (linux/filter.h).
     const KEEP_NOTHING: SockFilter = SockFilter::new(0x06, 0, 0, 0); // BPF_RET | BPF_K
     SockRef::from(socket).attach_filter(&[KEEP_NOTHING])
 }
 
-/// The kernel receives again.
 pub(crate) fn receive_again(socket: &impl AsFd) {
     // Fails when there is nothing to undo, which is the usual case.
     let _ = SockRef::from(socket).detach_filter();
@@ -100,7 +97,6 @@ fn low_water(socket: &impl AsRawFd, bytes: usize) -> io::Result<()> {
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// How long nothing has arrived.
 pub(crate) fn quiet_for(socket: &impl AsRawFd) -> io::Result<Duration> {
     Ok(info(socket)?.quiet)
 }

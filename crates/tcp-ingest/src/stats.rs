@@ -43,7 +43,6 @@ impl Stats {
         Self { streams, metrics_file: config.metrics_file.clone(), ..Self::default() }
     }
 
-    /// Counts a batch that was written.
     pub(crate) fn written(&self, stream: usize, batch: &Batch) {
         let Some(stream) = self.streams.get(stream) else { return };
         stream.bytes.fetch_add(batch.taken as u64, Relaxed);
@@ -58,12 +57,10 @@ impl Stats {
         }
     }
 
-    /// Rejected lines so far.
     pub(crate) fn rejected(&self) -> u64 {
         self.streams.iter().flat_map(|stream| &stream.rejects).map(|count| count.load(Relaxed)).sum()
     }
 
-    /// Rejected lines so far by reason.
     pub(crate) fn rejections(&self) -> String {
         self.streams.iter().map(StreamStats::rejections).filter(|text| !text.is_empty()).collect::<Vec<_>>().join(", ")
     }

@@ -64,7 +64,7 @@ fn work(shared: &Arc<Shared>) -> anyhow::Result<Outcome> {
     let tee = tee_end.wait(shared);
     shared.stats.write_metrics();
     log::debug!("{}", shared.stats);
-    if let Some(what) = shared.failure() {
+    if let Some(what) = shared.failure.get() {
         if let Some(error) = outcome.err().map(|error| format!("{error:#}")).filter(|error| error != what) {
             log::error!("{error}");
         }
@@ -106,7 +106,7 @@ fn read_to_the_end(shared: &Arc<Shared>, sealer: Sealer, tee: Tee) -> anyhow::Re
         }
     }
     pipe.last()?;
-    pipe.intake.writer.seal_all();
+    pipe.intake.writer.seal_from(Duration::ZERO);
     if shared.is_stopping() {
         log::warn!("interrupted: what was read is written, the rest is not");
         return Ok(Outcome::Interrupted);
@@ -202,7 +202,7 @@ impl Pipe<'_> {
     }
 
     fn check_failure(&self) -> anyhow::Result<()> {
-        self.shared.failure().map_or(Ok(()), |what| bail!("{what}"))
+        self.shared.failure.get().map_or(Ok(()), |what| bail!("{what}"))
     }
 
     /// Writes the batch, waiting as long as the storage refuses, and drops from the block what it took.

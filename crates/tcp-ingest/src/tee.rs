@@ -1,5 +1,4 @@
-//! Writing accepted lines to standard output too, on a thread of its own: a reader that stalls holds the sources up, as a
-//! full disk does, but it cannot keep the program from ending.
+//! Writing accepted lines to standard output too, on a thread of its own, so that a stalled reader cannot keep us running.
 
 use std::io::{self, Write as _};
 use std::sync::Arc;
@@ -28,8 +27,7 @@ pub(crate) struct Tee {
 pub(crate) struct TeeEnd(Option<Receiver<bool>>);
 
 impl Tee {
-    /// Starts the thread, if lines are wanted on standard output at all. It ends when all handles are dropped and all is
-    /// written.
+    /// Starts the thread, if it is wanted at all. It ends when all handles are dropped and all is written.
     pub(crate) fn start(shared: &Arc<Shared>) -> (Self, TeeEnd) {
         let mut tee = Self { lines: None, abandoned: Arc::default(), shared: Arc::clone(shared) };
         if !shared.config.settings.stdout {
@@ -43,8 +41,7 @@ impl Tee {
         (tee, TeeEnd(Some(end)))
     }
 
-    /// Writes the accepted lines of a batch. Waits for the reader, unless the program is to stop, and does `meanwhile` what
-    /// is due.
+    /// Writes the accepted lines of a batch. While the reader is waited for, does `meanwhile` what is due.
     pub(crate) fn write(&self, block: &[u8], batch: &Batch, mut meanwhile: impl FnMut()) {
         let Some(sender) = self.lines.as_ref().filter(|_| batch.lines > 0 && !self.abandoned.load(Relaxed)) else {
             return;
@@ -64,8 +61,7 @@ impl Tee {
 }
 
 impl TeeEnd {
-    /// Waits until all is written, or the reader has gone away and wants no more. Partial when standard output refused some
-    /// of it; interrupted when the program is told to stop, and so a reader that stalls is not waited for.
+    /// Waits for the thread: partial when stdout refused some of it, interrupted when a stalled reader is not waited for.
     pub(crate) fn wait(self, shared: &Shared) -> Outcome {
         let Some(end) = self.0 else { return Outcome::Done };
         loop {

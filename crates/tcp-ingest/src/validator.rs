@@ -32,8 +32,7 @@ impl Validator {
         Self { decoder, bounds, latest: i64::MIN }
     }
 
-    /// Fills `batch` with the complete lines of `block`, which came from `source`, as far as one batch goes. Returns whether
-    /// that was all of them; if not, the rest is for the next batch.
+    /// Fills `batch` with the complete lines of `block`. Returns false if there are more of them than one batch takes.
     pub(crate) fn validate(
         &mut self,
         batch: &mut Batch,
@@ -131,8 +130,7 @@ impl Validator {
     }
 }
 
-/// Says what to do where a byte order mark is what makes `line` unreadable: at the beginning of a file or a connection some
-/// systems write one before everything else.
+/// Says what to do where a byte order mark makes `line` unreadable: some systems write one before everything else.
 #[cold]
 fn name_bom(rejection: Rejection, line: &[u8]) -> Rejection {
     let encoding = match line {

@@ -1,17 +1,15 @@
 //! The open segments of one thread, and writing to them: a batch is written whole or not at all.
 //!
 //! Writing does not check whether the tree is where it was: that would cost a call for each file. It is checked as often as
-//! segments are synced, and whenever one is opened or sealed. What is written in between, to a file that somebody has removed
-//! or moved away, is not lost: we have the descriptor, and put all of it in its place again. Nor is what is written to a
-//! disk that was unmounted lazily: it is on that disk, and reading stops at the next check. Only when the worker and the
-//! keeper die in that time is it gone, with the file that was removed.
+//! segments are synced, and whenever one is opened or sealed. What was written in between to a file that is gone is put in
+//! its place again from the descriptor; only if worker and keeper die in that time is it gone, with the file.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
 use std::os::fd::AsFd as _;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, Utc};
 use layout::{Area, Hour, OpenSegment, Result, SegmentId};
@@ -80,7 +78,6 @@ struct Open {
 /// Where a batch comes from, and what holds for the connection when the batch is consumed.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Origin {
-    /// The index of the stream.
     pub(crate) stream: usize,
     pub(crate) slot: u32,
     pub(crate) inside_too_long: bool,
@@ -138,7 +135,9 @@ impl Writer {
             open.used = self.writes;
             if let Err(error) = open.segment.append(pieces) {
                 if !error.is_not_rolled_back {
-                    self.rollback(&lengths)?;
+                    for (key, before) in lengths {
+                        self.open.get_mut(&key).map_or(Ok(()), |open| open.segment.rollback(before))?;
+                    }
                     self.shared.intent_log.abort(self.row);
                 }
                 return Err(error);
@@ -160,16 +159,6 @@ impl Writer {
         let mut large = std::mem::take(&mut self.written);
         large.retain(|key| self.open.get(key).is_some_and(|open| open.segment.len() >= limit));
         self.seal(&large);
-    }
-
-    /// Cuts the segments of a batch that failed back to what they were before it.
-    fn rollback(&mut self, lengths: &[(Key, u64)]) -> Result<()> {
-        for (key, before) in lengths {
-            if let Some(open) = self.open.get_mut(key) {
-                open.segment.rollback(*before)?;
-            }
-        }
-        Ok(())
     }
 
     /// Opens the segments that `writes` needs; seals those used longest ago when there would be too many.
@@ -212,20 +201,21 @@ impl Writer {
         Ok(was)
     }
 
-    /// Seals the segments that are old enough.
-    pub(crate) fn seal_old(&mut self) {
-        let age = *self.shared.config.settings.seal_after;
-        self.seal_if(|segment| segment.created().elapsed() >= age);
+    /// Seals the segments that are so old.
+    pub(crate) fn seal_from(&mut self, age: Duration) {
+        let due = self.open.extract_if(|_, open| open.segment.created().elapsed() >= age);
+        self.sealer.seal(due.map(|(_, open)| open.segment).collect());
     }
 
-    /// Seals all segments.
-    pub(crate) fn seal_all(&mut self) {
-        self.seal_if(|_| true);
-    }
-
-    fn seal_if(&mut self, is_due: impl Fn(&OpenSegment) -> bool) {
-        let due = self.open.extract_if(|_, open| is_due(&open.segment)).map(|(_, open)| open.segment);
-        self.sealer.seal(due.collect());
+    /// Seals what is old enough, and has synced what was written since the last time, unless that is still under way.
+    pub(crate) fn seal_and_sync(&mut self) {
+        self.seal_from(*self.shared.config.settings.seal_after);
+        if !self.syncing.load(Relaxed) {
+            let syncs: Vec<_> = self.open.values_mut().filter_map(|open| open.segment.to_sync()).collect();
+            if !syncs.is_empty() {
+                self.sealer.sync(syncs, &self.syncing);
+            }
+        }
     }
 
     /// Checks, seals and syncs what is due, for a caller that has no timer for it.
@@ -234,23 +224,12 @@ impl Writer {
             self.maintained = Instant::now();
             // What fails here fails in the next write too, which reports it.
             let _ = self.check_place();
-            self.seal_old();
-            self.sync();
+            self.seal_and_sync();
         }
     }
 
     fn seal(&mut self, keys: &[Key]) {
         let segments = keys.iter().filter_map(|key| self.open.remove(key)).map(|open| open.segment);
         self.sealer.seal(segments.collect());
-    }
-
-    /// Has everything synced that was written since the last time, unless that is still under way.
-    pub(crate) fn sync(&mut self) {
-        if !self.syncing.load(Relaxed) {
-            let syncs: Vec<_> = self.open.values_mut().filter_map(|open| open.segment.to_sync()).collect();
-            if !syncs.is_empty() {
-                self.sealer.sync(syncs, &self.syncing);
-            }
-        }
     }
 }

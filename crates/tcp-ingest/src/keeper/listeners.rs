@@ -19,7 +19,6 @@ use crate::args::Config;
 /// Connections that the kernel keeps for us until they are accepted (it takes no more than net.core.somaxconn).
 const BACKLOG: i32 = 4096;
 
-/// A listening socket and the index of its stream.
 #[derive(Debug)]
 pub(super) struct Listener {
     pub(super) stream: usize,
@@ -27,7 +26,6 @@ pub(super) struct Listener {
 }
 
 impl Listener {
-    /// A socket that listens already.
     pub(super) fn new(stream: usize, socket: std::net::TcpListener) -> io::Result<Self> {
         socket.set_nonblocking(true)?;
         Ok(Self { stream, socket: TcpListener::from_std(socket)? })
@@ -46,7 +44,6 @@ impl Listener {
     }
 }
 
-/// The next connection.
 pub(super) async fn accepted(listeners: &[Listener]) -> io::Result<Connection> {
     poll_fn(|context| {
         for Listener { stream, socket } in listeners {
@@ -97,8 +94,7 @@ fn activated() -> anyhow::Result<Vec<(std::net::TcpListener, SocketAddr)>> {
         .collect()
 }
 
-/// Whether a socket that is bound to `bound` is the one for `wanted`: a unit that names only a port listens on all
-/// addresses, of both families.
+/// Whether a socket that is bound to `bound` is the one for `wanted`. A unit with only a port listens on all addresses.
 fn serves(bound: SocketAddr, wanted: SocketAddr) -> bool {
     bound.port() == wanted.port() && (bound.ip() == wanted.ip() || bound.ip().is_unspecified())
 }

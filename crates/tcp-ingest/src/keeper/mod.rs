@@ -1,15 +1,13 @@
 //! The keeper: binds, accepts, holds every descriptor, and sees to it that a worker runs.
 //!
-//! It never reads from a connection and never touches a file of the tree, so that there is little it could die of. A worker
-//! ([`worker`](crate::worker)) gets the connections over a socket. When it dies they stay open, the kernel goes on
-//! receiving, and the next worker resumes. All that has to outlive a worker is held here: listening sockets, connections,
-//! the files of open segments with their locks ([`held`]), the intent log, and the data directory as it was at the start, so
-//! that no worker takes another folder at that path for it.
+//! It never reads from a connection and never touches a file of the tree, so that there is little it could die of. When a
+//! [`worker`](crate::worker) dies the connections stay open, the kernel goes on receiving, and the next worker resumes. All
+//! that has to outlive a worker is held here, also the data directory as it was at the start, so that no worker takes
+//! another folder at that path for it.
 //!
 //! SIGHUP starts a worker from the binary on disk and, when that is up, has the old one hand over ([`workers`]); SIGUSR2
 //! replaces the keeper itself ([`replace`]). SIGTERM and SIGINT: what the kernel has connected is accepted, the worker
-//! drains, and all ends ([`stopping`]). When the keeper dies the worker notices, takes what its sources have sent, seals and
-//! exits.
+//! drains, and all ends ([`stopping`]). When the keeper dies the worker takes what its sources have sent, seals and exits.
 
 mod held;
 mod listeners;
@@ -30,7 +28,7 @@ use tokio::time::{Interval, interval, sleep, sleep_until};
 use self::held::Connection;
 use self::listeners::accepted;
 use self::process::{PATIENCE, Worker};
-use self::state::{Admission, Keeper, Pending, notify};
+use self::state::{Keeper, Pending, notify};
 use crate::args::Config;
 use crate::channel::ToWorker;
 use crate::signals::{Request, Signals};
@@ -38,7 +36,6 @@ use crate::signals::{Request, Signals};
 /// How much longer than its time a worker that drains is waited for.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Runs the keeper to its end.
 pub(crate) fn run(config: Config) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -77,6 +74,7 @@ impl Keeper {
                 }
                 continue;
             }
+            let accepts = self.is_ready && self.held.has_room();
             let (worker, successor) = (self.worker.as_ref(), self.successor.as_ref().map(|(worker, _)| worker));
             let overdue = successor.map(|successor| sleep_until((successor.since + PATIENCE).into()));
             let time_up = self.deadline.map(|deadline| sleep_until((deadline + GRACE).into()));
@@ -84,7 +82,7 @@ impl Keeper {
                 request = signals.next() => self.handle_request(request),
                 message = if_any(worker.map(Worker::receive)) => self.handle_message(message),
                 message = if_any(successor.map(Worker::receive)) => self.handle_successor(&message.0),
-                connection = accepted(&self.listeners), if self.accepts() => self.accept(connection).await,
+                connection = accepted(&self.listeners), if accepts => self.accept(connection).await,
                 () = if_any(worker.map(Worker::writable)), if self.worker_serves() && !self.pending.is_empty() => {}
                 () = sleep_until(self.start_at.into()), if self.worker.is_none() => self.start_worker(),
                 () = if_any(overdue) => self.kill_what_is_overdue(),
@@ -94,7 +92,6 @@ impl Keeper {
         }
     }
 
-    /// Does what a signal asks for.
     fn handle_request(&mut self, request: Request) {
         match request {
             Request::Stop => self.stop(),
@@ -106,27 +103,20 @@ impl Keeper {
         }
     }
 
-    /// Whether connections are accepted now.
-    fn accepts(&self) -> bool {
-        self.is_ready && self.held.has_room()
-    }
-
     /// Takes an accepted connection, or waits a little when the system refused one.
     async fn accept(&mut self, connection: io::Result<Connection>) {
         match connection {
             Ok(connection) => {
-                if self.admission == Admission::Failing {
-                    self.admission = Admission::Open;
-                }
+                self.accepting_fails = false;
                 self.add(connection);
-                if !self.held.has_room() && std::mem::replace(&mut self.admission, Admission::Full) != Admission::Full {
+                if !self.held.has_room() && !std::mem::replace(&mut self.is_full, true) {
                     log::warn!("all connections allowed (--max-connections) are in use: more must wait");
                 }
             }
             // A peer that was gone before we came.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                if std::mem::replace(&mut self.admission, Admission::Failing) != Admission::Failing {
+                if !std::mem::replace(&mut self.accepting_fails, true) {
                     log::error!("cannot accept connections: {error}; trying again");
                 }
                 sleep(Duration::from_millis(100)).await;

@@ -67,7 +67,6 @@ pub(super) enum Stage {
     Closed,
 }
 
-/// A worker.
 #[derive(Debug)]
 pub(super) struct Worker {
     pub(super) pid: Pid,
@@ -90,7 +89,6 @@ impl Worker {
         Self::adopt(pid, ours, Stage::Starting)
     }
 
-    /// One that runs.
     pub(super) fn adopt(pid: Pid, channel: OwnedFd, stage: Stage) -> io::Result<Self> {
         Ok(Self { pid, channel: channel::watch(channel)?, stage, since: Instant::now() })
     }
@@ -134,12 +132,6 @@ impl Worker {
         }
     }
 
-    /// Ends the messages to it: it learns that no connection will come any more.
-    pub(super) fn close(&self) {
-        let _ = rustix::net::shutdown(self.channel.get_ref(), rustix::net::Shutdown::Write);
-    }
-
-    /// How it ended, if it has.
     pub(super) fn ended(&self) -> Option<ExitStatus> {
         match waitpid(Some(self.pid), WaitOptions::NOHANG) {
             Ok(Some((_, status))) => Some(ExitStatus::from_raw(status.as_raw())),
@@ -149,14 +141,12 @@ impl Worker {
         }
     }
 
-    /// Ends it at once.
     pub(super) fn kill(&self) {
         let _ = kill_process(self.pid, Signal::KILL);
     }
 }
 
-/// Whether the other end was closed before it took what we had sent. The kernel reports that once, before what the other
-/// end had sent.
+/// Whether the other end was closed before it took what we had sent: reported once, before what it had sent.
 fn is_reset(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::ConnectionReset
 }

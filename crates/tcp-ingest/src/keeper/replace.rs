@@ -1,7 +1,6 @@
 //! Replacing the keeper while all that it holds stays open: `execve` keeps the process, and its descriptors.
 //!
-//! What each descriptor is goes along in a memory file ([`Inventory`]). The new program is tried first: it has to say that it
-//! understands the file before this one gives way.
+//! What each descriptor is goes along in a memory file ([`Inventory`]), which the new program has to understand first.
 
 use std::fs::File;
 use std::io::{Read as _, Seek as _, Write as _};
@@ -71,7 +70,6 @@ fn take(number: RawFd) -> Result<OwnedFd> {
 }
 
 impl Keeper {
-    /// A keeper that takes the place of another one.
     pub(super) fn restore(config: Config, inventory: Inventory) -> Result<Self> {
         held::slots(&config);
         oom_score::lower_for_keeper(Some(inventory.memory_score));
@@ -94,11 +92,9 @@ impl Keeper {
         Ok(keeper)
     }
 
-    /// Has another keeper, from the binary on disk, take this one's place. Returns only if that failed, or must wait for
-    /// what a signal asked for in the same moment.
+    /// Has another keeper take this one's place. Returns only if that failed, or must wait for what a signal asks for.
     pub(super) async fn replace(&mut self, signals: &mut Signals) -> Option<Request> {
-        // Signals from here on wait for the new keeper, and those before are for this one. Workers that ended, the new one
-        // looks for by itself.
+        // Signals from here on wait for the new keeper, which looks for workers that ended; those before are for this one.
         set_signals_blocked(true);
         let prepared = self.prepare().await;
         let before = async {
@@ -132,8 +128,7 @@ impl Keeper {
         request
     }
 
-    /// Writes down what this keeper holds, and has the binary on disk try whether it understands that. From then on all of it
-    /// is [left open](Self::set_left_open) to whatever is started. Returns what the new keeper is started with.
+    /// Writes down and [leaves open](Self::set_left_open) what this keeper holds, and has the new binary try to read that.
     async fn prepare(&self) -> Result<(Command, File, Binary)> {
         let memory = rustix::fs::memfd_create("tcp-ingest inventory", rustix::fs::MemfdFlags::CLOEXEC)?;
         let mut file = File::from(memory);

@@ -16,7 +16,6 @@ use crate::intent_log::IntentLog;
 use crate::losses::Losses;
 use crate::oom_score;
 
-/// The keeper, with all that it holds.
 pub(super) struct Keeper {
     pub(super) config: Config,
     /// What workers are started from.
@@ -42,7 +41,10 @@ pub(super) struct Keeper {
     pub(super) deadline: Option<Instant>,
     /// A worker that drained could not do all that it had to.
     pub(super) draining_failed: bool,
-    pub(super) admission: Admission,
+    /// It was reported that all slots are in use.
+    pub(super) is_full: bool,
+    /// It was reported that the system refuses connections.
+    pub(super) accepting_fails: bool,
     /// What of the sources' bytes is lost.
     pub(super) lost: Losses,
 }
@@ -50,27 +52,14 @@ pub(super) struct Keeper {
 /// What still has to be sent to the worker.
 #[derive(Debug)]
 pub(super) enum Pending {
-    /// The connection in this slot.
     Connection(u32),
-    /// The segment with this name.
     Segment(String),
     Message(ToWorker),
     /// No connection will come any more.
     End,
 }
 
-/// Whether connections are accepted, and if not, what was reported of that.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Admission {
-    Open,
-    /// All slots are in use.
-    Full,
-    /// The system refuses.
-    Failing,
-}
-
 impl Keeper {
-    /// A keeper that begins.
     pub(super) fn new(config: Config) -> anyhow::Result<Self> {
         for stream in &config.streams {
             config.tree.check_writable(Area::Raw, &stream.name)?;
@@ -107,7 +96,8 @@ impl Keeper {
             is_to_be_replaced: false,
             deadline: None,
             draining_failed: false,
-            admission: Admission::Open,
+            is_full: false,
+            accepting_fails: false,
             lost: Losses::default(),
         })
     }

@@ -18,7 +18,6 @@ use crate::socket;
 const KILLED: Duration = Duration::from_secs(1);
 
 impl Keeper {
-    /// Begins to stop.
     pub(super) fn stop(&mut self) {
         if self.deadline.is_none() {
             notify(NotifyState::Stopping);
@@ -36,8 +35,7 @@ impl Keeper {
         self.send_later(ToWorker::Drain { millis: u64::try_from(time.as_millis()).unwrap_or(u64::MAX) });
     }
 
-    /// When it is to stop: accepts what the kernel has connected already, the last ones to be served, and closes the
-    /// listeners. Waits only for slots and descriptors that other connections have to give back.
+    /// When it is to stop: accepts what the kernel has connected, as far as there are slots, then closes the listeners.
     pub(super) fn accept_the_rest_if_stopping(&mut self) {
         if self.deadline.is_none() {
             return;

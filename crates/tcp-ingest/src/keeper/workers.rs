@@ -1,16 +1,15 @@
-//! One worker after the other: after one that died, or in the place of one that is to be replaced; what it is sent, and what
-//! is done with what it says.
+//! Starting workers, one after another or in another one's place; what they are sent, and what is done with what they say.
 
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
-use std::process::ExitStatus;
 use std::time::{Duration, Instant};
 
 use cli::Outcome;
+use rustix::net::{Shutdown, shutdown};
 use sd_notify::NotifyState;
 
 use super::process::{Binary, PATIENCE, Stage, Worker};
-use super::state::{Admission, Keeper, Pending, notify};
+use super::state::{Keeper, Pending, notify};
 use crate::channel::{ToKeeper, ToWorker, is_dead};
 use crate::losses::TO_BE_CONTINUED;
 use crate::socket;
@@ -108,13 +107,8 @@ impl Keeper {
         }
         if self.successor_waits() {
             self.promote();
-        } else {
-            self.restart_after(&worker, status);
+            return Ok(None);
         }
-        Ok(None)
-    }
-
-    fn restart_after(&mut self, worker: &Worker, status: ExitStatus) {
         if worker.since.elapsed() >= AT_ONCE {
             self.failures = 0;
         }
@@ -126,9 +120,9 @@ impl Keeper {
             cli::count(self.held.connections.len(), "connection")
         );
         self.back_off();
+        Ok(None)
     }
 
-    /// Queues a message.
     pub(super) fn send_later(&mut self, message: ToWorker) {
         self.pending.push_back(Pending::Message(message));
     }
@@ -164,10 +158,7 @@ impl Keeper {
                     worker.send(&ToWorker::Segment { segment: segment.clone() }, Some(file.as_fd()))
                 }),
                 Pending::Message(message) => worker.send(message, None),
-                Pending::End => {
-                    worker.close();
-                    Ok(())
-                }
+                Pending::End => shutdown(worker.channel.get_ref(), Shutdown::Write).map_err(io::Error::from),
             };
             match sent {
                 Ok(()) => _ = self.pending.pop_front(),
@@ -229,10 +220,8 @@ impl Keeper {
             self.lost.report(stream, connection.peer, unread, "the worker could not read it");
         }
         socket::end(&connection.socket);
-        // Reported again only when that is over, not each time the last slot is taken.
-        if self.admission == Admission::Full && self.held.has_plenty() {
-            self.admission = Admission::Open;
-        }
+        // Reported again only after a tenth of the slots was free, not each time the last one is taken.
+        self.is_full &= self.held.connections.len() >= self.held.slots() / 10 * 9;
     }
 
     fn worker_is_up(&mut self) {

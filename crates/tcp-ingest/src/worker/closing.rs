@@ -3,8 +3,7 @@
 //! A source that wrote its last message and ended may have most of it in its kernel still, waiting for our window. So each
 //! connection is read until its end comes, or until the source has been quiet for so long that nothing can be on its way.
 //! Then, and for a source that never pauses when its time is almost up, the kernel is made to acknowledge no more
-//! ([`socket::stop_receiving`]): what there is to take is then all there will be, and every byte that the source was told to
-//! have arrived is written.
+//! ([`socket::stop_receiving`]): every byte that the source was told to have arrived is written.
 
 use std::io;
 use std::time::{Duration, Instant};

@@ -76,7 +76,6 @@ pub(super) struct Connection {
     pub(super) pending: usize,
     /// The next block is not to be parsed: workers died of it.
     suspect: bool,
-    /// When bytes were consumed last.
     pub(super) consumed_at: Instant,
     blocks: u32,
 }
@@ -103,7 +102,6 @@ impl Connection {
         })
     }
 
-    /// Serves it until there is a reason to end.
     pub(super) async fn run(&mut self) -> io::Result<Ending> {
         loop {
             let ready = tokio::select! {
@@ -224,8 +222,7 @@ impl Connection {
         }
     }
 
-    /// Takes the `count` bytes of a line whose end is not there. What follows, if anything does, is the rest of this line and
-    /// no line by itself. Whether the stream has ended only the next peek says.
+    /// Takes the `count` bytes of a line whose end is not there. What follows, if anything does, is the rest of this line.
     fn take_cut_line(&mut self, intake: &mut Intake, count: usize, why: &str) -> io::Result<Step> {
         let (now, line) = (Utc::now(), intake.buffer.get(..count).unwrap_or_default());
         intake.batch.reject_unfinished(line, why, &self.source, now);
@@ -239,8 +236,7 @@ impl Connection {
         Ok(Step::Again)
     }
 
-    /// Writes the batch that was made of the first `count` bytes of the buffer, then consumes what it took.
-    /// Returns false, with nothing written and nothing consumed, when the storage refuses.
+    /// Writes the batch, then consumes what it took. False, with nothing written or consumed, when the storage refuses.
     fn write_and_consume(&mut self, intake: &mut Intake, count: usize, now: DateTime<Utc>) -> io::Result<bool> {
         let thread = &self.thread;
         let block = intake.buffer.get(..count).unwrap_or_default();

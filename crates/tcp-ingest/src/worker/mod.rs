@@ -1,5 +1,4 @@
-//! The worker: gets connections from the keeper and serves them, until no more come, or another worker is to go on, or it
-//! dies. Where going on makes no sense it dies on purpose, and the next worker resumes its work.
+//! The worker: serves connections until no more come or another worker goes on. It may die, also on purpose, at any time.
 
 mod closing;
 mod connection;
@@ -91,7 +90,7 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     shared.stats.write_metrics();
     log::info!("{}", shared.stats);
     let lost = &shared.lost;
-    match shared.failure() {
+    match shared.failure.get() {
         Some(what) => bail!("{what}"),
         None if !lost.is_empty() && keeper_is_dead => bail!("{lost}"),
         // The keeper reports what is lost in all.
@@ -101,8 +100,7 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     }
 }
 
-/// Does what the keeper says until no connection will come any more. Returns whether it has said how to stop; if not, it is
-/// dead.
+/// Does what the keeper says until no connection will come any more. False if it never said how to stop: it is dead.
 async fn serve(keeper: &AsyncFd<OwnedFd>, pool: &mut Pool, stop: &watch::Sender<Stop>, shared: &Shared) -> bool {
     let mut reporter = Reporter::new();
     let mut told = false;
@@ -117,8 +115,7 @@ async fn serve(keeper: &AsyncFd<OwnedFd>, pool: &mut Pool, stop: &watch::Sender<
             }
             Ok(Some((ToWorker::Drain { millis }, _))) => {
                 told = true;
-                // No reader of standard output is waited for any more: it would keep slots from connections that still have
-                // to be accepted.
+                // A reader of standard output would keep slots from connections that still have to be accepted.
                 shared.set_stopping();
                 stop.send_replace(Stop::drain(Duration::from_millis(millis)));
             }

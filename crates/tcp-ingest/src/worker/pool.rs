@@ -1,5 +1,6 @@
 //! The threads that serve connections. Each has its own segments, so that nothing is shared on the way of a byte.
 
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -8,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
+use tokio::sync::Notify;
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
 use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{MissedTickBehavior, interval};
@@ -20,8 +22,8 @@ use crate::channel::ToKeeper;
 use crate::sealer::Sealer;
 use crate::shared::{RETRY, Shared};
 use crate::tee::Tee;
+use crate::writer::Intake;
 
-/// The threads, and the way to each.
 pub(super) struct Pool {
     threads: Vec<(UnboundedSender<Incoming>, JoinHandle<()>)>,
     /// The thread that got the last connection.
@@ -33,7 +35,15 @@ impl Pool {
     pub(super) fn start(shared: &Arc<Shared>, sealer: &Sealer, tee: &Tee, stop: &Stopping) -> anyhow::Result<Self> {
         let start = |row| {
             let (sender, incoming) = unbounded_channel();
-            let thread = Thread::new(shared, sealer, tee, stop, row);
+            let thread = Thread {
+                intake: RefCell::new(Intake::new(shared, sealer.clone(), row)),
+                shared: Arc::clone(shared),
+                tee: tee.clone(),
+                stop: stop.clone(),
+                row,
+                storage_is_down: Cell::new(false),
+                retry: Notify::new(),
+            };
             let builder = std::thread::Builder::new().name(format!("serve {row}"));
             let handle = builder.spawn(move || run(thread, incoming)).context("cannot start a thread")?;
             Ok((sender, handle))
@@ -80,7 +90,7 @@ async fn serve(thread: Rc<Thread>, mut incoming: UnboundedReceiver<Incoming>) {
         }
     }
     ticker.abort();
-    thread.intake.borrow_mut().writer.seal_all();
+    thread.intake.borrow_mut().writer.seal_from(Duration::ZERO);
 }
 
 /// Serves a connection to its end, or until another worker goes on with it.
@@ -110,8 +120,7 @@ async fn serve_connection(thread: Rc<Thread>, incoming: Incoming) {
     thread.shared.tell_keeper(&ToKeeper::Over { slot, lost }, None);
 }
 
-/// Takes a connection up; none if another worker is to. Where the system has no room for that, it waits as long as there is
-/// time: closed, what it has sent would be lost.
+/// Takes a connection up; none if another worker is to. Tries as long as there is time: closed, what it sent would be lost.
 async fn take_up(thread: &Rc<Thread>, incoming: Incoming) -> io::Result<Option<Connection>> {
     let mut reported = false;
     loop {
@@ -142,9 +151,7 @@ async fn tick(thread: Rc<Thread>) {
         tokio::select! {
             _ = sync.tick() => {
                 check_place(&thread);
-                let writer = &mut thread.intake.borrow_mut().writer;
-                writer.seal_old();
-                writer.sync();
+                thread.intake.borrow_mut().writer.seal_and_sync();
             }
             _ = retry.tick() => if thread.storage_is_down.get() {
                 check_place(&thread);
@@ -154,7 +161,6 @@ async fn tick(thread: Rc<Thread>) {
     }
 }
 
-/// Checks whether the tree is where it was.
 fn check_place(thread: &Thread) {
     let checked = thread.intake.borrow_mut().writer.check_place();
     match checked {

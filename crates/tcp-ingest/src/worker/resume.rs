@@ -1,7 +1,7 @@
 //! Resuming the work of a dead worker: for each byte that it peeked, whether it is written and whether it is consumed.
 //!
-//! An intent of the [`intent log`](crate::intent_log) says which bytes of a connection were about to be appended to which segments at which
-//! lengths. One call consumes all of them or none, so:
+//! An intent of the [`intent log`](crate::intent_log) says which bytes of a connection were about to be appended to which
+//! segments at which lengths. One call consumes all of them or none, so:
 //!
 //! | the kernel has consumed them | the segments | what is done |
 //! |---|---|---|
@@ -9,8 +9,7 @@
 //! | no | hold all of them | they are consumed |
 //! | no | lack some | the segments are cut to their lengths before, and the bytes read again |
 //!
-//! Then every segment consists of complete lines that were consumed, and is sealed. One whose sync failed is copied first,
-//! and one that was removed or moved away is put back, as soon as the data directory is where it was.
+//! Then every segment consists of complete lines that were consumed, and is sealed.
 
 use std::collections::HashMap;
 use std::os::fd::OwnedFd;
@@ -77,8 +76,7 @@ impl Inventory {
         Ok(None)
     }
 
-    /// Carries out or undoes what a dead worker was about to do, counts its death, and has its segments sealed. Waits as long
-    /// as the storage refuses. Returns the connections.
+    /// Carries out or undoes what a dead worker was about to do, and has its segments sealed. Returns the connections.
     pub(super) fn resume(self, shared: &Shared, sealer: &Sealer) -> Vec<Incoming> {
         let log = &shared.intent_log;
         for row in 0..log.rows {

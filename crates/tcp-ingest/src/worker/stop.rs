@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
-/// Whether to stop, and how.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Stop {
-    /// Not at all.
     No,
     /// When what the sources have sent is taken.
     Drain {
@@ -22,8 +20,7 @@ pub(super) enum Stop {
 }
 
 impl Stop {
-    /// A drain that takes so long at most. A tenth of it, a second at most, is kept for writing what the kernel has received
-    /// until the last call.
+    /// A drain. A tenth of its time, a second at most, is for writing what the kernel has received until the last call.
     pub(super) fn drain(time: Duration) -> Self {
         let deadline = Instant::now() + time;
         let kept = (time / 10).min(Duration::from_secs(1));
@@ -31,8 +28,7 @@ impl Stop {
     }
 }
 
-/// The decision, as those who serve see it. Only values leave this: if a guard of the channel's lock lived on while the same
-/// thread reads it again, a sender that waits in between for that guard would be waited for, too.
+/// The decision. Only values leave this: who waits for the channel's lock must not be waited for by a guard's owner.
 #[derive(Debug, Clone)]
 pub(super) struct Stopping(watch::Receiver<Stop>);
 
@@ -43,7 +39,6 @@ impl Stopping {
         (sender, Self(receiver))
     }
 
-    /// The decision of this moment.
     pub(super) fn now(&self) -> Stop {
         *self.0.borrow()
     }

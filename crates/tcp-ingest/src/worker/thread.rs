@@ -8,7 +8,6 @@ use std::sync::atomic::Ordering::Relaxed;
 use tokio::sync::Notify;
 
 use super::stop::{Stop, Stopping};
-use crate::sealer::Sealer;
 use crate::shared::Shared;
 use crate::tee::Tee;
 use crate::writer::Intake;
@@ -19,14 +18,12 @@ pub(super) struct Incoming {
     pub(super) socket: TcpStream,
     /// Where the keeper holds it.
     pub(super) slot: u32,
-    /// The index of its stream.
     pub(super) stream: usize,
     pub(super) peer: SocketAddr,
     /// No worker had it before.
     pub(super) new: bool,
 }
 
-/// What the connections of one thread share.
 pub(super) struct Thread {
     pub(super) shared: Arc<Shared>,
     pub(super) tee: Tee,
@@ -41,18 +38,6 @@ pub(super) struct Thread {
 }
 
 impl Thread {
-    pub(super) fn new(shared: &Arc<Shared>, sealer: &Sealer, tee: &Tee, stop: &Stopping, row: usize) -> Self {
-        Self {
-            intake: RefCell::new(Intake::new(shared, sealer.clone(), row)),
-            shared: Arc::clone(shared),
-            tee: tee.clone(),
-            stop: stop.clone(),
-            row,
-            storage_is_down: Cell::new(false),
-            retry: Notify::new(),
-        }
-    }
-
     /// Writing failed: reports it once, also when several threads meet it.
     pub(super) fn storage_failed(&self, error: &layout::Error) {
         let is_known = self.storage_is_down.replace(true) || self.shared.stats.waiting.swap(true, Relaxed);
@@ -65,7 +50,6 @@ impl Thread {
         }
     }
 
-    /// Writing worked.
     pub(super) fn storage_works(&self) {
         if self.storage_is_down.replace(false) {
             if self.shared.stats.waiting.swap(false, Relaxed) {
