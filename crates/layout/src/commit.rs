@@ -1,7 +1,6 @@
-//! The commit record: what a Parquet file was made of, in its own footer.
+//! The commit record: what a Parquet file was made of, as JSON in its own footer.
 //!
-//! One rename publishes rows and record together, so there is no manifest that could disagree with the data. The record is
-//! JSON under the key [`Commit::KEY`] of the footer's key-value metadata.
+//! One rename publishes rows and record together, so there is no manifest that could disagree with the data.
 
 use std::collections::{BTreeMap, btree_map};
 use std::fmt;
@@ -183,8 +182,7 @@ impl Commit {
         self.fingerprint == fingerprint(&self.lineage, self.window, self.duplicates)
     }
 
-    /// The rows that the counts of a stream's segments add up to: lines less damaged ones and duplicates. None for an
-    /// aggregate, which counts nothing, and for counts that cannot be.
+    /// Lines less damaged ones and duplicates. None for an aggregate, which counts nothing, and for counts that cannot be.
     pub fn accounted_rows(&self) -> Option<u64> {
         let Lineage::Segments(segments) = &self.lineage else { return None };
         let add = |rows: u64, segment: &SegmentCount| rows.checked_add(segment.lines.checked_sub(segment.damaged)?);
@@ -197,8 +195,7 @@ impl Commit {
         serde_json::to_string(self).unwrap_or_default()
     }
 
-    /// Reads the record of the Parquet file at `path`, the path of an hour of a data set. A file that was made for another
-    /// hour or data set is an error: its rows would be counted twice, or as rows of another data set.
+    /// Reads the record of an hour of a data set. One of another place is an error: its rows would be counted twice.
     pub fn read_at(path: &Path, dataset: &Name, hour: Hour) -> Result<Self> {
         let commit = Self::read(path)?;
         match &commit.place {

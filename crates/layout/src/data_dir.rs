@@ -1,10 +1,8 @@
 //! The data directory can get lost while a program runs: moved away, unmounted, removed.
 //!
-//! The path does not show that. Where a disk was mounted there is an empty folder when it is gone, and a program that goes
-//! by the path would fill that folder. So a program that runs for long keeps the folder that it began with open, and checks
-//! now and then, and whenever it makes a file, that the path still leads there. If not, that is an error until the path
-//! leads there again. Only a folder that was removed is made again, on the same file system, because nobody can bring it
-//! back.
+//! Where a disk was mounted there is an empty folder when it is gone, and a program that goes by the path would fill that.
+//! So a program that runs for long keeps the folder that it began with open, and checks now and then, and whenever it makes
+//! a file, that the path leads there. Only a folder that was removed is made again, on the same file system.
 
 use std::fs::{self, File};
 use std::io;

@@ -1,12 +1,9 @@
 //! Points at which a test can stop a process, or make the system refuse something.
 //!
-//! With the feature `faults` (tests only), a process that is started with `FAULT=<point>` kills itself with SIGKILL when
-//! it reaches that point, and with `FAULT=<point>:<n>` when it reaches it for the n-th time. With `FAULT_MARK=<path>` it
-//! does so only if it can create that file, so that the process that follows it lives. With `FAULT_WHILE=<path>` the fault
-//! happens each time as long as that file is there: an outage, which ends. Without the feature no fault ever happens, and
-//! the compiler removes the points.
-//!
-//! A point at which a process dies is named by what has been done (`folder.synced`); one at which the system refuses
+//! With the feature `faults` (tests only), a process with `FAULT=<point>` kills itself when it reaches that point, with
+//! `FAULT=<point>:<n>` when it reaches it for the n-th time, with `FAULT_MARK=<path>` only if it can create that file, and
+//! with `FAULT_WHILE=<path>` each time as long as that file is there: an outage, which ends. Without the feature the
+//! compiler removes the points. They are named by what has been done (`folder.synced`); those at which the system refuses
 //! something, by what is about to be done (`folder.sync`).
 
 use std::env::{var, var_os};

@@ -1,8 +1,6 @@
-//! What is at a path of the tree.
+//! What is at a path of the tree: a regular file, or a link to one.
 //!
-//! A file of the tree is a regular file, or a link to one. Where somebody has put something else, to open it could wait
-//! for ever: a FIFO waits for a process at its other end. So listings pass it over with a warning, and to open it is an
-//! error at once.
+//! To open something else could wait for ever, as for the other end of a FIFO. So it is an error, and listings pass it over.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, FileType, Metadata};
@@ -34,13 +32,11 @@ pub(crate) fn is_same(one: &Metadata, other: &Metadata) -> bool {
     (one.dev(), one.ino()) == (other.dev(), other.ino())
 }
 
-/// Whether `path` leads to `file`.
 pub(crate) fn is_at(path: &Path, file: &File) -> Result<bool> {
     let ours = file.metadata().map_err(Error::at("look at", path))?;
     Ok(metadata(path)?.is_some_and(|there| is_same(&there, &ours)))
 }
 
-/// Opens a regular file for reading; also says what it is.
 pub(crate) fn open(path: &Path) -> Result<(File, Metadata)> {
     open_with(path, File::options().read(true))
 }

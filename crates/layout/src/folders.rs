@@ -16,8 +16,7 @@ pub(crate) fn create(path: &Path) -> Result<()> {
     retry(|| make_missing(path)?.into_iter().try_for_each(sync))
 }
 
-/// Creates the file `path`, and its folder if that is missing. As long as the file is there, housekeep does not remove the
-/// folder. Neither name is durable yet: [`sync_names`] is called when there is something in the file.
+/// Creates a file and its folder, which housekeep then keeps. [`sync_names`] is called when there is something in the file.
 pub(crate) fn create_file(path: &Path) -> Result<File> {
     retry(|| {
         make_missing(path.parent().unwrap_or(path))?;
@@ -62,8 +61,7 @@ pub(crate) fn retry<T>(make: impl Fn() -> Result<T>) -> Result<T> {
     }
 }
 
-/// Makes the names of `files` durable, and those of the folders that lead to them: another process may have made such a
-/// folder a moment ago and died before it was synced.
+/// Makes the names of `files` durable, and those of the folders above: who made one may have died before it was synced.
 pub(crate) fn sync_names<'p>(files: impl IntoIterator<Item = &'p Path>) -> Result<()> {
     folders_above(files).into_iter().try_for_each(sync)
 }
@@ -77,7 +75,6 @@ pub(crate) fn open_folders<'p>(files: impl IntoIterator<Item = &'p Path>) -> Res
     folders_above(files).into_iter().map(|path| Ok((path.to_owned(), open(path)?))).collect()
 }
 
-/// Makes the entries of `folders` durable.
 pub(crate) fn sync_all(folders: &[(PathBuf, File)]) -> Result<()> {
     for (path, folder) in folders {
         let synced = fault::fails("folder.sync").and_then(|()| folder.sync_all());
@@ -134,8 +131,7 @@ pub(crate) fn list(path: &Path) -> Result<Vec<(OsString, Kind)>> {
 }
 
 impl Tree {
-    /// Makes the folder of `name` in `area`, and fails unless this process may create files in it. A full disk is no
-    /// failure: it can be emptied while the program runs.
+    /// Fails unless this process may create files in the folder of `name`. A full disk is no failure: it can be emptied.
     pub fn check_writable(&self, area: Area, name: &Name) -> Result<()> {
         let folder = self.folder(area, name);
         match create(&folder) {

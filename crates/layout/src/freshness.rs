@@ -1,5 +1,4 @@
-//! Whether the file of a window is what would be made now: the one decision behind what aggregate makes anew and what
-//! housekeep still keeps its inputs for.
+//! Whether a window is what would be made now: what aggregate makes anew, and what housekeep still keeps inputs for.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -63,9 +63,8 @@ impl InheritedSegment {
         Ok(Some(OpenSegment::resume(Locked::inherit(file), self.sealed.clone(), self.length()?)))
     }
 
-    /// The same in a new file, which is synced and takes the place of the old one; none if there is nothing to do. For a
-    /// segment whose sync failed: the kernel may have dropped some of its pages, which no other sync would write. What it
-    /// dropped reads as zeros, if at all.
+    /// The same in a new file, synced and in the place of the old one; none if there is nothing to do. For a segment whose
+    /// sync failed: the kernel may have dropped some of its pages, which no other sync would write.
     pub fn rewrite(&self) -> Result<Option<OpenSegment>> {
         let (len, path) = (self.length()?, self.sealed.open_path());
         if len == 0 || self.is_finished()? {
@@ -80,8 +79,7 @@ impl InheritedSegment {
         Ok(Some(OpenSegment::resume(copy, self.sealed.clone(), len)))
     }
 
-    /// Whether it is sealed; or copied, and the copy is in its place. Its writer or a process after it did that, and died
-    /// then. The name of one that is sealed is made durable.
+    /// Whether it, or a copy in its place, is finished: who did that may have died then. A sealed name is made durable.
     fn is_finished(&self) -> Result<bool> {
         let (open, sealed) = (self.sealed.open_path(), self.sealed.path.as_path());
         if files::is_at(&open, &self.file)? {
@@ -91,9 +89,8 @@ impl InheritedSegment {
             folders::sync_names([sealed])?;
             return Ok(true);
         }
-        // The name is unique, so a file that has it is a copy of this one. If there is none, it was lost; or it was sealed
-        // and then compacted, and its writer died before it could say so. Then its name is in the commit record, and what is
-        // put back is not read again.
+        // The name is unique, so a file that has it is a copy of this one. If there is none, it was lost; or sealed and
+        // compacted, and its writer died then: its name is in the commit record, so that what is put back is not read again.
         let is_copied = files::metadata(&open)?.is_some() || files::metadata(sealed)?.is_some();
         if is_copied {
             empty(&self.file, &open);

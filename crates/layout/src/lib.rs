@@ -17,16 +17,6 @@
 //! - one process at a time publishes or removes hours of a data set ([`DatasetLock`]);
 //! - a file whose name no program gives is not touched, and listings pass it over;
 //! - what has such a name and is no regular file (a FIFO, a folder) is passed over with a warning, and cannot be opened.
-//!
-//! Every module stands on those above it in this list:
-//!
-//! | modules | what they know |
-//! |---|---|
-//! | `hour`, `name`, `window`, `paths` | names and paths: nothing of the disk |
-//! | `error`, `fault` | what can go wrong, and how tests make it happen |
-//! | `files`, `folders`, `lock` | one file, one folder, one lock |
-//! | `publish`, `removal`, `commit`, `freshness`, `tree_id`, `listing` | whole hours, and what is there |
-//! | `segment`, `inherited_segment`, `quarantine`, `recover`, `data_dir` | what is written while it arrives |
 
 mod commit;
 mod data_dir;

@@ -42,8 +42,8 @@ impl Tree {
     /// The sealed segments of `stream` in raw/ or quarantine/, by hour and age.
     pub fn sealed_segments(&self, area: Area, stream: &Name, range: HourRange) -> Result<Vec<SealedSegment>> {
         let files = self.files(area, stream, range, |rest| segment_name(area, rest, ".json"))?;
-        let segments = files.into_iter().map(|(hour, name, path)| SealedSegment { hour, name, path });
-        let mut segments: Vec<_> = segments.collect();
+        let mut segments: Vec<_> =
+            files.into_iter().map(|(hour, name, path)| SealedSegment { hour, name, path }).collect();
         segments.sort_by(|a, b| (a.hour, &a.name).cmp(&(b.hour, &b.name)));
         Ok(segments)
     }
@@ -62,22 +62,21 @@ impl Tree {
     /// What there is of `dataset`: the published hours with their commit records, and the expired ones.
     pub fn hours(&self, dataset: &Name, range: HourRange) -> Result<Hours> {
         let (files, mut records) = self.parquet_and_expired(dataset, range)?;
-        let commits: Vec<_> =
-            files.par_iter().with_min_len(64).map(|file| Commit::read_at(&file.path, dataset, file.hour)).collect();
+        let commit = |file: &ParquetFile| self.commit(dataset, file.hour).transpose();
+        let commits: Vec<_> = files.par_iter().with_min_len(64).map(commit).collect();
         let mut published = Vec::with_capacity(files.len());
         for (file, commit) in files.into_iter().zip(commits) {
             match commit {
+                Some(commit) => published.push((file, commit)),
                 // Removed since the listing. Retention wrote its record before, but perhaps after the listing.
-                Err(error) if error.is_not_found() && !file.path.is_symlink() => records.push(file.hour),
-                commit => published.push((file, commit)),
+                None => records.push(file.hour),
             }
         }
         let expired = records.into_iter().filter(|hour| self.is_expired(dataset, *hour).unwrap_or(true)).collect();
         Ok(Hours { published, expired })
     }
 
-    /// The published hours of `dataset`, in order, and those that have a record of an expired hour. Both come from one
-    /// listing, because listing takes as long as reading the commit records.
+    /// As `hours`, without reading records. One listing for both, because it takes as long as reading the commit records.
     fn parquet_and_expired(&self, dataset: &Name, range: HourRange) -> Result<(Vec<ParquetFile>, Vec<Hour>)> {
         let (mut files, mut records) = (Vec::new(), Vec::new());
         let is_record = |rest: &str| [PARQUET, EXPIRED].contains(&rest).then_some(rest == EXPIRED);
@@ -113,8 +112,7 @@ impl Tree {
         Ok(files)
     }
 
-    /// The files of `name` in `area` with their hours, and with what `parse` makes of their names after `HH.`; it returns
-    /// none for a name that no program gives.
+    /// The files of `name` in `area` with their hours, and with what `parse` makes of their names after `HH.`, if anything.
     fn files<T>(
         &self,
         area: Area,

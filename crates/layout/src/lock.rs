@@ -1,6 +1,5 @@
-//! Locks, which the kernel takes back when the process ends, however it ends.
-//!
-//! A data set's lock lets one process at a time publish or remove hours of it. A segment's lock says that its writer lives.
+//! Locks, which the kernel takes back when the process ends, however it ends. That of a data set lets one process at a time
+//! publish or remove hours of it, that of a segment says that its writer lives.
 
 use std::fs::File;
 use std::path::Path;
@@ -30,7 +29,6 @@ impl DatasetLock {
     }
 }
 
-/// A file or folder under an exclusive lock.
 #[derive(Debug)]
 pub(crate) struct Locked(File);
 
@@ -46,8 +44,7 @@ impl Locked {
         Ok(files::is_at(path, &locked.0)?.then_some(locked))
     }
 
-    /// Takes over the lock of a file that another process had open. The descriptor that it sent still holds the
-    /// lock, unless that process ended in order and released it.
+    /// Takes over the lock of a process that sent the descriptor, which holds it unless that process ended in order.
     pub(crate) fn inherit(file: File) -> Self {
         let _ = flock(&file, FlockOperation::NonBlockingLockExclusive);
         Self(file)

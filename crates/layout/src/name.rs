@@ -50,9 +50,8 @@ impl fmt::Display for Name {
     }
 }
 
-/// The part of a segment's file name that is unique: the time of its creation and 80 random bits, as a ULID; for a file
-/// derived from another segment with a suffix. Names sort by age, and none is ever used twice. So a segment whose name is in
-/// a commit record is in that Parquet file.
+/// The part of a segment's file name that is unique: a ULID, with a suffix for a file derived from another segment. Names
+/// sort by age, and none is used twice. So a segment whose name is in a commit record is in that Parquet file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SegmentName(String);

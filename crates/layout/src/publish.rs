@@ -1,8 +1,7 @@
 //! Publishing: a name shows a whole file or nothing.
 //!
-//! A [`Draft`] is written under `.<name>.<unique>.tmp` in its target's own folder. [`publish`] syncs the drafts, renames
-//! each to its target and syncs the folders. A process that dies before the rename leaves a file that nobody reads and
-//! housekeep removes; one that dies after it has published.
+//! A [`Draft`] is `.<name>.<unique>.tmp` beside its target. [`publish`] syncs the drafts, renames each and syncs the folders.
+//! A process that dies before the rename leaves a file that nobody reads and housekeep removes.
 
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -87,9 +86,8 @@ impl Tree {
         Draft::new(self.parquet(dataset, hour))
     }
 
-    /// A draft of the quarantine file for what is found wrong in a sealed segment; `what` is the word for it in its name:
-    /// `damaged`. It has the same name each time: rejecting the same lines again replaces their records. The segment's hour
-    /// is in it too, because somebody who copies a segment to another hour has two of one name.
+    /// A draft of the quarantine file for what is found wrong in a sealed segment; `what` is the word in its name: `damaged`.
+    /// It has the same name each time, and the segment's hour in it, because a copy in another hour has the segment's name.
     pub fn draft_quarantine(&self, stream: &Name, segment: &SealedSegment, what: &str) -> Result<Draft> {
         let (arrival, name) = (Hour::of(segment.name.created()), segment.name.derived(what, segment.hour));
         Draft::new(self.segment(Area::Quarantine, stream, arrival, name).path)
@@ -102,8 +100,7 @@ fn drafts() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     DRAFTS.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Removes the drafts of this process, which is about to end in the middle of its work: after this it cannot make or drop
-/// a draft any more. What is published is as it would be after a kill, and no draft stays behind.
+/// Removes the drafts of this process, which is about to end: after this it cannot make or drop a draft any more.
 pub fn abandon_drafts() {
     let drafts = drafts();
     for draft in &*drafts {
@@ -116,9 +113,7 @@ pub fn abandon_drafts() {
 #[expect(clippy::needless_pass_by_value, reason = "a draft that is published is used up")]
 pub fn publish(drafts: Vec<Draft>) -> Result<()> {
     fault::point("publish.written");
-    for draft in &drafts {
-        draft.sync()?;
-    }
+    drafts.iter().try_for_each(Draft::sync)?;
     fault::point("publish.synced");
     for draft in &drafts {
         let renamed = fault::fails("publish.rename").and_then(|()| fs::rename(&draft.temporary, &draft.target));

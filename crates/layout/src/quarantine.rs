@@ -50,8 +50,7 @@ impl QuarantineRecord<'_> {
     }
 }
 
-/// Counts the records of a quarantine file by reason. The file may still be written: an unfinished last line is not
-/// counted. A line that is no record counts as `unreadable`.
+/// Counts the records by reason, `unreadable` for what is none; without an unfinished last line, which may be written now.
 pub fn count_rejected(path: &Path) -> Result<BTreeMap<String, u64>> {
     #[derive(Deserialize)]
     struct OnlyReason<'a> {

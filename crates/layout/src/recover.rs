@@ -1,8 +1,7 @@
 //! Recovery of what a dead writer left: open segments that nobody holds the lock of are sealed.
 //!
-//! A writer that died inside a write may have left a torn last line. Its bytes go to quarantine first, then the segment is
-//! cut and sealed. The name in quarantine is derived from the segment's, so that a recovery that dies itself can be
-//! repeated and the bytes are there only once.
+//! The bytes of a torn last line go to quarantine before the segment is cut. That file's name is derived from the segment's,
+//! so that a recovery that dies itself can be repeated and the bytes are there only once.
 
 use std::fs::{self, File};
 use std::io;
@@ -42,7 +41,13 @@ pub fn recover(tree: &Tree, area: Area, stream: &Name, now: DateTime<Utc>) -> Re
         let Some(file) = Locked::try_new(file, &path)? else { continue };
         let (len, tail) = torn_tail(file.file()).map_err(Error::at("read", &path))?;
         if !tail.is_empty() {
-            quarantine_tail(tree, stream, &sealed, &tail, now)?;
+            let (source, reason) = (tree.relative(&sealed.path), "torn");
+            let detail = "the writer died inside this line; a source that sends again sends it whole";
+            let mut record = Vec::new();
+            QuarantineRecord { time: now, source: &source, reason, detail, line: &tail }.write(&mut record);
+            let draft = tree.draft_quarantine(stream, &sealed, reason)?;
+            fs::write(draft.path(), &record).map_err(Error::at("write", draft.path()))?;
+            publish(vec![draft])?;
             fault::point("recover.quarantined");
         }
         let mut segment = OpenSegment::resume(file, sealed, len);
@@ -67,20 +72,4 @@ fn torn_tail(file: &File) -> io::Result<(u64, Vec<u8>)> {
             None => size *= 2,
         }
     }
-}
-
-fn quarantine_tail(tree: &Tree, stream: &Name, segment: &SealedSegment, tail: &[u8], now: DateTime<Utc>) -> Result<()> {
-    let source = tree.relative(&segment.path);
-    let mut record = Vec::new();
-    QuarantineRecord {
-        time: now,
-        source: &source,
-        reason: "torn",
-        detail: "the writer died inside this line; a source that sends again sends it whole",
-        line: tail,
-    }
-    .write(&mut record);
-    let draft = tree.draft_quarantine(stream, segment, "torn")?;
-    fs::write(draft.path(), &record).map_err(Error::at("write", draft.path()))?;
-    publish(vec![draft])
 }

@@ -1,10 +1,8 @@
 //! Removing what retention and housekeep may remove: hours, rejected input, files that were never published, empty folders.
 //!
-//! Of an hour that retention removed the rows are gone, and the commit record stays. Who made such an hour again would make
-//! it from a part: from late segments without the rows that were removed, or from one input of a query without the other.
-//! Downstream an hour replaces what was known of it, so that part would replace the whole. Therefore the record stays beside
-//! the place of the file, as `parquet/<dataset>/YYYY/MM/DD/HH.expired.json`. An hour is *expired* when that record is there
-//! and its Parquet file is not. To delete the record by hand opens the hour again.
+//! Who made an hour again that retention removed would make it from a part, and that part would replace the whole downstream.
+//! Therefore its commit record stays beside the place of the file, as `HH.expired.json`. An hour is *expired* when that is
+//! there and its Parquet file is not. To delete the record by hand opens the hour again.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -23,8 +21,7 @@ use crate::paths::{Area, Tree, is_date_part, is_draft};
 use crate::publish::{Draft, publish};
 
 impl Tree {
-    /// Removes published hours for good. Their records are durable before the first file is removed: a process that dies
-    /// in between leaves whole hours, which can be removed again. Only who holds the data set's lock does this.
+    /// Removes published hours for good. Their records are durable before the first file is removed.
     pub fn expire_parquet(&self, _: &DatasetLock, dataset: &Name, hours: &[(Hour, Commit)]) -> Result<()> {
         let mut records = Vec::with_capacity(hours.len());
         for (hour, commit) in hours {
@@ -60,9 +57,8 @@ impl Tree {
         Err(Error::invalid(path, "is not in quarantine/ and is not removed", None))
     }
 
-    /// The folders of years, months and days of `name` in `area` that will be empty when the files `gone` are, deepest first.
-    /// A folder that holds only such folders is one as well. Folders of the hour `now` are not among them, because somebody
-    /// may be about to create a file there.
+    /// The folders of dates of `name` in `area` that will be empty when the files `gone` are, deepest first. Not those of the
+    /// hour `now`, because somebody may be about to create a file there.
     pub fn empty_folders(&self, area: Area, name: &Name, gone: &BTreeSet<PathBuf>, now: Hour) -> Result<Vec<PathBuf>> {
         let root = self.folder(area, name);
         let mut found = Vec::new();

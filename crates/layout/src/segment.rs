@@ -1,8 +1,7 @@
 //! Segments: append-only files of complete lines, open while written and sealed when done.
 //!
-//! An [`OpenSegment`] is held under an exclusive lock by its writer. [`seal`] syncs it and renames it to its sealed name,
-//! after which nobody changes it. When somebody removes or moves away a segment that is open, its writer still has the
-//! descriptor, and so the content, and can put it back to its path in a new file.
+//! Whoever writes an [`OpenSegment`] holds an exclusive lock on it. [`seal`] gives it its sealed name, and nobody changes it
+//! then. One that somebody has removed or moved away its writer can put back, because it still has the descriptor.
 
 use std::fs::{self, File};
 use std::io::{self, IoSlice, Write as _};
@@ -85,9 +84,8 @@ impl OpenSegment {
         self.created
     }
 
-    /// Appends `pieces`, which together are complete lines, and uses them up, also when it fails. On an error the segment
-    /// is as it was before. If even that is not possible, [`Error::is_not_rolled_back`] is set, and the segment must not be
-    /// written any more.
+    /// Appends `pieces`, which together are complete lines, and uses them up. On an error the segment is as it was before, or
+    /// [`Error::is_not_rolled_back`] is set, and the segment must not be written any more.
     pub fn append(&mut self, pieces: &mut [IoSlice<'_>]) -> Result<()> {
         let before = self.len;
         let mut rest = pieces;
@@ -118,8 +116,7 @@ impl OpenSegment {
 
     /// Cuts the segment back to `len`, a length that it had.
     pub fn rollback(&mut self, len: u64) -> Result<()> {
-        // A write that failed may have left bytes that `self.len` does not count. Mostly there are none; then a disk that
-        // may refuse everything is not asked to cut the file.
+        // A write that failed may have left bytes that `self.len` does not count. A disk that may refuse is asked only then.
         let file = self.file.locked.file();
         let there = file.metadata().map(|file| file.len());
         if !there.is_ok_and(|there| there == len) {
@@ -181,8 +178,7 @@ impl SegmentFile {
         &self.sealed.name
     }
 
-    /// Syncs it, and the first time its folders: after that, what was written is durable. After an error the kernel may have
-    /// dropped what was written, and a second sync that succeeds proves nothing.
+    /// Syncs it, and the first time its folders. After an error the kernel may have dropped what was written, for good.
     pub fn sync(&self) -> Result<()> {
         let synced = fault::fails("segment.sync").and_then(|()| self.locked.file().sync_data());
         synced.map_err(Error::at("sync", &self.path))?;
@@ -286,8 +282,7 @@ pub(crate) fn replace(from: &File, path: &Path) -> Result<Locked> {
     Ok(to)
 }
 
-/// Copies all of a file; returns how many bytes were zero, which no line contains. It reads and writes the bytes, because
-/// a file system that lets two files share blocks would share the damaged ones.
+/// Copies the bytes, not shared blocks, which would be the damaged ones; returns how many were zero, as in no line.
 fn copy(from: &File, mut to: &File) -> io::Result<u64> {
     let (mut done, mut zeros, mut buffer) = (0, 0, vec![0; 1 << 20]);
     loop {

@@ -1,7 +1,5 @@
-//! The identity of a tree. A warehouse notes it, and so can tell the data sets of two data directories from each other.
-//!
-//! It is a ULID in the file `tree-id` of the data directory. A tree that is moved, copied for good or restored from a
-//! backup keeps it: nothing else about a directory stays the same then.
+//! The identity of a tree, a ULID in the file `tree-id`, by which warehouses tell data directories from each other. A tree
+//! that is moved, copied for good or restored from a backup keeps it: nothing else about a directory stays the same then.
 
 use std::fmt;
 use std::fs;

@@ -1,5 +1,4 @@
-//! Windows: the span of time that a Parquet file covers. That of a stream is the hour of its name; that of an aggregate
-//! may be longer, and then the file has the name of the hour in which it starts.
+//! Windows: the span of time that a Parquet file covers, an hour or, for an aggregate, perhaps longer.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde::{Deserialize, Serialize};

@@ -49,7 +49,6 @@ impl Batch {
         (self.lines, self.empty_lines, self.rejects, self.taken, self.last) = (0, 0, Default::default(), 0, 0);
     }
 
-    /// Whether nothing more should be added before it is written.
     #[inline]
     pub(crate) fn is_full(&self, max_hours: usize) -> bool {
         self.runs.len() >= max_hours || self.rejected.len() >= MAX_REJECTED

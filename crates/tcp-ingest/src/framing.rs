@@ -27,7 +27,6 @@ impl Framing {
         Self { max_line, inside_too_long }
     }
 
-    /// Whether what comes next is inside a line over the limit.
     pub(crate) fn inside_too_long(&self) -> bool {
         self.inside_too_long
     }

@@ -41,7 +41,6 @@ const ROW: usize = 8;
 /// Words of a write: the segment's number (two), its length before, the bytes to append.
 const WRITE: usize = 4;
 
-/// What a thread is about to append to a segment.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Write {
     /// The segment ([`layout::SegmentName::number`]).
@@ -87,7 +86,6 @@ impl IntentLog {
         Ok(Self { rows, writes, slots, ..log })
     }
 
-    /// The log that another process made.
     pub(crate) fn open(memory: OwnedFd) -> anyhow::Result<Self> {
         let log = Self::map(memory)?;
         if log.words().len() < HEADER || log.get(0) != FORMAT {
@@ -148,7 +146,6 @@ impl IntentLog {
         if self.get(at + DIED_AT) == self.get(at + CONSUMED) { self.get(at + DEATHS) } else { 0 }
     }
 
-    /// What a dead worker's thread was about to do.
     pub(crate) fn intent(&self, row: usize) -> Option<Intent> {
         let at = self.row(row);
         let write = |number: usize| {

@@ -18,9 +18,7 @@ enum Job {
 
 /// Hands work to the thread. When the thread is far behind, that waits: so a slow disk holds the sources.
 #[derive(Clone)]
-pub(crate) struct Sealer {
-    jobs: SyncSender<Job>,
-}
+pub(crate) struct Sealer(SyncSender<Job>);
 
 impl Sealer {
     /// Starts the thread. It ends when all handles are dropped and the work is done.
@@ -28,18 +26,18 @@ impl Sealer {
         // One job waits while one is under way: so the segments that are being sealed are at most twice those that are open.
         let (jobs, queue) = sync_channel(1);
         let thread = Thread { refused: Vec::new(), shared: Arc::clone(shared) };
-        (Self { jobs }, std::thread::spawn(move || thread.run(&queue)))
+        (Self(jobs), std::thread::spawn(move || thread.run(&queue)))
     }
 
     /// Has segments synced; `busy` is true until that is done.
     pub(crate) fn sync(&self, files: Vec<Arc<SegmentFile>>, busy: &Arc<AtomicBool>) {
         busy.store(true, Relaxed);
-        let _ = self.jobs.send(Job::Sync(files, Arc::clone(busy)));
+        let _ = self.0.send(Job::Sync(files, Arc::clone(busy)));
     }
 
     pub(crate) fn seal(&self, segments: Vec<OpenSegment>) {
         if !segments.is_empty() {
-            let _ = self.jobs.send(Job::Seal(segments));
+            let _ = self.0.send(Job::Seal(segments));
         }
     }
 }
@@ -125,7 +123,7 @@ impl Thread {
         for name in names {
             self.shared.tell_keeper(&ToKeeper::Unsynced { name: name.to_string() }, None);
         }
-        self.shared.fail(if self.shared.has_keeper() {
+        self.shared.fail(if self.shared.keeper.is_some() {
             format!("{error}; what was written is copied to a new file by the next worker")
         } else {
             format!(

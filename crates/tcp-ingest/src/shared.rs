@@ -23,12 +23,11 @@ pub(crate) struct Shared {
     pub(crate) intent_log: IntentLog,
     pub(crate) stats: Stats,
     /// The way to the keeper. A process that has one is a worker, whose work another one can resume.
-    keeper: Option<OwnedFd>,
+    pub(crate) keeper: Option<OwnedFd>,
     /// Why the program ends, by whichever thread met a reason first.
     pub(crate) failure: OnceLock<String>,
     /// The program is about to end anyway: then nothing is tried for ever.
     stopping: AtomicBool,
-    /// What of the connections' bytes is lost.
     pub(crate) lost: Losses,
 }
 
@@ -55,15 +54,10 @@ impl Shared {
         }
     }
 
-    /// Whether there is a keeper, and so a next worker that resumes what this process leaves.
-    pub(crate) fn has_keeper(&self) -> bool {
-        self.keeper.is_some()
-    }
-
     /// Ends a worker where it stands, because another one resumes its work; a program without a keeper, in good order.
     pub(crate) fn fail(&self, what: impl Into<String>) {
         let what = what.into();
-        if self.has_keeper() {
+        if self.keeper.is_some() {
             log::error!("{what}");
             std::process::exit(TO_BE_CONTINUED);
         }

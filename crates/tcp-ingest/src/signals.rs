@@ -20,16 +20,12 @@ pub(crate) enum Request {
     Reap,
 }
 
-impl Request {
-    pub(crate) const ALL: [Self; 5] = [Self::Stop, Self::Upgrade, Self::Replace, Self::Report, Self::Reap];
-}
-
 /// Signals that are received, and so do not kill.
 pub(crate) struct Signals(Vec<(Signal, Request)>);
 
 impl Signals {
-    /// Those that ask for one of `requests`.
-    pub(crate) fn new(requests: &[Request]) -> io::Result<Self> {
+    /// Those that ask for what is wanted.
+    pub(crate) fn new(is_wanted: impl Fn(Request) -> bool) -> io::Result<Self> {
         let all = [
             (SignalKind::terminate(), Request::Stop),
             (SignalKind::interrupt(), Request::Stop),
@@ -38,7 +34,7 @@ impl Signals {
             (SignalKind::user_defined1(), Request::Report),
             (SignalKind::child(), Request::Reap),
         ];
-        let wanted = all.into_iter().filter(|(_, request)| requests.contains(request));
+        let wanted = all.into_iter().filter(|(_, request)| is_wanted(*request));
         Ok(Self(wanted.map(|(kind, request)| Ok((signal(kind)?, request))).collect::<io::Result<_>>()?))
     }
 

@@ -129,9 +129,7 @@ pub(crate) fn consumed(socket: &(impl AsFd + AsRawFd)) -> io::Result<u64> {
 /// What the kernel knows of a connection (`struct tcp_info` in linux/tcp.h, which only ever grows; libc knows an old one).
 struct Info {
     state: u8,
-    /// How many bytes were received in order.
     received: u64,
-    /// How long ago the last data came.
     quiet: Duration,
 }
 

@@ -118,7 +118,6 @@ impl StreamStats {
     }
 }
 
-/// The statistics as a line of the log.
 impl fmt::Display for Stats {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (connections, open) = (self.connections.load(Relaxed), self.open_segments.load(Relaxed));

@@ -35,7 +35,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<Outcome> {
     shared.recover();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut signals = Signals::new(&[Request::Stop, Request::Report])?;
+        let mut signals = Signals::new(|request| matches!(request, Request::Stop | Request::Report))?;
         let mut reporter = Reporter::new();
         let thread = Arc::clone(&shared);
         let mut work = tokio::task::spawn_blocking(move || work(&thread));
@@ -111,10 +111,6 @@ fn read_to_the_end(shared: &Arc<Shared>, sealer: Sealer, tee: Tee) -> anyhow::Re
         log::warn!("interrupted: what was read is written, the rest is not");
         return Ok(Outcome::Interrupted);
     }
-    report_rejected(shared)
-}
-
-fn report_rejected(shared: &Shared) -> anyhow::Result<Outcome> {
     let rejected = shared.stats.rejected();
     if rejected == 0 {
         return Ok(Outcome::Done);
@@ -162,7 +158,6 @@ struct Pipe<'s> {
 }
 
 impl Pipe<'_> {
-    /// Writes the complete lines.
     fn lines(&mut self) -> anyhow::Result<()> {
         loop {
             let Intake { batch, validators, .. } = &mut self.intake;

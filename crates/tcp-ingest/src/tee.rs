@@ -18,27 +18,27 @@ const LAST_CALL: Duration = Duration::from_millis(200);
 #[derive(Clone)]
 pub(crate) struct Tee {
     lines: Option<SyncSender<Vec<u8>>>,
-    /// Set when nobody reads any more.
     abandoned: Arc<AtomicBool>,
     shared: Arc<Shared>,
 }
 
 /// Gets, when the thread has ended, whether standard output took all of it.
-pub(crate) struct TeeEnd(Option<Receiver<bool>>);
+pub(crate) struct TeeEnd(Receiver<bool>);
 
 impl Tee {
     /// Starts the thread, if it is wanted at all. It ends when all handles are dropped and all is written.
     pub(crate) fn start(shared: &Arc<Shared>) -> (Self, TeeEnd) {
         let mut tee = Self { lines: None, abandoned: Arc::default(), shared: Arc::clone(shared) };
-        if !shared.config.settings.stdout {
-            return (tee, TeeEnd(None));
-        }
-        let (lines, queue) = sync_channel(4);
         let (ended, end) = channel();
-        let abandoned = Arc::clone(&tee.abandoned);
-        std::thread::spawn(move || ended.send(write(&queue, &abandoned)));
-        tee.lines = Some(lines);
-        (tee, TeeEnd(Some(end)))
+        if shared.config.settings.stdout {
+            let (lines, queue) = sync_channel(4);
+            let abandoned = Arc::clone(&tee.abandoned);
+            std::thread::spawn(move || ended.send(write(&queue, &abandoned)));
+            tee.lines = Some(lines);
+        } else {
+            let _ = ended.send(true);
+        }
+        (tee, TeeEnd(end))
     }
 
     /// Writes the accepted lines of a batch. While the reader is waited for, does `meanwhile` what is due.
@@ -63,10 +63,9 @@ impl Tee {
 impl TeeEnd {
     /// Waits for the thread: partial when stdout refused some of it, interrupted when a stalled reader is not waited for.
     pub(crate) fn wait(self, shared: &Shared) -> Outcome {
-        let Some(end) = self.0 else { return Outcome::Done };
         loop {
             let stopping = shared.is_stopping();
-            match end.recv_timeout(LAST_CALL) {
+            match self.0.recv_timeout(LAST_CALL) {
                 Ok(true) => return Outcome::Done,
                 Ok(false) | Err(RecvTimeoutError::Disconnected) => return Outcome::Partial,
                 Err(RecvTimeoutError::Timeout) if !stopping => {}

@@ -18,7 +18,6 @@ pub(crate) struct Bounds {
     pub(crate) hours: usize,
 }
 
-/// Validates lines for one stream on one thread.
 #[derive(Debug)]
 pub(crate) struct Validator {
     decoder: Decoder,
@@ -84,7 +83,6 @@ impl Validator {
         Decoder::new(self.decoder.model()).message(line).is_ok()
     }
 
-    /// Puts a line into its hour, or among the rejected.
     #[inline]
     fn place(
         &self,

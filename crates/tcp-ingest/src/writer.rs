@@ -37,7 +37,6 @@ pub(crate) struct Intake {
 }
 
 impl Intake {
-    /// For the thread that writes to this row of the intent log.
     pub(crate) fn new(shared: &Arc<Shared>, sealer: Sealer, row: usize) -> Self {
         let config = &shared.config;
         let bounds = Bounds {
@@ -52,7 +51,6 @@ impl Intake {
             validators: validators.collect(),
             writer: Writer {
                 misplaced: false,
-                max_open: config.max_open_each(),
                 shared: Arc::clone(shared),
                 sealer,
                 row,
@@ -83,7 +81,6 @@ pub(crate) struct Origin {
     pub(crate) inside_too_long: bool,
 }
 
-/// Writes batches to segments of its own.
 pub(crate) struct Writer {
     shared: Arc<Shared>,
     sealer: Sealer,
@@ -94,7 +91,6 @@ pub(crate) struct Writer {
     open: HashMap<Key, Open>,
     /// The segments of the last batch.
     written: Vec<Key>,
-    max_open: usize,
     writes: u64,
     syncing: Arc<AtomicBool>,
     maintained: Instant,
@@ -164,13 +160,14 @@ impl Writer {
     /// Opens the segments that `writes` needs; seals those used longest ago when there would be too many.
     fn make_room(&mut self, writes: &[(Key, Vec<IoSlice<'_>>)]) -> Result<()> {
         let missing: Vec<_> = writes.iter().map(|(key, _)| *key).filter(|key| !self.open.contains_key(key)).collect();
-        if self.open.len() + missing.len() > self.max_open {
+        let max_open = self.shared.config.max_open_each();
+        if self.open.len() + missing.len() > max_open {
             let unneeded = self.open.iter().filter(|(key, _)| !writes.iter().any(|(needed, _)| needed == *key));
             let mut candidates: Vec<_> = unneeded.map(|(key, open)| (open.used, *key)).collect();
             candidates.sort_unstable();
             // A quarter at a time: sealing many together costs fewer syncs.
-            let surplus = self.open.len() + missing.len() - self.max_open;
-            candidates.truncate(surplus.max(self.max_open / 4));
+            let surplus = self.open.len() + missing.len() - max_open;
+            candidates.truncate(surplus.max(max_open / 4));
             let keys: Vec<_> = candidates.into_iter().map(|(_, key)| key).collect();
             self.seal(&keys);
         }

@@ -18,7 +18,6 @@ pub(super) struct Connection {
     pub(super) new: bool,
 }
 
-/// Descriptors that outlive a worker.
 #[derive(Debug)]
 pub(super) struct Held {
     pub(super) connections: BTreeMap<u32, Connection>,
@@ -29,7 +28,6 @@ pub(super) struct Held {
 }
 
 impl Held {
-    /// What is held in the beginning, with so many slots for connections.
     pub(super) fn new(
         slots: u32,
         connections: BTreeMap<u32, Connection>,

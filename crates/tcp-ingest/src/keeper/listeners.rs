@@ -63,8 +63,7 @@ pub(super) fn open(config: &Config) -> anyhow::Result<Vec<Listener>> {
     let mut activated = activated()?;
     let mut listeners = Vec::new();
     for (stream, address) in &config.addresses {
-        let given = activated.iter().position(|(_, bound)| serves(*bound, *address));
-        let socket = match given {
+        let socket = match activated.iter().position(|(_, bound)| serves(*bound, *address)) {
             Some(index) => activated.swap_remove(index).0,
             None => bind(*address)?,
         };

@@ -39,7 +39,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(crate) fn run(config: Config) -> Result<Outcome> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
-        let mut signals = Signals::new(&Request::ALL)?;
+        let mut signals = Signals::new(|_| true)?;
         let mut keeper = match replace::inventory()? {
             Some(inventory) => {
                 let keeper = Keeper::restore(config, inventory)?;

@@ -33,14 +33,12 @@ pub(super) struct Binary {
 }
 
 impl Binary {
-    /// What is installed where this program was started from.
     pub(super) fn installed() -> anyhow::Result<Self> {
         let path = std::env::var_os(BINARY).map_or_else(std::env::current_exe, |path| Ok(path.into()));
         let path = path.context("cannot find out which program this is")?;
         Self::open(&path).with_context(|| format!("{}: cannot be opened", path.display()))
     }
 
-    /// What is installed at `path` now.
     pub(super) fn open(path: &Path) -> io::Result<Self> {
         let file = File::options().read(true).custom_flags(libc::O_PATH).open(path)?;
         Ok(Self { file, path: path.to_owned() })
@@ -54,7 +52,6 @@ impl Binary {
     }
 }
 
-/// How far a worker is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Stage {
     /// It was started, and has not said that it runs.
@@ -80,9 +77,7 @@ impl Worker {
     /// Starts one, and gives it the data directory and the intent log: it is up only if it can read that.
     pub(super) fn start(binary: &Binary, intent_log: &IntentLog, data_dir: BorrowedFd<'_>) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
-        let mut command = binary.command();
-        command.env(WORKER, oom_score::worker_score()).stdin(Stdio::from(theirs));
-        let child = command.spawn()?;
+        let child = binary.command().env(WORKER, oom_score::worker_score()).stdin(Stdio::from(theirs)).spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         send(&ours, &ToWorker::DataDir, Some(data_dir), SendFlags::DONTWAIT)?;
         send(&ours, &ToWorker::IntentLog, Some(intent_log.as_fd()), SendFlags::DONTWAIT)?;
@@ -108,16 +103,14 @@ impl Worker {
         }
     }
 
-    /// What it had said before it died.
     pub(super) fn remaining_messages(&self) -> Vec<(ToKeeper, Option<OwnedFd>)> {
-        let mut messages = Vec::new();
-        loop {
+        let next = || loop {
             match channel::receive(self.channel.get_ref()) {
-                Ok(Some(message)) => messages.push(message),
                 Err(error) if is_reset(&error) => {}
-                Ok(None) | Err(_) => return messages,
+                received => return received.ok().flatten(),
             }
-        }
+        };
+        std::iter::from_fn(next).collect()
     }
 
     /// Sends it a message, unless it is too far behind to take it (`WouldBlock`).

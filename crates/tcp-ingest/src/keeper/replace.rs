@@ -50,7 +50,6 @@ pub(super) struct Inventory {
     lost: Losses,
 }
 
-/// What the keeper before this one left, if there was one.
 pub(super) fn inventory() -> Result<Option<Inventory>> {
     let Ok(number) = std::env::var(KEEPER) else { return Ok(None) };
     let number: RawFd = number.parse().with_context(|| format!("{KEEPER} is for the program's own use"))?;
@@ -151,17 +150,16 @@ impl Keeper {
 
     fn take_inventory(&self) -> Result<Inventory> {
         let worker = self.worker.as_ref().context("no worker")?;
-        let connections = self.held.connections.iter().map(|(slot, connection)| {
-            let Connection { socket, stream, peer, .. } = connection;
-            (*slot, socket.as_raw_fd(), *stream, *peer)
-        });
+        let connections = self.held.connections.iter();
         let segments = self.held.segments.iter();
         Ok(Inventory {
             intent_log: self.intent_log.as_fd().as_raw_fd(),
             data_dir: self.data_dir.as_raw_fd(),
             slots: u32::try_from(self.held.slots())?,
             listeners: self.listeners.iter().map(|listener| (listener.stream, listener.socket.as_raw_fd())).collect(),
-            connections: connections.collect(),
+            connections: connections
+                .map(|(slot, held)| (*slot, held.socket.as_raw_fd(), held.stream, held.peer))
+                .collect(),
             segments: segments
                 .map(|(name, (file, segment))| (name.clone(), file.as_raw_fd(), segment.clone()))
                 .collect(),
@@ -189,17 +187,15 @@ async fn is_understood(trial: &mut Command) -> Result<bool> {
     const TIME: Duration = Duration::from_secs(5);
     let mut child = trial.spawn().context("cannot be started")?;
     let deadline = Instant::now() + TIME;
-    loop {
+    while Instant::now() <= deadline {
         if let Some(status) = child.try_wait()? {
             return Ok(status.success());
         }
-        if Instant::now() > deadline {
-            let _ = child.kill();
-            let _ = child.wait();
-            return Ok(false);
-        }
         sleep(Duration::from_millis(5)).await;
     }
+    let _ = child.kill();
+    let _ = child.wait();
+    Ok(false)
 }
 
 /// Holds signals back that would kill a program which has just begun, or lets them through. Outlives `execve`.

@@ -16,9 +16,9 @@ use crate::intent_log::IntentLog;
 use crate::losses::Losses;
 use crate::oom_score;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
 pub(super) struct Keeper {
     pub(super) config: Config,
-    /// What workers are started from.
     pub(super) binary: Binary,
     pub(super) intent_log: IntentLog,
     pub(super) data_dir: OwnedFd,
@@ -45,7 +45,6 @@ pub(super) struct Keeper {
     pub(super) is_full: bool,
     /// It was reported that the system refuses connections.
     pub(super) accepting_fails: bool,
-    /// What of the sources' bytes is lost.
     pub(super) lost: Losses,
 }
 
@@ -61,9 +60,7 @@ pub(super) enum Pending {
 
 impl Keeper {
     pub(super) fn new(config: Config) -> anyhow::Result<Self> {
-        for stream in &config.streams {
-            config.tree.check_writable(Area::Raw, &stream.name)?;
-        }
+        config.streams.iter().try_for_each(|stream| config.tree.check_writable(Area::Raw, &stream.name))?;
         let data_dir = DataDirHandle::new(&config.tree)?.descriptor()?;
         let slots = held::slots(&config);
         let listeners = listeners::open(&config)?;
@@ -102,12 +99,10 @@ impl Keeper {
         })
     }
 
-    /// Whether the worker gets what there is to serve.
     pub(super) fn worker_serves(&self) -> bool {
         self.worker.as_ref().is_some_and(|worker| worker.stage >= Stage::Serving)
     }
 
-    /// Whether there is a successor that only waits for the worker to hand over.
     pub(super) fn successor_waits(&self) -> bool {
         self.successor.as_ref().is_some_and(|(worker, _)| worker.stage == Stage::Ready)
     }

@@ -29,7 +29,6 @@ impl Keeper {
         }
     }
 
-    /// Has the worker drain in the time that is left.
     pub(super) fn send_drain(&mut self) {
         let time = self.deadline.map_or(Duration::ZERO, |end| end.saturating_duration_since(Instant::now()));
         self.send_later(ToWorker::Drain { millis: u64::try_from(time.as_millis()).unwrap_or(u64::MAX) });

@@ -174,10 +174,17 @@ impl Keeper {
         }
     }
 
-    /// Does what a message of the worker asks for.
     pub(super) fn handle_message(&mut self, (message, descriptor): (ToKeeper, Option<OwnedFd>)) {
         match (message, descriptor) {
-            (ToKeeper::Up, _) => self.worker_is_up(),
+            (ToKeeper::Up, _) => {
+                self.begin();
+                if std::mem::replace(&mut self.is_ready, true) {
+                    log::info!("a new worker took over");
+                } else {
+                    log::info!("ready; signals are for the keeper, process {}", std::process::id());
+                    notify(NotifyState::Ready);
+                }
+            }
             (ToKeeper::Opened { name, segment }, Some(file)) => {
                 self.held.segments.insert(name, (file, segment));
             }
@@ -200,7 +207,6 @@ impl Keeper {
         }
     }
 
-    /// Handles what a worker that has ended had said before.
     pub(super) fn handle_remaining_messages(&mut self, worker: &Worker) {
         for message in worker.remaining_messages() {
             if !matches!(message.0, ToKeeper::Up) {
@@ -222,15 +228,5 @@ impl Keeper {
         socket::end(&connection.socket);
         // Reported again only after a tenth of the slots was free, not each time the last one is taken.
         self.is_full &= self.held.connections.len() >= self.held.slots() / 10 * 9;
-    }
-
-    fn worker_is_up(&mut self) {
-        self.begin();
-        if std::mem::replace(&mut self.is_ready, true) {
-            log::info!("a new worker took over");
-        } else {
-            log::info!("ready; signals are for the keeper, process {}", std::process::id());
-            notify(NotifyState::Ready);
-        }
     }
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tokio::io::{Interest, Ready};
 
 use super::connection::{Connection, Ending, Step};
-use super::stop::Stop;
+use super::thread::Stop;
 use crate::losses::TIME_UP;
 use crate::socket;
 
@@ -24,7 +24,6 @@ const QUIET: Duration = Duration::from_millis(700);
 /// How long a source that was idle for too long, and just then goes on, is read before it finds the connection closed.
 const IDLE_LAST_CALL: Duration = Duration::from_secs(1);
 
-/// Whether the kernel still receives for the connection.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Receiving {
     On,
@@ -81,7 +80,7 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
         connection.let_others_go_on().await;
     }
     if receiving == Receiving::CutOff {
-        let (stream, peer) = (connection.stream_name(), connection.peer);
+        let (stream, peer) = (connection.thread.shared.config.stream_name(connection.stream), connection.peer);
         log::warn!("{stream} from {peer}: was still sending when its time was up; it finds its connection closed");
         socket::close_with_reset(&connection.socket)?;
     }
@@ -89,10 +88,6 @@ pub(super) async fn finish(mut connection: Connection, ending: Ending) -> io::Re
 }
 
 impl Connection {
-    fn stream_name(&self) -> &str {
-        self.thread.shared.config.stream_name(self.stream)
-    }
-
     /// Has the kernel acknowledge no more. Where it cannot, what there is is taken all the same.
     fn stop_receiving(&self) {
         if let Err(error) = socket::stop_receiving(&self.socket) {
@@ -117,7 +112,8 @@ impl Connection {
     /// Ends although there is more to read, and reports that.
     fn give_up(&self) -> Ending {
         let bytes = socket::queued(&self.socket).unwrap_or_default();
-        self.thread.shared.lost.report(self.stream_name(), self.peer, bytes, TIME_UP);
+        let shared = &self.thread.shared;
+        shared.lost.report(shared.config.stream_name(self.stream), self.peer, bytes, TIME_UP);
         let _ = socket::close_with_reset(&self.socket);
         Ending::Lost(bytes)
     }

@@ -9,8 +9,7 @@ use chrono::{DateTime, Utc};
 use tokio::io::{Interest, Ready};
 use tokio::net::TcpStream;
 
-use super::stop::Stop;
-use super::thread::{Incoming, Thread};
+use super::thread::{Incoming, Stop, Thread};
 use crate::framing::Framing;
 use crate::socket;
 use crate::writer::{Intake, Origin};
@@ -34,7 +33,6 @@ pub(super) enum Step {
     Refused,
 }
 
-/// Why a connection is over.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Ending {
     ByPeer,
@@ -150,7 +148,6 @@ impl Connection {
         }
     }
 
-    /// Lets the other connections of the thread have their turn, now and then.
     pub(super) async fn let_others_go_on(&mut self) {
         self.blocks = self.blocks.wrapping_add(1);
         if self.blocks.is_multiple_of(BLOCKS_IN_A_ROW) {

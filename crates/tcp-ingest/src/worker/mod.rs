@@ -4,7 +4,6 @@ mod closing;
 mod connection;
 mod pool;
 mod resume;
-mod stop;
 mod thread;
 
 use std::io;
@@ -19,15 +18,14 @@ use tokio::sync::watch;
 
 use self::pool::Pool;
 use self::resume::{Inventory, NO_DESCRIPTOR, receive};
-use self::stop::{Stop, Stopping};
-use self::thread::Incoming;
+use self::thread::{Incoming, Stop, Stopping};
 use crate::args::Config;
 use crate::channel::{self, ToKeeper, ToWorker};
 use crate::intent_log::IntentLog;
 use crate::oom_score;
 use crate::sealer::Sealer;
 use crate::shared::Shared;
-use crate::signals::{Request, Signals};
+use crate::signals::Signals;
 use crate::stats::Reporter;
 use crate::tee::Tee;
 
@@ -35,23 +33,19 @@ use crate::tee::Tee;
 pub(crate) fn run(config: Config, oom_score: &str) -> anyhow::Result<Outcome> {
     oom_score::set_for_worker(oom_score);
     let _ = rustix::thread::set_name(c"ingest-worker");
-    abort_on_panic();
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(work(config))
-}
-
-/// A thread that panics ends the process: half a worker would hold connections that nobody serves.
-fn abort_on_panic() {
+    // A thread that panics ends the process: half a worker would hold connections that nobody serves.
     let report = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         report(panic);
         std::process::abort();
     }));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(work(config))
 }
 
 async fn work(config: Config) -> anyhow::Result<Outcome> {
     // They are meant for the keeper, and come here too when a terminal or a service manager signals a whole group.
-    let _ignored = Signals::new(&Request::ALL)?;
+    let _ignored = Signals::new(|_| true)?;
     // Standard input is the way to and from the keeper, which first gives what every worker needs.
     let channel = io::stdin().as_fd().try_clone_to_owned()?;
     let keeper = channel::watch(channel.try_clone()?).context("no keeper: this is not started by hand")?;

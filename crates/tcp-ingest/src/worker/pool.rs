@@ -16,8 +16,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use super::closing;
 use super::connection::{Connection, Ending};
-use super::stop::{Stop, Stopping};
-use super::thread::{Incoming, Thread};
+use super::thread::{Incoming, Stop, Stopping, Thread};
 use crate::channel::ToKeeper;
 use crate::sealer::Sealer;
 use crate::shared::{RETRY, Shared};
@@ -26,7 +25,6 @@ use crate::writer::Intake;
 
 pub(super) struct Pool {
     threads: Vec<(UnboundedSender<Incoming>, JoinHandle<()>)>,
-    /// The thread that got the last connection.
     last: usize,
 }
 
@@ -52,7 +50,6 @@ impl Pool {
         Ok(Self { threads: threads.collect::<anyhow::Result<_>>()?, last: 0 })
     }
 
-    /// Has the next thread serve a connection.
     pub(super) fn assign(&mut self, connection: Incoming) {
         self.last = (self.last + 1) % self.threads.len().max(1);
         if let Some((thread, _)) = self.threads.get(self.last) {
@@ -93,7 +90,6 @@ async fn serve(thread: Rc<Thread>, mut incoming: UnboundedReceiver<Incoming>) {
     thread.intake.borrow_mut().writer.seal_from(Duration::ZERO);
 }
 
-/// Serves a connection to its end, or until another worker goes on with it.
 async fn serve_connection(thread: Rc<Thread>, incoming: Incoming) {
     let (slot, peer, stats) = (incoming.slot, incoming.peer, &thread.shared.stats);
     stats.accepted_connections.fetch_add(u64::from(incoming.new), Relaxed);

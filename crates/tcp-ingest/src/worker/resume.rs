@@ -44,11 +44,9 @@ pub(super) struct Inventory {
     pub(super) connections: Vec<Incoming>,
 }
 
-/// A segment of a dead worker.
 struct Segment {
     name: String,
     file: InheritedSegment,
-    /// A sync of it failed.
     unsynced: bool,
 }
 
