@@ -32,7 +32,6 @@ pub(crate) struct Batch {
     pub(crate) taken: usize,
     /// For a model without event time: the accepted lines in their envelopes, which the pieces then refer to.
     stamped: Option<Vec<u8>>,
-    /// Where the run of an hour is.
     run_of: HashMap<Hour, usize>,
     last: usize,
 }

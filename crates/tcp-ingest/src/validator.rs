@@ -62,7 +62,6 @@ impl Validator {
         true
     }
 
-    /// Validates a part of the block that takes `taken` bytes.
     fn part(&mut self, batch: &mut Batch, part: Part<'_>, taken: usize, source: &str, now: DateTime<Utc>) {
         match part {
             Part::Line([]) => batch.empty_lines += 1,

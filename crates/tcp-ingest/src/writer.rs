@@ -2,7 +2,8 @@
 //!
 //! Writing does not check whether the tree is where it was: that would cost a call for each file. It is checked as often as
 //! segments are synced, and whenever one is opened or sealed. What was written in between to a file that is gone is put in
-//! its place again from the descriptor; only if worker and keeper die in that time is it gone, with the file.
+//! its place again from the descriptor; what goes to a disk that was unmounted lazily is on that disk. Only if worker and
+//! keeper die in that time is it gone, with the file.
 
 use std::collections::HashMap;
 use std::io::IoSlice;
@@ -198,7 +199,7 @@ impl Writer {
         Ok(was)
     }
 
-    /// Seals the segments that are so old.
+    /// Seals the segments of this age, or older.
     pub(crate) fn seal_from(&mut self, age: Duration) {
         let due = self.open.extract_if(|_, open| open.segment.created().elapsed() >= age);
         self.sealer.seal(due.map(|(_, open)| open.segment).collect());

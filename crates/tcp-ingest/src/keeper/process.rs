@@ -44,7 +44,6 @@ impl Binary {
         Ok(Self { file, path: path.to_owned() })
     }
 
-    /// Runs it with the arguments of this process.
     pub(super) fn command(&self) -> Command {
         let mut command = Command::new(format!("/proc/self/fd/{}", self.file.as_raw_fd()));
         command.arg0(&self.path).args(std::env::args_os().skip(1));
@@ -77,7 +76,10 @@ impl Worker {
     /// Starts one, and gives it the data directory and the intent log: it is up only if it can read that.
     pub(super) fn start(binary: &Binary, intent_log: &IntentLog, data_dir: BorrowedFd<'_>) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
-        let child = binary.command().env(WORKER, oom_score::worker_score()).stdin(Stdio::from(theirs)).spawn()?;
+        // It keeps the other end open until all is sent, also when the worker dies at once: then it can be waited for.
+        let mut command = binary.command();
+        command.env(WORKER, oom_score::worker_score()).stdin(Stdio::from(theirs));
+        let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         send(&ours, &ToWorker::DataDir, Some(data_dir), SendFlags::DONTWAIT)?;
         send(&ours, &ToWorker::IntentLog, Some(intent_log.as_fd()), SendFlags::DONTWAIT)?;

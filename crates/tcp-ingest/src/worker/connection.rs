@@ -20,7 +20,6 @@ const BLOCKS_IN_A_ROW: u32 = 2;
 /// So many workers die at the same bytes before those are given up.
 const DEATHS: u64 = 5;
 
-/// What reading one block came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Step {
     /// There may be more to read.

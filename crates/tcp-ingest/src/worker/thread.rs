@@ -36,7 +36,8 @@ impl Stop {
     }
 }
 
-/// The decision. Only values leave this: who waits for the channel's lock must not be waited for by a guard's owner.
+/// The decision. Only values leave this: if a guard of the channel's lock lived on while the same thread reads it again, a
+/// sender that waits in between for that guard would be waited for, too.
 #[derive(Debug, Clone)]
 pub(super) struct Stopping(watch::Receiver<Stop>);
 
@@ -60,7 +61,6 @@ impl Stopping {
     }
 }
 
-/// A connection on its way to a thread.
 #[derive(Debug)]
 pub(super) struct Incoming {
     pub(super) socket: TcpStream,
