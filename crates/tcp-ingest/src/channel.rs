@@ -30,24 +30,16 @@ pub(crate) enum ToWorker {
     #[serde(rename = "note")]
     IntentLog,
     /// A connection that is held in `slot`, for the stream with index `stream`; its socket comes with it.
-    Connection {
-        slot: u32,
-        stream: usize,
-        peer: SocketAddr,
-        new: bool,
-    },
+    Connection { slot: u32, stream: usize, peer: SocketAddr, new: bool },
     /// A segment that a worker which is dead had open; its file comes with it.
-    Segment {
-        segment: serde_json::Value,
-    },
+    Segment { segment: serde_json::Value },
     /// All that a dead worker has left was said: resume its work.
     Begin,
     /// Take what the sources have sent and close the connections, in so many milliseconds at most.
-    Drain {
-        millis: u64,
-    },
+    Drain { millis: u64 },
     /// Stop as soon as what is begun is done; another worker goes on.
     HandOver,
+    /// Log the statistics.
     Report,
 }
 
