@@ -28,7 +28,7 @@ use tokio::time::{Interval, interval, sleep, sleep_until};
 use self::held::Connection;
 use self::listeners::accepted;
 use self::process::{PATIENCE, Worker};
-use self::state::{Keeper, Pending, notify};
+use self::state::{Admission, Keeper, Pending, notify};
 use crate::args::Config;
 use crate::channel::ToWorker;
 use crate::signals::{Request, Signals};
@@ -107,16 +107,18 @@ impl Keeper {
     async fn accept(&mut self, connection: io::Result<Connection>) {
         match connection {
             Ok(connection) => {
-                self.accepting_fails = false;
+                if self.admission == Admission::Failing {
+                    self.admission = Admission::Open;
+                }
                 self.add(connection);
-                if !self.held.has_room() && !std::mem::replace(&mut self.is_full, true) {
+                if !self.held.has_room() && std::mem::replace(&mut self.admission, Admission::Full) != Admission::Full {
                     log::warn!("all connections allowed (--max-connections) are in use: more must wait");
                 }
             }
             // A peer that was gone before we came.
             Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
             Err(error) => {
-                if !std::mem::replace(&mut self.accepting_fails, true) {
+                if std::mem::replace(&mut self.admission, Admission::Failing) != Admission::Failing {
                     log::error!("cannot accept connections: {error}; trying again");
                 }
                 sleep(Duration::from_millis(100)).await;

@@ -16,7 +16,6 @@ use crate::intent_log::IntentLog;
 use crate::losses::Losses;
 use crate::oom_score;
 
-#[expect(clippy::struct_excessive_bools, reason = "each is true or not whatever the others are")]
 pub(super) struct Keeper {
     pub(super) config: Config,
     pub(super) binary: Binary,
@@ -41,11 +40,18 @@ pub(super) struct Keeper {
     pub(super) deadline: Option<Instant>,
     /// A worker that drained could not do all that it had to.
     pub(super) draining_failed: bool,
-    /// It was reported that all slots are in use.
-    pub(super) is_full: bool,
-    /// It was reported that the system refuses connections.
-    pub(super) accepting_fails: bool,
+    pub(super) admission: Admission,
     pub(super) lost: Losses,
+}
+
+/// Whether connections are accepted, and if not, what was reported of that.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Admission {
+    Open,
+    /// All slots are in use.
+    Full,
+    /// The system refuses.
+    Failing,
 }
 
 /// What still has to be sent to the worker.
@@ -93,8 +99,7 @@ impl Keeper {
             is_to_be_replaced: false,
             deadline: None,
             draining_failed: false,
-            is_full: false,
-            accepting_fails: false,
+            admission: Admission::Open,
             lost: Losses::default(),
         })
     }

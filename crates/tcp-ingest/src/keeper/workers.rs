@@ -9,7 +9,7 @@ use rustix::net::{Shutdown, shutdown};
 use sd_notify::NotifyState;
 
 use super::process::{Binary, PATIENCE, Stage, Worker};
-use super::state::{Keeper, Pending, notify};
+use super::state::{Admission, Keeper, Pending, notify};
 use crate::channel::{ToKeeper, ToWorker, is_dead};
 use crate::losses::TO_BE_CONTINUED;
 use crate::socket;
@@ -227,6 +227,8 @@ impl Keeper {
         }
         socket::end(&connection.socket);
         // Reported again only after a tenth of the slots was free, not each time the last one is taken.
-        self.is_full &= self.held.connections.len() >= self.held.slots() / 10 * 9;
+        if self.admission == Admission::Full && self.held.connections.len() < self.held.slots() / 10 * 9 {
+            self.admission = Admission::Open;
+        }
     }
 }
