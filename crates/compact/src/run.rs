@@ -12,10 +12,9 @@ use crate::args::Args;
 use crate::batches::compact_hours;
 use crate::listing::Listing;
 use crate::plan::{HourPlan, due, plan};
-use crate::progress::StreamProgress;
 use crate::report::{Summary, print_plans};
 use crate::scan::scan;
-use crate::stream::Stream;
+use crate::stream::{Stream, StreamProgress};
 use crate::verify::verify;
 
 /// Runs the program. The clock is read here, once.
