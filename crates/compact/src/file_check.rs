@@ -12,8 +12,7 @@ pub(crate) struct Values {
     pub(crate) elsewhere: u64,
 }
 
-/// The first thing that is wrong with an hour of `dataset` with this commit record, whose values are these or cannot be read;
-/// none if it is as it should be.
+/// The first thing that is wrong with an hour of `dataset` with this commit record, whose values are these or cannot be read.
 pub(crate) fn check(dataset: &Name, commit: &Commit, values: &anyhow::Result<Values>) -> Option<Error> {
     let damaged = |what: String| Some(Error::new(what, RESTORE));
     if !commit.is_genuine() {

@@ -25,8 +25,7 @@ pub(crate) struct Ready {
     pub(crate) done: Summary,
 }
 
-/// An hour of which no rows are to be made: the segments that its Parquet file lists only have to go, and those of a
-/// closed hour go to quarantine.
+/// An hour of which no rows are to be made: listed segments only have to go, and those of a closed hour go to quarantine.
 pub(crate) fn prepare_without_rows(stream: &Stream<'_>, plan: &HourPlan) -> anyhow::Result<Ready> {
     let mut ready = Ready { remove: plan.listed.clone(), ..Ready::default() };
     let mut late = 0;
@@ -97,9 +96,9 @@ pub(crate) fn prepare(
 impl Work<'_> {
     /// The draft of the Parquet file, those of the quarantine, and what was found.
     ///
-    /// The footer is written with the first row group and needs the numbers before. Damage is rare: the first try
-    /// assumes that there is none, and when there is some, the file is made again with the numbers that are known then.
-    /// Duplicates are looked for before, in a reading of its own that finds the damage as well.
+    /// The footer is written with the first row group and needs the numbers before. Damage is rare: the first try supposes
+    /// that there is none, and if there is some, the file is made again with the numbers that are known then. Duplicates are
+    /// looked for before, in a reading of its own that finds the damage as well.
     fn make(&self) -> anyhow::Result<(Draft, Vec<Draft>, Findings)> {
         let mut findings = Findings { damaged: vec![0; self.segments.len()], duplicates: 0 };
         if self.stream.dedup {

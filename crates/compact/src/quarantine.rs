@@ -12,7 +12,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 
 use anyhow::{Context as _, anyhow, ensure};
 use layout::{Area, Draft, Error, Hour, QuarantineRecord, count_rejected, fault};
@@ -98,12 +98,29 @@ fn quarantine(
 ) -> anyhow::Result<Quarantined> {
     let draft = stream.tree.draft_quarantine(stream.name, &segment.segment, what)?;
     let cannot_write = || format!("{}: cannot be written", draft.path().display());
-    let mut records = Records {
-        out: BufWriter::new(File::create(draft.path()).with_context(cannot_write)?),
-        stream,
-        file: stream.tree.relative(&segment.segment.path),
-        first: None,
-        record: Vec::new(),
+    let mut out = BufWriter::new(File::create(draft.path()).with_context(cannot_write)?);
+    let file = stream.tree.relative(&segment.segment.path);
+    let (mut first, mut record) = (None, Vec::new());
+    // Writes what of a refused line begins with its byte `from`: all of it, or a part.
+    let mut write = |line: u64, from: u64, reason: &str, detail: &str, bytes: &[u8]| -> io::Result<()> {
+        let source = &format!("{file}:{line}");
+        first.get_or_insert_with(|| format!("line {line}: {detail}"));
+        let is_whole = from == 0 && bytes.len() <= PART;
+        // A line without a byte is a record, too.
+        let parts = if is_whole { vec![bytes] } else { bytes.chunks(PART).collect() };
+        let mut to = from;
+        for line in parts {
+            let from = to + 1;
+            to += line.len() as u64;
+            let place = if is_whole { String::new() } else { format!(" (here bytes {from} to {to} of it)") };
+            let detail = &format!("{detail}{place}");
+            record.clear();
+            QuarantineRecord { time: stream.now, source, reason, detail, line }.write(&mut record);
+            fault::fails("quarantine.write")?;
+            out.write_all(&record)?;
+            fault::point("quarantine.written");
+        }
+        Ok(())
     };
     let mut reader = LineReader::new(segment.segment.open()?, 0..segment.len, Limits::DEFAULT);
     let (mut line, mut refused, mut from) = (0, 0, 0);
@@ -117,7 +134,7 @@ fn quarantine(
                     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
                     if let Err((reason, detail)) = check(bytes) {
                         refused += 1;
-                        records.write(line, 0, reason, &detail, bytes).with_context(cannot_write)?;
+                        write(line, 0, reason, &detail, bytes).with_context(cannot_write)?;
                     }
                 }
                 block.len()
@@ -129,47 +146,13 @@ fn quarantine(
                 let used = bytes.len();
                 let (reason, detail) = (Reason::TooLong.label(), "the line is longer than 16 MiB");
                 let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-                records.write(line, from, reason, detail, bytes).with_context(cannot_write)?;
+                write(line, from, reason, detail, bytes).with_context(cannot_write)?;
                 from += used as u64;
                 used
             }
         };
         reader.consume(used);
     }
-    records.out.flush().with_context(cannot_write)?;
-    let first = records.first.take().unwrap_or_default();
-    Ok(Quarantined { draft, lines: refused, first })
-}
-
-/// The quarantine's records on their way to the draft.
-struct Records<'s> {
-    out: BufWriter<File>,
-    stream: &'s Stream<'s>,
-    file: String,
-    first: Option<String>,
-    record: Vec<u8>,
-}
-
-impl Records<'_> {
-    /// Writes what of a refused line begins with its byte `from`: all of it, or a part.
-    fn write(&mut self, line: u64, from: u64, reason: &str, detail: &str, bytes: &[u8]) -> std::io::Result<()> {
-        let source = &format!("{}:{line}", self.file);
-        self.first.get_or_insert_with(|| format!("line {line}: {detail}"));
-        let is_whole = from == 0 && bytes.len() <= PART;
-        // A line without a byte is a record, too.
-        let parts = if is_whole { vec![bytes] } else { bytes.chunks(PART).collect() };
-        let mut to = from;
-        for line in parts {
-            let from = to + 1;
-            to += line.len() as u64;
-            let place = if is_whole { String::new() } else { format!(" (here bytes {from} to {to} of it)") };
-            let detail = &format!("{detail}{place}");
-            self.record.clear();
-            QuarantineRecord { time: self.stream.now, source, reason, detail, line }.write(&mut self.record);
-            fault::fails("quarantine.write")?;
-            self.out.write_all(&self.record)?;
-            fault::point("quarantine.written");
-        }
-        Ok(())
-    }
+    out.flush().with_context(cannot_write)?;
+    Ok(Quarantined { draft, lines: refused, first: first.unwrap_or_default() })
 }

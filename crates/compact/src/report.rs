@@ -1,7 +1,6 @@
 //! What is said: the plan of `--dry-run`, failures as they happen, the summary of `-v`, the exit status.
 
 use std::fmt;
-use std::io::Write;
 use std::time::Duration;
 
 use cli::{Failure, Format, Table, count, known_cause};
@@ -82,8 +81,7 @@ impl Summary {
     }
 }
 
-/// The text of an error without advice (DuckDB's, which is for its own users, or the tree's), and what to do, if the cause
-/// is known.
+/// The text of an error without advice (DuckDB's, which is for its own users, or the tree's), and what to do, if known.
 pub(crate) fn explain(error: &anyhow::Error) -> (String, Option<String>) {
     let text = engine::explain(error);
     let (text, known) = known_cause(&text);
@@ -114,9 +112,9 @@ impl fmt::Display for Summary {
 }
 
 /// Prints plans, one row for each hour.
-pub(crate) fn print_plans(out: impl Write, format: Format, plans: &[(Name, Vec<HourPlan>)]) -> std::io::Result<()> {
+pub(crate) fn print_plans(format: Format, plans: &[(Name, Vec<HourPlan>)]) -> std::io::Result<()> {
     let columns = ["stream", "hour", "segments", "bytes", "action"];
-    let mut table = Table::new(out, format, columns)?;
+    let mut table = Table::new(std::io::stdout().lock(), format, columns)?;
     for (stream, plans) in plans {
         for plan in plans {
             table.row(vec![

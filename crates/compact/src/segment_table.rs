@@ -20,8 +20,7 @@ use crate::lines::{Block, Limits, LineReader, lines};
 use crate::pieces::{Piece, Untaken};
 use crate::vectors::{Columns, RowType};
 
-/// The sources that queries can name, by number: a table function has only values for arguments. One that is dropped leaves
-/// its place behind.
+/// The sources that queries can name, by their places in a list: a table function has only values for arguments.
 #[derive(Debug)]
 pub(crate) struct Sources {
     model: &'static Model,
@@ -92,15 +91,6 @@ impl Source {
         }
         (rows, read as f64 / lines.max(1) as f64)
     }
-
-    /// A piece that was not read yet, for a thread whose last one was `after`.
-    fn take(&self, after: Option<usize>) -> Result<Option<Cursor>, layout::Error> {
-        let Some(index) = locked(&self.untaken).take(after) else { return Ok(None) };
-        let Some(piece) = self.pieces.get(index) else { return Ok(None) };
-        let Some((segment, _)) = self.segments.get(piece.segment) else { return Ok(None) };
-        let lines = LineReader::new(segment.segment.open()?, piece.range.clone(), Limits::DEFAULT);
-        Ok(Some(Cursor { piece: index, segment: piece.segment, lines, decoder: Decoder::new(self.model) }))
-    }
 }
 
 /// A piece that is being read.
@@ -169,9 +159,15 @@ impl Scan {
         if let Some(mine) = begun.iter().position(|(thread, _)| *thread == me) {
             return Ok(Some(begun.swap_remove(mine).1));
         }
+        let Some(taken) = locked(&self.source.untaken).take(after) else {
+            return Ok(begun.pop().map(|(_, cursor)| cursor));
+        };
         drop(begun);
-        let taken = self.source.take(after)?;
-        Ok(taken.or_else(|| locked(&self.begun).pop().map(|(_, cursor)| cursor)))
+        let Source { model, segments, pieces, .. } = &*self.source;
+        let Some(Piece { segment, range }) = pieces.get(taken) else { return Ok(None) };
+        let Some((counted, _)) = segments.get(*segment) else { return Ok(None) };
+        let lines = LineReader::new(counted.segment.open()?, range.clone(), Limits::DEFAULT);
+        Ok(Some(Cursor { piece: taken, segment: *segment, lines, decoder: Decoder::new(model) }))
     }
 
     /// Fills a chunk; zero rows mean that all is read.
