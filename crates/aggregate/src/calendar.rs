@@ -43,14 +43,23 @@ impl Unit {
         }
     }
 
-    /// The first date of the unit that holds `date`, and the first after it.
+    /// The first date of the unit, of a day or longer, that holds `date`, and the first after it.
     fn dates(self, date: Date) -> Result<(Date, Date), jiff::Error> {
-        let (first, length) = match self {
-            Self::Hour | Self::Day => (date, 1.day()),
-            Self::Week => (date.checked_sub(i64::from(date.weekday().since(Weekday::Monday)).days())?, 1.week()),
-            Self::Month => (date.first_of_month(), 1.month()),
+        let first = match self {
+            Self::Hour | Self::Day => date,
+            Self::Week => date.checked_sub(i64::from(date.weekday().since(Weekday::Monday)).days())?,
+            Self::Month => date.first_of_month(),
         };
-        Ok((first, first.checked_add(length)?))
+        Ok((first, first.checked_add(self.span(1))?))
+    }
+
+    fn span(self, number: i64) -> Span {
+        match self {
+            Self::Hour => number.hours(),
+            Self::Day => number.days(),
+            Self::Week => number.weeks(),
+            Self::Month => number.months(),
+        }
     }
 }
 
@@ -69,17 +78,6 @@ impl FromStr for Unit {
 pub(crate) struct LookBack {
     number: i64,
     unit: Unit,
-}
-
-impl LookBack {
-    fn span(self) -> Span {
-        match self.unit {
-            Unit::Hour => self.number.hours(),
-            Unit::Day => self.number.days(),
-            Unit::Week => self.number.weeks(),
-            Unit::Month => self.number.months(),
-        }
-    }
 }
 
 impl fmt::Display for LookBack {
@@ -146,7 +144,8 @@ impl Calendar {
         } else {
             self.days_at(time).with_context(|| format!("{hour}: there is no {} of it", self.unit.as_str()))?
         };
-        let before = |look_back: LookBack| chrono_time(self.zoned(start)?.checked_sub(look_back.span())?.timestamp());
+        let before =
+            |LookBack { number, unit }| chrono_time(self.zoned(start)?.checked_sub(unit.span(number))?.timestamp());
         let reads_from = self.look_back.map_or(Ok(start), before).context("the look-back leaves the calendar")?;
         Ok(Window { start, end, reads_from })
     }
@@ -165,12 +164,9 @@ impl Calendar {
             while time < span.end {
                 let window = match windows.last() {
                     Some(last) if last.start <= time && time < last.end => *last,
-                    _ => {
-                        let window = self.window_at(time)?;
-                        windows.push(window);
-                        window
-                    }
+                    _ => self.window_at(time)?,
                 };
+                windows.push(window);
                 time = window.end;
             }
         }

@@ -17,7 +17,8 @@ fn line(query: &Query, item: &str, name: &str, what: impl Into<Value>) -> Vec<Va
 }
 
 /// Says what `query` needs: its windows, what it reads, and its key.
-pub(crate) fn needs(planner: &Planner<'_>, query: &Query, lines: &mut Vec<Vec<Value>>) {
+pub(crate) fn needs(planner: &mut Planner<'_>, query: &Query) {
+    let (args, known, lines) = (planner.args, planner.known, &mut planner.lines);
     let calendar = &query.header.calendar;
     let windows = match calendar.look_back {
         Some(look_back) => format!("{}, reads {look_back} before it", calendar.zone()),
@@ -25,10 +26,10 @@ pub(crate) fn needs(planner: &Planner<'_>, query: &Query, lines: &mut Vec<Vec<Va
     };
     lines.push(line(query, "window", calendar.unit.as_str(), windows));
     for name in &query.reads {
-        let given = planner.args.tables.iter().find(|table| table.name.as_str() == name);
+        let given = args.tables.iter().find(|table| table.name.as_str() == name);
         let (item, what) = if let Some(table) = given {
             ("reference table", table.file.display().to_string())
-        } else if planner.known.iter().any(|dataset| dataset.as_str() == name) && name != query.name.as_str() {
+        } else if known.iter().any(|dataset| dataset.as_str() == name) && name != query.name.as_str() {
             ("data set", if models::model(name).is_some() { "stream" } else { "aggregate" }.to_owned())
         } else if query.declared.iter().any(|declared| declared.name == name) {
             ("reference table", "not given: empty".to_owned())
@@ -41,15 +42,10 @@ pub(crate) fn needs(planner: &Planner<'_>, query: &Query, lines: &mut Vec<Vec<Va
 }
 
 /// Says which columns `query` yields; returns whether all windows could be made of what is there and is expected.
-pub(crate) fn yields(
-    planner: &mut Planner<'_>,
-    query: &Query,
-    sources: &Sources<'_>,
-    lines: &mut Vec<Vec<Value>>,
-) -> anyhow::Result<Outcome> {
-    let session = Session::open(planner, query, sources, 1)?;
+pub(crate) fn yields(planner: &mut Planner<'_>, query: &Query, sources: &Sources<'_>) -> anyhow::Result<Outcome> {
+    let session = Session::open(planner, query, sources)?;
     let columns = session.stored_columns();
-    lines.extend(columns.iter().map(|column| line(query, "column", &column.name, column.sql_type.as_str())));
+    planner.lines.extend(columns.iter().map(|column| line(query, "column", &column.name, column.sql_type.as_str())));
     session.check_column_names()?;
     planner.expected_columns.insert(query.name.clone(), columns);
     let (recipe, plan) = planner.plan(query, sources)?;

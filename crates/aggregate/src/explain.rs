@@ -24,7 +24,7 @@ pub(crate) fn explain(
     for (table, _) in &sources.tables {
         writeln!(text, "reads {} from {}", table.name, table.file.display())?;
     }
-    let session = Session::open(planner, query, sources, 1)?;
+    let session = Session::open(planner, query, sources)?;
     session.check_column_names()?;
     let how = if session.batch.is_some() { "many hours at once where they are small" } else { "window by window" };
     writeln!(

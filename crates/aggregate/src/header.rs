@@ -1,14 +1,5 @@
 //! What a query's file says of itself: lines `-- @setting: value` among the comments before the SELECT, perhaps with
-//! another ` -- ` and a comment behind them.
-//!
-//! | setting | value | without it |
-//! |---|---|---|
-//! | `@name` | the data set's name | the file's, without `.sql` |
-//! | `@window` | `hour`, `day`, `week` (from Monday) or `month` | `hour` |
-//! | `@time_zone` | whose clocks days, weeks and months follow: an IANA name | UTC |
-//! | `@look_back` | how far before its start a window reads: `7 days` | not at all |
-//! | `@key` | columns that no two rows of a window have equal: `sensor_id, kind` | not looked at |
-//! | `@ignore_changes` | reference tables whose change makes nothing out of date: `sensors` | every change does |
+//! another ` -- ` and a comment behind them. The settings are listed where users look for them: in `--help`.
 
 use std::collections::BTreeSet;
 

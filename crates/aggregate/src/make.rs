@@ -17,8 +17,7 @@ use self::window::{Maker, made_of};
 use crate::plan::Step;
 use crate::session::Session;
 
-/// How many windows a thread makes at a time, where it makes them one by one; and how many are published at a time: they
-/// sync their folder once.
+/// How many windows a thread makes at a time, if one by one; and how many are published at a time: they sync a folder once.
 const AT_A_TIME: usize = 32;
 /// How many batches a thread has on their way to be published before it waits for the first: the disk sets the pace.
 const UNDER_WAY: usize = 8;

@@ -50,18 +50,6 @@ impl fmt::Display for Reason {
     }
 }
 
-impl Reason {
-    /// The reason to make a window that stands so to what would be made now, if there is one.
-    fn of(freshness: Freshness<'_>) -> Option<Self> {
-        match freshness {
-            Freshness::UpToDate => None,
-            Freshness::Late(name) | Freshness::OlderInput(name) => Some(Self::Input(name.clone())),
-            Freshness::OtherQuery => Some(Self::Query),
-            Freshness::OtherTable(name) => Some(Self::Table(name.to_owned())),
-        }
-    }
-}
-
 /// The windows that are wanted.
 #[derive(Clone, Copy)]
 pub(crate) struct Wanted<'a> {
@@ -151,7 +139,14 @@ pub(crate) fn plan(output: &Name, snapshot: &Snapshot, wanted: Wanted<'_>) -> an
     for window in calendar.windows(spans)? {
         if calendar.begins_in(&window, wanted.range)? {
             with_inputs.insert(window.hour());
-            plan.add(snapshot, wanted, window);
+            if snapshot.expired_output.contains(&window.hour()) {
+                plan.frozen.count += 1;
+            } else if calendar.unit != Unit::Hour && wanted.now < window.end && !wanted.include_current {
+                // Hours are there when they are over, or because that was asked of compact.
+                plan.current += 1;
+            } else {
+                plan.compare(snapshot, wanted, window, removed(snapshot, &window));
+            }
         }
     }
     for (hour, made) in snapshot.output.iter().filter(|(hour, _)| !with_inputs.contains(hour)) {
@@ -180,20 +175,7 @@ pub(crate) fn plan(output: &Name, snapshot: &Snapshot, wanted: Wanted<'_>) -> an
 }
 
 impl Plan {
-    /// Adds a window that has files to read.
-    fn add(&mut self, snapshot: &Snapshot, wanted: Wanted<'_>, window: Window) {
-        if snapshot.expired_output.contains(&window.hour()) {
-            self.frozen.count += 1;
-        } else if wanted.calendar.unit != Unit::Hour && wanted.now < window.end && !wanted.include_current {
-            // Hours are there when they are over, or because that was asked of compact.
-            self.current += 1;
-        } else {
-            self.compare(snapshot, wanted, window, removed(snapshot, &window));
-        }
-    }
-
-    /// Compares what there is of `window` with what would be made now. If retention has removed a part of what it reads, it
-    /// stays as it is.
+    /// Compares what there is of `window` with what would be made now. One of which retention removed a part stays.
     fn compare(&mut self, snapshot: &Snapshot, wanted: Wanted<'_>, window: Window, removed: Option<(Name, Hour)>) {
         let hour = window.hour();
         let made = match snapshot.output.get(&hour) {
@@ -223,7 +205,13 @@ impl Plan {
         };
         let now = files.keys().chain(records.keys()).map(|name| (*name, now(*name))).collect();
         let freshness = made.map(|made| freshness(made, hour, &now, Some((wanted.recipe, window))));
-        let reason = freshness.map_or(Some(Reason::Missing), Reason::of);
+        let reason = match freshness {
+            None => Some(Reason::Missing),
+            Some(Freshness::UpToDate) => None,
+            Some(Freshness::Late(name) | Freshness::OlderInput(name)) => Some(Reason::Input(name.clone())),
+            Some(Freshness::OtherQuery) => Some(Reason::Query),
+            Some(Freshness::OtherTable(name)) => Some(Reason::Table(name.to_owned())),
+        };
         if let Some(removed) = removed {
             match freshness {
                 Some(Freshness::Late(input)) => self.frozen.late.push(Late { hour, input: input.clone(), removed }),

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use cli::Usage;
 use engine::SqlColumn;
 use layout::{Commit, Hour, HourRange, Lineage, Name, Recipe, Tree};
+use serde_json::Value;
 
 use crate::args::Args;
 use crate::plan::{Plan, Wanted, plan};
@@ -26,17 +27,18 @@ pub(crate) struct Planner<'a> {
     pub(crate) expected_columns: BTreeMap<Name, Vec<SqlColumn>>,
     /// The files that they would have made of each data set.
     pub(crate) expected_files: BTreeMap<Name, BTreeMap<Hour, Commit>>,
+    /// The lines of the table that is printed of all queries.
+    pub(crate) lines: Vec<Vec<Value>>,
 }
 
 impl Planner<'_> {
-    /// Plans the windows of `query` by what the tree holds and is expected to. Those that are printed are planned as if none
-    /// was made.
+    /// Plans the windows of `query` by what the tree holds and is expected to; those to be printed as if none was made.
     pub(crate) fn plan(&self, query: &Query, sources: &Sources<'_>) -> anyhow::Result<(Recipe, Plan)> {
         let (args, range, header) = (self.args, self.args.range.range()?, &query.header);
         let output = args.output.is_none().then_some(&query.name);
         let recipe = Recipe {
             query: query.fingerprint.clone(),
-            tables: sources.table_fingerprints(),
+            tables: sources.tables.iter().map(|(table, content)| (table.name.to_string(), content.clone())).collect(),
             ignore_changes: header.ignore_changes.clone(),
         };
         let mut snapshot = scan(self.tree, &sources.datasets, output, &header.calendar, range)?;

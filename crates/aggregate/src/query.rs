@@ -11,8 +11,7 @@ use layout::{Fingerprint, Name};
 use crate::args::Args;
 use crate::header::Header;
 
-/// How this program surrounds a query. A change of it that changes rows changes this text, and so makes every hour out
-/// of date.
+/// How this program surrounds a query. A change of it that changes rows changes this text: every hour is out of date.
 const RULES: &str = "hour by hour; HUGEINT becomes BIGINT";
 
 /// A query and the data set it makes.
@@ -140,8 +139,7 @@ pub(crate) fn queries(args: &Args) -> anyhow::Result<Vec<Query>> {
     Ok(queries)
 }
 
-/// The files that a file, a folder or a pattern stands for, in order of name. A file whose name looks like a pattern is
-/// that file.
+/// The files that a file, a folder or a pattern stands for, in order of name. What is there as a file is no pattern.
 fn expand(given: &str) -> anyhow::Result<Vec<PathBuf>> {
     let path = Path::new(given);
     let is_folder = path.is_dir();

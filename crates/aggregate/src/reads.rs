@@ -19,8 +19,7 @@ const FUNCTIONS: [&str; 7] = ["generate_series", "json_each", "json_tree", "rang
 /// What a query may ask of its window.
 const VARIABLES: [&str; 4] = ["window_start", "window_end", "look_back_start", "window_date"];
 
-/// Finds out what each of `queries` reads. Of several, those that cannot be understood are set apart; one alone is the
-/// error.
+/// Finds out what each of `queries` reads. Of several, those that cannot be understood are set apart; one alone fails.
 pub(crate) fn find_reads(args: &SessionArgs, queries: Vec<Query>) -> anyhow::Result<(Vec<Query>, Vec<anyhow::Error>)> {
     let (mut understood, mut errors) = (Vec::new(), Vec::new());
     let (alone, mut connection) = (queries.len() == 1, None);
@@ -91,13 +90,7 @@ pub(crate) fn array<'v>(node: &'v Value, pointer: &str) -> &'v [Value] {
     node.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-/// Where `node` stands in the query.
-fn location(node: &Value) -> Option<usize> {
-    node.get("query_location").and_then(Value::as_u64).and_then(|at| at.try_into().ok())
-}
-
-/// Whether a query, of which `node` stands under `key`, reads a column `window_start`; none if it also calls something of
-/// its own so.
+/// Whether a query with `node` under `key` reads a column `window_start`; none if it also calls something of its own so.
 fn reads_window_start(node: &Value, key: &str) -> Option<bool> {
     match node {
         Value::String(name) if name.eq_ignore_ascii_case("window_start") => match key {
@@ -159,7 +152,7 @@ impl Walk<'_> {
         let qualifier = [text(node, "/catalog_name"), text(node, "/schema_name")].concat();
         if !qualifier.is_empty() {
             let message = format!("{qualifier}.{name}: data sets and reference tables are named without a schema");
-            return Err(self.query.error_at(location(node), message));
+            return Err(self.error_at(node, message));
         }
         // A name with a point may be a file to DuckDB, where it is no common table expression to it.
         if !scope.contains(&name) || name.contains('.') {
@@ -176,8 +169,7 @@ impl Walk<'_> {
         if !is_read || VARIABLES.contains(&name.as_str()) {
             return Ok(());
         }
-        let message = format!("there is no variable {name:?}: there are {}", VARIABLES.join(", "));
-        Err(self.query.error_at(location(node), message))
+        Err(self.error_at(node, format!("there is no variable {name:?}: there are {}", VARIABLES.join(", "))))
     }
 
     fn function(&self, node: &Value) -> anyhow::Result<()> {
@@ -189,6 +181,11 @@ impl Walk<'_> {
             "{name}() is not for queries, which read data sets and reference tables by name alone \
              (a file can be given by --table NAME=FILE)"
         );
-        Err(self.query.error_at(location(node), message))
+        Err(self.error_at(node, message))
+    }
+
+    fn error_at(&self, node: &Value, message: String) -> anyhow::Error {
+        let place = node.get("query_location").and_then(Value::as_u64).and_then(|at| at.try_into().ok());
+        self.query.error_at(place, message)
     }
 }

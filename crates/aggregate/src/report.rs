@@ -13,8 +13,7 @@ use crate::plan::{Plan, Refused, time};
 use crate::query::Query;
 use crate::sources::how_to_make;
 
-/// Says what is not made although it is not up to date, for reasons that somebody has to look at; and what was asked for
-/// and cannot be.
+/// Says what is not up to date and not made, for reasons that somebody has to look at, and what was asked for and cannot be.
 pub(crate) fn name_not_made(args: &Args, query: &Query, plan: &Plan) -> Outcome {
     cli::report_failures(&query.name, &plan.unreadable);
     if !plan.orphaned.is_empty() {
@@ -25,7 +24,17 @@ pub(crate) fn name_not_made(args: &Args, query: &Query, plan: &Plan) -> Outcome 
             span(query, plan.orphaned.iter().copied()),
         );
     }
-    let whole = if args.output.is_some() { name_not_printed(query, plan) } else { name_frozen(args, query, plan) };
+    let whole = if args.output.is_none() {
+        name_frozen(args, query, plan)
+    } else {
+        // Printed, they would show a part as if it was all.
+        let unmade = &plan.frozen.unmade;
+        if !unmade.is_empty() {
+            let windows = span(query, unmade.iter().copied());
+            log::error!("{}: {windows} skipped, because retention removed a part of what they read", query.name);
+        }
+        unmade.is_empty()
+    };
     let refused = name_refused(query, plan);
     if whole && !refused && plan.unreadable.is_empty() { Outcome::Done } else { Outcome::Partial }
 }
@@ -73,16 +82,6 @@ pub(crate) fn name_missing(args: &Args, query: &Query, dataset: &Name) {
     let asked = if args.range.is_given() { " that is asked for" } else { "" };
     let remedy = how_to_make(dataset.as_str());
     log::log!(level, "{}: there is no hour of {dataset}{asked}: {remedy}", query.name);
-}
-
-/// Says which windows are not printed, since they would show a part as if it was all; returns whether there are none.
-fn name_not_printed(query: &Query, plan: &Plan) -> bool {
-    let unmade = &plan.frozen.unmade;
-    if !unmade.is_empty() {
-        let windows = span(query, unmade.iter().copied());
-        log::error!("{}: {windows} skipped, because retention removed a part of what they read", query.name);
-    }
-    unmade.is_empty()
 }
 
 /// Says which frozen windows are not what the query would make; returns whether there is everything in them that was sent.

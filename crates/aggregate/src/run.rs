@@ -15,7 +15,6 @@ use crate::check;
 use crate::explain::explain;
 use crate::make::{Made, make};
 use crate::order::in_order;
-use crate::plan::Plan;
 use crate::planner::Planner;
 use crate::query::{Query, queries};
 use crate::reads::find_reads;
@@ -57,10 +56,11 @@ fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
         now: Utc::now(),
         expected_columns: BTreeMap::new(),
         expected_files: BTreeMap::new(),
+        lines: Vec::new(),
     };
-    let (mut outcome, mut done, mut lines) = (Outcome::Done, 0, Vec::new());
+    let (mut outcome, mut done) = (Outcome::Done, 0);
     for query in &queries {
-        match run_one(&mut planner, query, &mut lines) {
+        match run_one(&mut planner, query) {
             Ok(result) => {
                 done += 1;
                 outcome = if result == Outcome::Done { outcome } else { result };
@@ -68,10 +68,14 @@ fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
             Err(error) => errors.push(error),
         }
     }
-    if checks {
-        print_lines(args, &check::COLUMNS, lines)?;
-    } else if args.plan.dry_run {
-        print_lines(args, &["dataset", "hour", "reason"], lines)?;
+    if checks || args.plan.dry_run {
+        let columns: &[&str] = if checks { &check::COLUMNS } else { &["dataset", "hour", "reason"] };
+        let print = || -> io::Result<()> {
+            let mut table = Table::new(io::stdout().lock(), args.print.format, columns.iter().copied())?;
+            planner.lines.into_iter().try_for_each(|line| table.row(line))?;
+            table.finish()
+        };
+        print().context("cannot print")?;
     }
     // The last error is the program's, when there is nothing but errors, or nothing that could be done in part.
     let last = if done == 0 || checks { errors.pop() } else { None };
@@ -82,22 +86,22 @@ fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
     last.map_or(Ok(outcome), Err)
 }
 
-/// Does with `query` what was asked for. `lines` are those of the table that is printed of all queries.
-fn run_one(planner: &mut Planner<'_>, query: &Query, lines: &mut Vec<Vec<Value>>) -> anyhow::Result<Outcome> {
+/// Does with `query` what was asked for.
+fn run_one(planner: &mut Planner<'_>, query: &Query) -> anyhow::Result<Outcome> {
     let args = planner.args;
     let checks = !args.check.is_empty();
     if checks {
-        check::needs(planner, query, lines);
+        check::needs(planner, query);
     }
     let sources = Sources::resolve(query, planner.known, &args.tables)?;
     if checks {
-        return check::yields(planner, query, &sources, lines);
+        return check::yields(planner, query, &sources);
     }
     if args.output.is_some() {
         return print_rows(planner, query, &sources);
     }
     if args.plan.dry_run || args.explain {
-        return preview(planner, query, &sources, lines);
+        return preview(planner, query, &sources);
     }
     let Some(lock) = DatasetLock::try_acquire(planner.tree, &query.name)? else {
         bail!(TryAgain(format!("{}: another process works on this data set", query.name)));
@@ -112,7 +116,7 @@ fn run_one(planner: &mut Planner<'_>, query: &Query, lines: &mut Vec<Vec<Value>>
 fn print_rows(planner: &Planner<'_>, query: &Query, sources: &Sources<'_>) -> anyhow::Result<Outcome> {
     let (_, plan) = planner.plan(query, sources)?;
     let outcome = report::name_not_made(planner.args, query, &plan);
-    let session = Session::open(planner, query, sources, 1)?;
+    let session = Session::open(planner, query, sources)?;
     let mut failed = Vec::new();
     let out = io::BufWriter::new(io::stdout().lock());
     let mut printer = Printer::new(&session.connection, &session.select(), out, planner.args.print.format)?;
@@ -132,19 +136,14 @@ fn print_rows(planner: &Planner<'_>, query: &Query, sources: &Sources<'_>) -> an
 }
 
 /// Says which windows of `query` would be made.
-fn preview(
-    planner: &mut Planner<'_>,
-    query: &Query,
-    sources: &Sources<'_>,
-    lines: &mut Vec<Vec<Value>>,
-) -> anyhow::Result<Outcome> {
+fn preview(planner: &mut Planner<'_>, query: &Query, sources: &Sources<'_>) -> anyhow::Result<Outcome> {
     let (recipe, plan) = planner.plan(query, sources)?;
     if planner.args.explain {
         explain(planner, query, sources, &plan)?;
     }
     for step in &plan.steps {
         let cells = [query.name.to_string(), step.window.hour().to_string(), step.reason.to_string()];
-        lines.push(cells.map(Value::from).into());
+        planner.lines.push(cells.map(Value::from).into());
     }
     planner.expect_files(&query.name, &recipe, &plan);
     Ok(report::name_not_made(planner.args, query, &plan))
@@ -157,20 +156,16 @@ fn publish(planner: &Planner<'_>, lock: &DatasetLock, query: &Query, sources: &S
     let mut made = Made::default();
     if !plan.steps.is_empty() {
         let workers = planner.args.session.threads().min(plan.steps.len());
-        let session = Session::open(planner, query, sources, workers)?;
+        let session = Session::open(planner, query, sources)?;
         session.check_column_names()?;
+        // The threads that make windows side by side count among DuckDB's own: all together are as many as were asked for.
+        session.connection.execute_batch(&format!("SET external_threads = {workers}"))?;
         made = make(session, lock, &recipe, &plan.steps, workers)?;
     }
     cli::report_failures(&query.name, &made.failed);
     if !made.failed.is_empty() {
         outcome = Outcome::Partial;
     }
-    summary(query, &made, &plan);
-    Ok(outcome)
-}
-
-/// The summary of `-v`.
-fn summary(query: &Query, made: &Made, plan: &Plan) {
     let current = if plan.current > 0 { format!(", {} not over", plan.current) } else { String::new() };
     log::info!(
         "{}: {} made, {} failed, {} up to date, {} left alone because retention removed a part{current}",
@@ -180,13 +175,5 @@ fn summary(query: &Query, made: &Made, plan: &Plan) {
         plan.fresh,
         plan.frozen.count + made.removed
     );
-}
-
-fn print_lines(args: &Args, columns: &[&str], lines: Vec<Vec<Value>>) -> anyhow::Result<()> {
-    let print = || -> io::Result<()> {
-        let mut table = Table::new(io::stdout().lock(), args.print.format, columns.iter().copied())?;
-        lines.into_iter().try_for_each(|line| table.row(line))?;
-        table.finish()
-    };
-    print().context("cannot print")
+    Ok(outcome)
 }

@@ -22,15 +22,7 @@ pub(crate) struct Snapshot {
     pub(crate) expired_output: BTreeSet<Hour>,
 }
 
-/// The hours whose files may reach into `read`: a file of an aggregate has the name of the hour in which its window starts,
-/// a month before its end at most.
-fn reaching_into(read: HourRange, dataset: &Name) -> HourRange {
-    let longest = if models::model(dataset.as_str()).is_some() { 0 } else { 32 * 24 };
-    HourRange { from: read.from.map(|from| from.plus(-longest)), ..read }
-}
-
-/// Reads from the tree what concerns the windows of `calendar` that begin in `range`. Without an `output`, only what is
-/// read.
+/// Reads from the tree what concerns the windows of `calendar` that begin in `range`; without an `output`, only its inputs.
 pub(crate) fn scan(
     tree: &Tree,
     datasets: &[Name],
@@ -39,16 +31,14 @@ pub(crate) fn scan(
     range: HourRange,
 ) -> anyhow::Result<Snapshot> {
     let (read, made) = (calendar.hours_read(range)?, calendar.hours_made(range)?);
-    let inputs = datasets.iter().map(|dataset| (dataset, reaching_into(read, dataset)));
+    let inputs = datasets.iter().map(|dataset| {
+        // A file of an aggregate has the name of the hour in which its window starts, a month before its end at most.
+        let longest = if models::model(dataset.as_str()).is_some() { 0 } else { 32 * 24 };
+        (dataset, HourRange { from: read.from.map(|from| from.plus(-longest)), ..read })
+    });
     let all: Vec<_> = output.map(|output| (output, made)).into_iter().chain(inputs).collect();
     // Side by side: to list the folders of a year takes about as long as to read its footers on two threads.
-    let found: Vec<_> = std::thread::scope(|scope| {
-        let threads: Vec<_> = all.iter().map(|(dataset, range)| scope.spawn(|| tree.hours(dataset, *range))).collect();
-        threads
-            .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-            .collect()
-    });
+    let found = cli::in_parallel(all.len(), &all, || Ok(()), |(), (dataset, range)| tree.hours(dataset, *range))?;
     let mut snapshot = Snapshot::default();
     for ((dataset, _), hours) in all.iter().zip(found) {
         let Hours { published, expired } = hours?;

@@ -44,13 +44,8 @@ pub(crate) struct Session<'a> {
 }
 
 impl<'a> Session<'a> {
-    /// Opens a session for `query`, in which up to `workers` threads run it side by side.
-    pub(crate) fn open(
-        planner: &Planner<'a>,
-        query: &'a Query,
-        sources: &Sources<'_>,
-        workers: usize,
-    ) -> anyhow::Result<Self> {
+    /// Opens a session for `query`.
+    pub(crate) fn open(planner: &Planner<'a>, query: &'a Query, sources: &Sources<'_>) -> anyhow::Result<Self> {
         let connection = engine::open(&planner.args.session)?;
         for declared in query.declared {
             tables::create(&connection, declared)?;
@@ -62,8 +57,6 @@ impl<'a> Session<'a> {
         let datasets = sources.datasets.iter();
         let datasets = datasets.map(|dataset| Ok((dataset.clone(), columns(&connection, planner, dataset)?)));
         let datasets = datasets.collect::<anyhow::Result<Vec<_>>>()?;
-        // The threads that run windows side by side count among DuckDB's own: all together are as many as were asked for.
-        connection.execute_batch(&format!("SET external_threads = {workers}"))?;
         let mut parsed = reads::parse(&connection, query)?;
         let is_start = |column: &SqlColumn| column.name.eq_ignore_ascii_case(WINDOW_START);
         // A data set or table that has such a column itself means that one.
@@ -165,7 +158,14 @@ impl<'a> Session<'a> {
 
     /// Runs `statements` while the query sees the rows of `window`. A data set that is not among `inputs` has none.
     pub(crate) fn run(&self, window: &Window, inputs: &Inputs, statements: &str) -> anyhow::Result<()> {
-        let mut sql = variables(self.query, window)?;
+        let mut sql = format!(
+            "SET VARIABLE window_start = {}; SET VARIABLE window_end = {}; SET VARIABLE look_back_start = {};
+             SET VARIABLE window_date = DATE '1970-01-01' + {}::INTEGER;",
+            timestamp(window.start),
+            timestamp(window.end),
+            timestamp(window.reads_from),
+            self.query.header.calendar.date(window)?
+        );
         for (dataset, columns) in &self.datasets {
             let rows = match inputs.get(dataset) {
                 Some(files) => {
@@ -217,18 +217,6 @@ impl<'a> Session<'a> {
         }
         Ok(self)
     }
-}
-
-/// Sets what the query may ask of its window.
-fn variables(query: &Query, window: &Window) -> anyhow::Result<String> {
-    Ok(format!(
-        "SET VARIABLE window_start = {}; SET VARIABLE window_end = {}; SET VARIABLE look_back_start = {};
-         SET VARIABLE window_date = DATE '1970-01-01' + {}::INTEGER;",
-        timestamp(window.start),
-        timestamp(window.end),
-        timestamp(window.reads_from),
-        query.header.calendar.date(window)?
-    ))
 }
 
 /// The condition by which rows of a stream lie in `window`, if that does not begin and end with an hour.

@@ -1,6 +1,6 @@
 //! The data sets and reference tables behind the names in a query.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::bail;
 use cli::Usage;
@@ -32,7 +32,15 @@ impl<'a> Sources<'a> {
             } else if let Some(dataset) = known.iter().find(|dataset| dataset.as_str() == name) {
                 sources.datasets.push(dataset.clone());
             } else {
-                bail!("{}: {}", query.origin, unknown(name, known.iter().filter(|known| **known != query.name)));
+                let known: Vec<_> = known.iter().filter(|known| **known != query.name).map(Name::as_str).collect();
+                bail!(
+                    "{}: there is no data set or reference table {name:?}: data sets are {}; a reference table is given by \
+                     --table {}=FILE; if another aggregate makes it, {}",
+                    query.origin,
+                    known.join(", "),
+                    if name.parse::<Name>().is_ok() { name } else { "NAME" },
+                    how_to_make(name)
+                );
             }
         }
         if sources.datasets.is_empty() {
@@ -42,11 +50,6 @@ impl<'a> Sources<'a> {
             bail!("{}: -- @ignore_changes: {name}: it does not read such a table", query.origin);
         }
         Ok(sources)
-    }
-
-    /// The tables' part of a commit record.
-    pub(crate) fn table_fingerprints(&self) -> BTreeMap<String, Fingerprint> {
-        self.tables.iter().map(|(table, fingerprint)| (table.name.to_string(), fingerprint.clone())).collect()
     }
 }
 
@@ -93,15 +96,4 @@ pub(crate) fn how_to_make(dataset: &str) -> String {
     } else {
         format!("run the query that makes {dataset}, or give its file by --sql in the same run")
     }
-}
-
-fn unknown<'n>(name: &str, known: impl Iterator<Item = &'n Name>) -> String {
-    let known: Vec<_> = known.map(Name::as_str).collect();
-    format!(
-        "there is no data set or reference table {name:?}: data sets are {}; a reference table is given by --table {}=FILE; \
-         if another aggregate makes it, {}",
-        known.join(", "),
-        if name.parse::<Name>().is_ok() { name } else { "NAME" },
-        how_to_make(name)
-    )
 }

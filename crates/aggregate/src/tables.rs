@@ -69,8 +69,7 @@ pub(crate) fn have_column(connection: &Connection, name: &str) -> anyhow::Result
     Ok(connection.query_row(sql, [name], |row| row.get(0))?)
 }
 
-/// The table expression for a file. Where the types are known, those of a CSV file are not guessed: a sensor may be
-/// called 007.
+/// The table expression for a file. Known types of a CSV file are not guessed: a sensor may be called 007.
 fn reader(file: &Path, typed: bool) -> anyhow::Result<String> {
     let path = file_literal(file);
     let extension = file.extension().unwrap_or_default().to_string_lossy().to_lowercase();

@@ -3,10 +3,11 @@
 use std::ffi::OsString;
 use std::path::PathBuf;
 
+use anyhow::{bail, ensure};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use layout::{Area, Hour, HourRange, Name, Tree};
 
-use crate::exit::Usage;
+use crate::program::Usage;
 use crate::table::Format;
 
 /// Flags of every program.
@@ -32,7 +33,7 @@ impl CommonArgs {
     /// The tree in the data directory, which must be there: a misspelt one is no empty data directory.
     pub fn existing_tree(&self) -> anyhow::Result<Tree> {
         let path = self.data_dir.display();
-        anyhow::ensure!(self.data_dir.is_dir(), "{path}: there is no such data directory: set --data-dir or DATA_DIR");
+        ensure!(self.data_dir.is_dir(), "{path}: there is no such data directory: set --data-dir or DATA_DIR");
         // A disk that is not mounted looks like a data directory in which nothing has ever arrived.
         if !Area::ALL.iter().any(|area| self.data_dir.join(area.as_str()).exists()) {
             log::warn!(
@@ -50,9 +51,7 @@ fn data_dir(path: OsString) -> Result<PathBuf, String> {
         return Err("the path of the data directory must not be empty".to_owned());
     }
     if text.contains('\\') && text.contains(['*', '?', '[']) {
-        return Err(
-            "the path of the data directory must not have a `\\` and one of `*?[`: rename the folder".to_owned()
-        );
+        return Err("the path of the data directory must not have a `\\` and one of `*?[`: rename the folder".into());
     }
     Ok(path.into())
 }
@@ -100,9 +99,7 @@ impl RangeArgs {
         if let (Some(from), Some(to)) = (self.from, self.to)
             && from >= to
         {
-            return Err(
-                Usage(format!("--from {from} --to {to}: there is no hour in between (--to is excluded)")).into()
-            );
+            bail!(Usage(format!("--from {from} --to {to}: there is no hour in between (--to is excluded)")));
         }
         Ok(HourRange { from: self.from, to: self.to })
     }
@@ -122,7 +119,7 @@ pub fn check_names<'n>(tree: &Tree, area: Area, names: impl IntoIterator<Item = 
             continue;
         }
         let there: Vec<_> = there.iter().map(Name::as_str).collect();
-        return Err(Usage(format!("{name}: there is no such {kind}: the tree has {}", there.join(", "))).into());
+        bail!(Usage(format!("{name}: there is no such {kind}: the tree has {}", there.join(", "))));
     }
     Ok(())
 }

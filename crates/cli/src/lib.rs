@@ -7,7 +7,6 @@
 
 mod args;
 mod cleanup;
-mod exit;
 mod failures;
 mod parallel;
 mod program;
@@ -17,10 +16,9 @@ mod table;
 
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, check_names};
 pub use cleanup::give_up;
-pub use exit::{Outcome, Reported, TryAgain, Usage};
 pub use failures::{Failure, hours_in_words, known_cause, report_failures};
 pub use parallel::in_parallel;
-pub use program::main;
+pub use program::{Outcome, Reported, TryAgain, Usage, main};
 pub use progress::{beside_progress, progress, progress_of_bytes};
 pub use size::{Size, count};
 pub use table::{Format, Table};

@@ -16,18 +16,15 @@ pub fn in_parallel<'t, T: Sync, S, R: Send>(
     work: impl Fn(&mut S, &'t T) -> R + Sync,
 ) -> anyhow::Result<Vec<R>> {
     let (state, next) = (Mutex::new(state), AtomicUsize::new(0));
-    let work_on = |state: &mut S| {
+    let run = || {
+        let mut state = state.lock().unwrap_or_else(PoisonError::into_inner)()?;
         let mut done = Vec::new();
         // An item is an hour or a piece of a file: shares that are cut beforehand would end at different times.
         loop {
             let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(number) else { return done };
-            done.push((number, work(state, item)));
+            let Some(item) = items.get(number) else { return Ok(done) };
+            done.push((number, work(&mut state, item)));
         }
-    };
-    let run = || {
-        let made = state.lock().unwrap_or_else(PoisonError::into_inner)();
-        made.map(|mut state| work_on(&mut state))
     };
     let threads = threads.min(items.len());
     let all = if threads <= 1 {

@@ -1,5 +1,6 @@
-//! From arguments to exit status.
+//! From arguments to exit status, and the errors that have one of their own.
 
+use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -9,9 +10,34 @@ use env_logger::Target;
 use log::LevelFilter;
 
 use crate::cleanup::run_when_interrupted;
-use crate::exit::{Outcome, Reported, TryAgain, Usage};
 use crate::progress::BesideProgress;
 use crate::table::escape;
+
+/// How a run ended that did not fail outright.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// All is done, or there was nothing to do.
+    Done,
+    /// Some of it is done; what failed was named on stderr.
+    Partial,
+    /// A signal ended it before its time; what was begun is finished, nothing is half done.
+    Interrupted,
+}
+
+/// An error of the command line that only shows when it is looked at as a whole: exit status 2.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct Usage(pub String);
+
+/// An error that goes away by itself: exit status 75.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct TryAgain(pub String);
+
+/// An error that was logged already, where it happened: exit status 1.
+#[derive(Debug, thiserror::Error)]
+#[error("see the message before")]
+pub struct Reported;
 
 static FAILED: AtomicBool = AtomicBool::new(false);
 
@@ -51,22 +77,20 @@ pub fn main<A: Parser>(
         Ok(Outcome::Partial) => ExitCode::from(3),
         Ok(Outcome::Interrupted) => ExitCode::from(130),
         // A reader that closes the pipe has all that it wants. What was logged as an error before has failed all the same.
-        Err(error) if is_broken_pipe(&error) => ExitCode::from(if FAILED.load(Ordering::Relaxed) { 3 } else { 0 }),
+        Err(error) if error.chain().any(is_broken_pipe) => {
+            ExitCode::from(if FAILED.load(Ordering::Relaxed) { 3 } else { 0 })
+        }
         Err(error) if error.is::<Reported>() => ExitCode::FAILURE,
         Err(error) => {
             log::error!("{error:#}");
-            let is = |kind: fn(&(dyn std::error::Error + 'static)) -> bool| error.chain().any(kind);
-            ExitCode::from(match () {
-                () if is(<dyn std::error::Error>::is::<TryAgain>) => 75,
-                () if is(<dyn std::error::Error>::is::<Usage>) => 2,
-                () => 1,
-            })
+            let status = |cause: &(dyn Error + 'static)| {
+                if cause.is::<TryAgain>() { Some(75) } else { cause.is::<Usage>().then_some(2) }
+            };
+            ExitCode::from(error.chain().find_map(status).unwrap_or(1))
         }
     }
 }
 
-fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error
-        .chain()
-        .any(|cause| cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe))
+fn is_broken_pipe(cause: &(dyn Error + 'static)) -> bool {
+    cause.downcast_ref::<io::Error>().is_some_and(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }

@@ -16,7 +16,6 @@ pub enum Format {
 }
 
 /// Rows to print. NDJSON and CSV are written as they come; a table is held back until its widths are known.
-///
 /// In CSV an empty text is `""`, and null is nothing. In a table, characters that would move the cursor, colour the terminal
 /// or reorder the line are escaped: text may come from any device.
 #[derive(Debug)]

@@ -118,8 +118,7 @@ fn finish(stream: &Stream<'_>, plans: &[(&HourPlan, Summary)], hours: Vec<Ready>
     for (plan, _) in plans.iter().filter(|(plan, _)| plan.action() == Action::DeleteListed) {
         sync_published(&stream.tree.parquet(stream.name, plan.hour))?;
     }
-    // Also what an earlier run published, which may have died before it printed it: while segments are left, the path may
-    // be missing from all lists.
+    // Also what an earlier run published, which may have died before it printed it: segments that are left say so.
     let published = plans.iter().filter(|(plan, _)| !plan.closed);
     stream.listing.add(published.map(|(plan, _)| stream.tree.parquet(stream.name, plan.hour)));
     fault::point("compact.published");

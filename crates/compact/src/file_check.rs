@@ -1,8 +1,8 @@
 //! Checks what was read of a published hour: a pure function.
 
-use layout::{Commit, Lineage, Name, RESTORE};
+use layout::{Commit, Error, Lineage, Name, RESTORE};
 
-use crate::problem::{Problem, explain};
+use crate::report::explain;
 
 /// What was found in the rows of a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,10 +12,9 @@ pub(crate) struct Values {
     pub(crate) elsewhere: u64,
 }
 
-/// The first thing that is wrong with an hour of `dataset` with this commit record, whose values are these or cannot be read;
-/// none if it is as it should be.
-pub(crate) fn check(dataset: &Name, commit: &Commit, values: &anyhow::Result<Values>) -> Option<Problem> {
-    let damaged = |what: String| Some(Problem { what, remedy: RESTORE.to_owned() });
+/// The first thing that is wrong with an hour of `dataset` with this commit record, whose values are these or cannot be read.
+pub(crate) fn check(dataset: &Name, commit: &Commit, values: &anyhow::Result<Values>) -> Option<Error> {
+    let damaged = |what: String| Some(Error::new(what, RESTORE));
     if !commit.is_genuine() {
         return damaged(format!(
             "its fingerprint {} does not belong to what its commit record says: the footer was changed",
@@ -33,15 +32,15 @@ pub(crate) fn check(dataset: &Name, commit: &Commit, values: &anyhow::Result<Val
                 Some(remedy) => format!("{remedy}, then verify again"),
                 None => format!("if it is damaged, {RESTORE}; else verify again"),
             };
-            return Some(Problem { what: format!("cannot be read to its end: {why}"), remedy });
+            return Some(Error::new(format!("cannot be read to its end: {why}"), remedy));
         }
     };
     if let Some(what) = miscounted(commit, values.rows) {
         return damaged(what);
     }
-    (values.elsewhere > 0).then(|| Problem {
-        what: format!("has {} whose event times are in other hours", cli::count(values.elsewhere, "row")),
-        remedy: "put the file back to the hour that it was made for, or the right file in its place".to_owned(),
+    (values.elsewhere > 0).then(|| {
+        let what = format!("has {} whose event times are in other hours", cli::count(values.elsewhere, "row"));
+        Error::new(what, "put the file back to the hour that it was made for, or the right file in its place")
     })
 }
 
@@ -55,9 +54,7 @@ fn miscounted(commit: &Commit, read: u64) -> Option<String> {
         return None;
     }
     let Some(accounted) = commit.accounted_rows() else {
-        return Some(
-            "its commit record counts more damaged lines and duplicates than lines: that cannot be".to_owned(),
-        );
+        return Some("its commit record counts more damaged lines and duplicates than lines: that cannot be".into());
     };
     let perhaps = if commit.duplicates == 0 && rows < accounted {
         " (it is as it should be if duplicates were removed and a version that knows none has added to it since)"
@@ -76,7 +73,7 @@ mod tests {
 
     fn reading(dataset: &str, commit: &Commit, rows: u64, elsewhere: u64) -> Option<String> {
         let values = Ok(Values { rows, elsewhere });
-        check(&dataset.parse().unwrap(), commit, &values).map(|problem| problem.what)
+        check(&dataset.parse().unwrap(), commit, &values).map(|error| error.problem)
     }
 
     fn commit(lines: u64, damaged: u64, duplicates: u64, rows: u64) -> Commit {

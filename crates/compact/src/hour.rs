@@ -1,8 +1,5 @@
 //! One hour: its segments to a draft of its Parquet file, every line accounted for. Nothing is published or removed here.
 
-use std::ops::Range;
-use std::path::Path;
-
 use anyhow::{Context as _, ensure};
 use duckdb::Connection;
 use layout::{Commit, Draft, SealedSegment, SegmentCount, fault};
@@ -10,9 +7,8 @@ use layout::{Commit, Draft, SealedSegment, SegmentCount, fault};
 use crate::dedup;
 use crate::line_count::{Counted, count};
 use crate::plan::{Action, HourPlan, lineage};
-use crate::problem::explain;
 use crate::quarantine::{Quarantined, damaged_lines, late_lines};
-use crate::report::Summary;
+use crate::report::{Summary, explain};
 use crate::segment_table::{Source, Sources};
 use crate::stream::Stream;
 
@@ -29,8 +25,7 @@ pub(crate) struct Ready {
     pub(crate) done: Summary,
 }
 
-/// An hour of which no rows are to be made: the segments that its Parquet file lists only have to go, and those of a
-/// closed hour go to quarantine.
+/// An hour of which no rows are to be made: listed segments only have to go, and those of a closed hour go to quarantine.
 pub(crate) fn prepare_without_rows(stream: &Stream<'_>, plan: &HourPlan) -> anyhow::Result<Ready> {
     let mut ready = Ready { remove: plan.listed.clone(), ..Ready::default() };
     let mut late = 0;
@@ -87,11 +82,9 @@ pub(crate) fn prepare(
     for segment in &work.segments {
         segment.unchanged()?;
     }
-    let Findings { damaged, duplicates } = findings;
-    let damaged: u64 = damaged.iter().sum();
-    let lines: u64 = work.segments.iter().map(|segment| segment.lines).sum();
     // Of the duplicates some may be rows of the old file.
-    let rows = (lines - damaged).saturating_sub(duplicates);
+    let rows = work.accepted(&findings).saturating_sub(findings.duplicates);
+    let (damaged, duplicates) = (findings.damaged.iter().sum(), findings.duplicates);
     Ok(Ready {
         quarantine,
         parquet: Some(draft),
@@ -103,9 +96,9 @@ pub(crate) fn prepare(
 impl Work<'_> {
     /// The draft of the Parquet file, those of the quarantine, and what was found.
     ///
-    /// The footer is written with the first row group and needs the numbers before. Damage is rare: the first try
-    /// assumes that there is none, and when there is some, the file is made again with the numbers that are known then.
-    /// Duplicates are looked for before, in a reading of its own that finds the damage as well.
+    /// The footer is written with the first row group and needs the numbers before. Damage is rare: the first try supposes
+    /// that there is none, and if there is some, the file is made again with the numbers that are known then. Duplicates are
+    /// looked for before, in a reading of its own that finds the damage as well.
     fn make(&self) -> anyhow::Result<(Draft, Vec<Draft>, Findings)> {
         let mut findings = Findings { damaged: vec![0; self.segments.len()], duplicates: 0 };
         if self.stream.dedup {
@@ -117,7 +110,7 @@ impl Work<'_> {
             }
             findings.damaged = damaged;
         }
-        let quarantine = collect_damaged(self.stream, &self.segments, &findings.damaged)?;
+        let quarantine = self.collect_damaged(&findings.damaged)?;
         let (draft, damaged) = self.attempt(&findings)?;
         ensure!(damaged == findings.damaged, "two readings of the same segments differ in their damaged lines");
         Ok((draft, quarantine, findings))
@@ -126,17 +119,27 @@ impl Work<'_> {
     /// Reads everything and writes nothing but the table of repeated rows.
     fn look_for_duplicates(&self) -> anyhow::Result<Findings> {
         let source = self.sources.add(self.segments.clone());
-        let old = self.plan.published.as_ref().map(|_| self.stream.tree.parquet(self.stream.name, self.plan.hour));
-        let rows = select(old.as_deref(), &source.table());
+        let rows = self.rows(&source);
         let find = || dedup::find_repeated(self.connection, self.stream.model, &rows);
-        let duplicates = self.watched(&source, 0.0..0.5, find);
+        let duplicates = self.stream.progress.reading(self.plan, &source, 0.0..0.5, find);
         let duplicates = duplicates.context("its duplicates cannot be looked for")?;
         Ok(Findings { damaged: line_counts(&source)?, duplicates })
     }
 
-    /// Does `work`, which reads `source`; if the hour is large, the progress bar shows how far it is.
-    fn watched<T>(&self, source: &Source, share: Range<f64>, work: impl FnOnce() -> T) -> T {
-        if self.plan.is_large() { self.stream.progress.reading(source, share, work) } else { work() }
+    /// The rows of the hour: those of its Parquet file, if it has one, and those of the segments.
+    fn rows(&self, source: &Source) -> String {
+        let new = format!("SELECT * FROM {}", source.table());
+        if self.plan.published.is_none() {
+            return new;
+        }
+        let old = self.stream.tree.parquet(self.stream.name, self.plan.hour);
+        format!("SELECT * FROM {} UNION ALL BY NAME {new}", engine::read_parquet([old]))
+    }
+
+    /// How many lines of the segments are rows.
+    fn accepted(&self, findings: &Findings) -> u64 {
+        let lines: u64 = self.segments.iter().map(|segment| segment.lines).sum();
+        lines - findings.damaged.iter().sum::<u64>()
     }
 
     /// Writes the Parquet file on the supposition of `supposed`; returns the damaged lines that were found. If they are
@@ -150,16 +153,16 @@ impl Work<'_> {
         });
         let counts: Vec<_> = counts.collect();
         let left_out = published.map_or(0, |file| file.duplicates) + supposed.duplicates;
-        let lineage = lineage(published, &counts);
-        let commit = Commit::deduplicated(lineage, left_out).at(self.stream.name, self.plan.hour);
+        let commit = Commit::deduplicated(lineage(published, &counts), left_out).at(self.stream.name, self.plan.hour);
         let draft = self.stream.tree.draft_parquet(&self.stream.lock, self.stream.name, self.plan.hour)?;
         let source = self.sources.add(self.segments.clone());
-        let mut rows = select(published.map(|_| draft.target()), &source.table());
+        let mut rows = self.rows(&source);
         if supposed.duplicates > 0 {
             rows = dedup::without_repeated(self.connection, &rows)?;
         }
         let copy = || engine::copy_to_draft(self.connection, &rows, &draft, &commit);
-        let copied = self.watched(&source, if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 }, copy);
+        let share = if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 };
+        let copied = self.stream.progress.reading(self.plan, &source, share, copy);
         if self.stream.dedup {
             dedup::forget_repeated(self.connection)?;
         }
@@ -171,28 +174,21 @@ impl Work<'_> {
         })?;
         let damaged = line_counts(&source)?;
         if damaged == supposed.damaged {
-            self.reconcile(&draft, &commit, &counts, supposed.duplicates)?;
+            self.reconcile(&draft, &commit, supposed)?;
         }
         Ok((draft, damaged))
     }
 
     /// Reads the draft's footer back: it must say what was meant, and the rows must be all that were accepted, less the
     /// duplicates that another query has counted.
-    fn reconcile(
-        &self,
-        draft: &Draft,
-        commit: &Commit,
-        counts: &[SegmentCount],
-        duplicates: u64,
-    ) -> anyhow::Result<()> {
+    fn reconcile(&self, draft: &Draft, commit: &Commit, supposed: &Findings) -> anyhow::Result<()> {
         let (written, target) = (Commit::read(draft.path())?, draft.target().display());
-        let rows = written.rows;
+        let (rows, duplicates, added) = (written.rows, supposed.duplicates, self.accepted(supposed));
         ensure!(
             Commit { rows: 0, ..written } == *commit,
             "{target}: the commit record reads back differently than it was written; nothing was removed"
         );
         let old = self.plan.published.as_ref().map_or(0, |file| file.rows);
-        let added: u64 = counts.iter().map(|count| count.lines - count.damaged).sum();
         ensure!(
             rows + duplicates == old + added,
             "{target}: would have {}, but {old} from before and {added} accepted less {}; nothing was removed",
@@ -201,15 +197,23 @@ impl Work<'_> {
         );
         Ok(())
     }
-}
 
-/// The rows of the hour: those of its Parquet file, if it has one, and those of the segments.
-fn select(old: Option<&Path>, segments: &str) -> String {
-    match old {
-        None => format!("SELECT * FROM {segments}"),
-        Some(old) => {
-            format!("SELECT * FROM {} UNION ALL BY NAME SELECT * FROM {segments}", engine::read_parquet([old]))
+    /// Drafts of the quarantine for the segments with damaged lines; each segment is named with its first.
+    fn collect_damaged(&self, damaged: &[u64]) -> anyhow::Result<Vec<Draft>> {
+        let mut drafts = Vec::new();
+        for (segment, expected) in self.segments.iter().zip(damaged).filter(|(_, damaged)| **damaged > 0) {
+            let path = segment.segment.path.display();
+            let Quarantined { draft, lines, first } = damaged_lines(self.stream, segment)
+                .with_context(|| format!("{path}: its damaged lines cannot go to quarantine"))?;
+            ensure!(
+                lines == *expected,
+                "{path}: one reading found {expected} damaged, another {lines}; nothing was removed"
+            );
+            let lines = cli::count(lines, "damaged line");
+            log::warn!("{path}: {lines} to quarantine, in {}; {first}", draft.target().display());
+            drafts.push(draft);
         }
+        Ok(drafts)
     }
 }
 
@@ -227,22 +231,4 @@ fn line_counts(source: &Source) -> anyhow::Result<Vec<u64>> {
             Ok(damaged)
         })
         .collect()
-}
-
-/// Drafts of the quarantine for the segments with damaged lines; each segment is named with its first.
-fn collect_damaged(stream: &Stream<'_>, segments: &[Counted], damaged: &[u64]) -> anyhow::Result<Vec<Draft>> {
-    let mut drafts = Vec::new();
-    for (segment, expected) in segments.iter().zip(damaged).filter(|(_, damaged)| **damaged > 0) {
-        let path = segment.segment.path.display();
-        let Quarantined { draft, lines, first } = damaged_lines(stream, segment)
-            .with_context(|| format!("{path}: its damaged lines cannot go to quarantine"))?;
-        ensure!(
-            lines == *expected,
-            "{path}: one reading found {expected} damaged, another {lines}; nothing was removed"
-        );
-        let lines = cli::count(lines, "damaged line");
-        log::warn!("{path}: {lines} to quarantine, in {}; {first}", draft.target().display());
-        drafts.push(draft);
-    }
-    Ok(drafts)
 }

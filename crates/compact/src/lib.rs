@@ -11,12 +11,12 @@
 //! |---|---|
 //! | `args`, `run` | the command line; the entry: stream after stream, and the exit status |
 //! | `scan`, `plan` | what the tree holds of a stream's hours; what is to be done: a pure function of that |
-//! | `stream`, `batches` | what all hours of a stream share; its hours, side by side and published in batches |
+//! | `stream`, `batches` | what all hours of a stream share, and how far it is; its hours, side by side and in batches |
 //! | `hour`, `dedup`, `quarantine` | one hour to the draft of its Parquet file; duplicates; lines that go to quarantine |
 //! | `segment_table`, `vectors` | segments as a table of DuckDB, and its columns |
 //! | `lines`, `pieces`, `line_count` | the lines of a segment, read in pieces by several threads |
 //! | `verify`, `file_check` | `--verify`: reads published hours again and checks them |
-//! | `report`, `problem`, `listing`, `progress` | what is printed and said |
+//! | `report`, `listing` | what is printed and said, with what to do about it |
 
 mod args;
 mod batches;
@@ -28,8 +28,6 @@ mod lines;
 mod listing;
 mod pieces;
 mod plan;
-mod problem;
-mod progress;
 mod quarantine;
 mod report;
 mod run;

@@ -112,9 +112,7 @@ impl LineReader {
             self.buffer.resize(size, 0);
         }
         let room = self.buffer.get_mut(self.unread.end..).unwrap_or_default();
-        let left = usize::try_from(self.rest.end - self.rest.start).unwrap_or(usize::MAX);
-        let want = room.len().min(left);
-        let got = read_at(&self.file, room.get_mut(..want).unwrap_or_default(), self.rest.start)?;
+        let got = read_at(&self.file, room, &self.rest)?;
         self.unread.end += got;
         self.rest.start += got as u64;
         layout::fault::point("segment.passed");
@@ -137,8 +135,7 @@ pub(crate) fn lines(block: &[u8]) -> impl Iterator<Item = &[u8]> {
 pub(crate) fn count_lines(file: &File, mut piece: Range<u64>, buffer: &mut [u8]) -> io::Result<u64> {
     let (mut lines, mut last) = (0, b'\n');
     while !piece.is_empty() {
-        let want = usize::try_from(piece.end - piece.start).unwrap_or(usize::MAX).min(buffer.len());
-        let got = read_at(file, buffer.get_mut(..want).unwrap_or_default(), piece.start)?;
+        let got = read_at(file, buffer, &piece)?;
         let read = buffer.get(..got).unwrap_or_default();
         lines += memchr_iter(b'\n', read).count() as u64;
         last = read.last().copied().unwrap_or(last);
@@ -153,24 +150,24 @@ pub(crate) fn line_start(file: &File, len: u64, at: u64) -> io::Result<u64> {
         return Ok(at);
     }
     // The byte before tells whether a line begins at this one.
-    let mut offset = at - 1;
-    let mut buffer = [0; 4096];
-    while offset < len {
-        let want = usize::try_from(len - offset).unwrap_or(usize::MAX).min(buffer.len());
-        let got = read_at(file, buffer.get_mut(..want).unwrap_or_default(), offset)?;
+    let (mut rest, mut buffer) = (at - 1..len, [0; 4096]);
+    while !rest.is_empty() {
+        let got = read_at(file, &mut buffer, &rest)?;
         if let Some(newline) = memchr(b'\n', buffer.get(..got).unwrap_or_default()) {
-            return Ok(offset + newline as u64 + 1);
+            return Ok(rest.start + newline as u64 + 1);
         }
-        offset += got as u64;
+        rest.start += got as u64;
     }
     Ok(len)
 }
 
-/// Reads some bytes. There being none is an error: a sealed segment does not shrink.
-fn read_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+/// Reads some of the first bytes of `piece`. There being none is an error: a sealed segment does not shrink.
+fn read_at(file: &File, buffer: &mut [u8], piece: &Range<u64>) -> io::Result<usize> {
     layout::fault::fails("segment.read")?;
+    let want = usize::try_from(piece.end - piece.start).unwrap_or(usize::MAX).min(buffer.len());
+    let buffer = buffer.get_mut(..want).unwrap_or_default();
     loop {
-        match file.read_at(buffer, offset) {
+        match file.read_at(buffer, piece.start) {
             Ok(0) => return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "it became shorter while it was read")),
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             result => return result,

@@ -2,19 +2,9 @@
 
 use std::collections::HashSet;
 
-use layout::{Commit, Hour, HourRange, Lineage, SealedSegment, SegmentCount};
+use layout::{Commit, Error, Hour, HourRange, Lineage, SealedSegment, SegmentCount};
 
-use crate::problem::Problem;
 use crate::scan::HourSnapshot;
-
-/// What its Parquet file holds already.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Published {
-    pub(crate) segments: Vec<SegmentCount>,
-    /// Rows that were removed, because an equal one is in it.
-    pub(crate) duplicates: u64,
-    pub(crate) rows: u64,
-}
 
 /// The work on one hour.
 #[derive(Debug)]
@@ -26,8 +16,8 @@ pub(crate) struct HourPlan {
     pub(crate) listed: Vec<SealedSegment>,
     /// The length of all of them.
     pub(crate) bytes: u64,
-    /// What the hour's Parquet file holds, if there is one.
-    pub(crate) published: Option<Published>,
+    /// The commit record of the hour's Parquet file, if there is one: a compacted stream's.
+    pub(crate) published: Option<Commit>,
     /// Whether retention has removed its Parquet file, which closes the hour.
     pub(crate) closed: bool,
 }
@@ -88,29 +78,30 @@ pub(crate) fn due(range: HourRange, now: Hour, include_current: bool) -> HourRan
 }
 
 /// The work on an hour.
-pub(crate) fn plan(found: HourSnapshot) -> Result<HourPlan, Problem> {
-    let closed = found.expired.map_err(|error| Problem::from(&error))?;
-    let published = found.published.transpose().map_err(|error| Problem::from(&error))?.map(published).transpose()?;
-    let listed: HashSet<_> = published.iter().flat_map(|file| &file.segments).map(|count| &count.name).collect();
+pub(crate) fn plan(found: HourSnapshot) -> layout::Result<HourPlan> {
+    let (closed, published) = (found.expired?, found.published?);
+    if matches!(&published, Some(Commit { lineage: Lineage::Query { .. }, .. })) {
+        let problem = "its Parquet file is an aggregate's, not a compacted stream's";
+        return Err(Error::new(problem, "move it out of the tree"));
+    }
+    let listed: HashSet<_> = segments(published.as_ref()).iter().map(|count| &count.name).collect();
     let bytes = found.segments.iter().map(|(_, len)| len).sum();
     let segments = found.segments.into_iter().map(|(segment, _)| segment);
     let (listed, fresh) = segments.partition(|segment| listed.contains(&segment.name));
     Ok(HourPlan { hour: found.hour, fresh, listed, bytes, published, closed })
 }
 
-fn published(commit: Commit) -> Result<Published, Problem> {
-    match commit.lineage {
-        Lineage::Segments(segments) => Ok(Published { segments, duplicates: commit.duplicates, rows: commit.rows }),
-        Lineage::Query { .. } => Err(Problem {
-            what: "its Parquet file is an aggregate's, not a compacted stream's".to_owned(),
-            remedy: "move it out of the tree".to_owned(),
-        }),
+/// The segments of which the hour's Parquet file was made.
+fn segments(published: Option<&Commit>) -> &[SegmentCount] {
+    match published.map(|commit| &commit.lineage) {
+        Some(Lineage::Segments(segments)) => segments,
+        _ => &[],
     }
 }
 
 /// The lineage of the hour's Parquet file when segments with these counts have been added to it.
-pub(crate) fn lineage(published: Option<&Published>, fresh: &[SegmentCount]) -> Lineage {
-    let mut segments: Vec<_> = published.into_iter().flat_map(|file| &file.segments).chain(fresh).cloned().collect();
+pub(crate) fn lineage(published: Option<&Commit>, fresh: &[SegmentCount]) -> Lineage {
+    let mut segments: Vec<_> = segments(published).iter().chain(fresh).cloned().collect();
     segments.sort_by(|a, b| a.name.cmp(&b.name));
     Lineage::Segments(segments)
 }
@@ -134,10 +125,10 @@ mod tests {
             let counts = names.iter().map(|name| SegmentCount { name: name.parse().unwrap(), lines: 3, damaged: 1 });
             let mut commit = Commit::new(Lineage::Segments(counts.collect()));
             commit.rows = 2 * names.len() as u64;
-            Ok(commit)
+            commit
         });
         let segments = names.iter().map(|name| segment(name)).collect();
-        HourSnapshot { hour: hour("2025-09-02T10"), segments, published, expired: Ok(false) }
+        HourSnapshot { hour: hour("2025-09-02T10"), segments, published: Ok(published), expired: Ok(false) }
     }
 
     #[test]

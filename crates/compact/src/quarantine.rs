@@ -12,15 +12,14 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Write as _};
+use std::io::{self, BufWriter, Write as _};
 
 use anyhow::{Context as _, anyhow, ensure};
-use layout::{Area, Draft, Hour, QuarantineRecord, count_rejected, fault};
-use models::{Decoder, Model, Reason, Value};
+use layout::{Area, Draft, Error, Hour, QuarantineRecord, count_rejected, fault};
+use models::{Decoder, Reason, Value};
 
 use crate::line_count::{Counted, unreadable};
 use crate::lines::{Block, Limits, LineReader, lines};
-use crate::problem::Problem;
 use crate::stream::Stream;
 
 /// The quarantine's draft for a segment.
@@ -45,16 +44,20 @@ pub(crate) fn damaged_lines(stream: &Stream<'_>, segment: &Counted) -> anyhow::R
     let quarantined = quarantine(stream, segment, "damaged", |line| {
         let mut row = Vec::new();
         decoder.record(line, &mut row).map_err(|rejection| (rejection.reason.label(), rejection.detail))?;
-        let other = hour_of(model, &row).filter(|other| *other != hour);
+        let placed = match row.get(model.placed_by()) {
+            Some(Value::Micros(micros)) => Hour::of_micros(*micros),
+            _ => None,
+        };
+        let other = placed.filter(|other| *other != hour);
         elsewhere = other.or(elsewhere);
         let detail = |other| format!("the line is of {other}, and its segment of {hour}");
         other.map_or(Ok(()), |other| Err((Reason::TimeOutOfBounds.label(), detail(other))))
     })?;
     if let (Some(hour), true) = (elsewhere, quarantined.lines == segment.lines) {
-        let there =
-            stream.tree.relative(&stream.tree.segment(Area::Raw, stream.name, hour, segment.segment.name.clone()).path);
+        let there = stream.tree.segment(Area::Raw, stream.name, hour, segment.segment.name.clone());
         let what = format!("{}: no line of it is of its hour", segment.segment.path.display());
-        return Err(Problem { what, remedy: format!("move it to {there}, or remove it if it is a copy") }.into());
+        let there = stream.tree.relative(&there.path);
+        return Err(Error::new(what, format!("move it to {there}, or remove it if it is a copy")).into());
     }
     Ok(quarantined)
 }
@@ -79,21 +82,10 @@ pub(crate) fn late_lines(stream: &Stream<'_>, segment: &Counted) -> anyhow::Resu
     if segment.lines > 0 && before > records(count_rejected(quarantined.draft.path())?) {
         let file = stream.tree.relative(quarantined.draft.target());
         let record = stream.tree.relative(&stream.tree.parquet(stream.name, hour).with_extension("expired.json"));
-        return Err(Problem {
-            what: format!("{path}: has only {lines}, and {file} has more of the same segment"),
-            remedy: format!("put all of them back and delete {record}, or remove the segment"),
-        }
-        .into());
+        let what = format!("{path}: has only {lines}, and {file} has more of the same segment");
+        return Err(Error::new(what, format!("put all of them back and delete {record}, or remove the segment")).into());
     }
     Ok(quarantined)
-}
-
-/// The hour of a row, by the time that it is placed by.
-fn hour_of(model: &Model, row: &[Value<'_>]) -> Option<Hour> {
-    match row.get(model.placed_by()) {
-        Some(Value::Micros(micros)) => Hour::of_micros(*micros),
-        _ => None,
-    }
 }
 
 /// Reads `segment` and writes the draft `what` of its quarantine file: of the lines that `check` refuses with a class and a
@@ -106,12 +98,29 @@ fn quarantine(
 ) -> anyhow::Result<Quarantined> {
     let draft = stream.tree.draft_quarantine(stream.name, &segment.segment, what)?;
     let cannot_write = || format!("{}: cannot be written", draft.path().display());
-    let mut records = Records {
-        out: BufWriter::new(File::create(draft.path()).with_context(cannot_write)?),
-        stream,
-        file: stream.tree.relative(&segment.segment.path),
-        first: None,
-        record: Vec::new(),
+    let mut out = BufWriter::new(File::create(draft.path()).with_context(cannot_write)?);
+    let file = stream.tree.relative(&segment.segment.path);
+    let (mut first, mut record) = (None, Vec::new());
+    // Writes what of a refused line begins with its byte `from`: all of it, or a part.
+    let mut write = |line: u64, from: u64, reason: &str, detail: &str, bytes: &[u8]| -> io::Result<()> {
+        let source = &format!("{file}:{line}");
+        first.get_or_insert_with(|| format!("line {line}: {detail}"));
+        let is_whole = from == 0 && bytes.len() <= PART;
+        // A line without a byte is a record, too.
+        let parts = if is_whole { vec![bytes] } else { bytes.chunks(PART).collect() };
+        let mut to = from;
+        for line in parts {
+            let from = to + 1;
+            to += line.len() as u64;
+            let place = if is_whole { String::new() } else { format!(" (here bytes {from} to {to} of it)") };
+            let detail = &format!("{detail}{place}");
+            record.clear();
+            QuarantineRecord { time: stream.now, source, reason, detail, line }.write(&mut record);
+            fault::fails("quarantine.write")?;
+            out.write_all(&record)?;
+            fault::point("quarantine.written");
+        }
+        Ok(())
     };
     let mut reader = LineReader::new(segment.segment.open()?, 0..segment.len, Limits::DEFAULT);
     let (mut line, mut refused, mut from) = (0, 0, 0);
@@ -125,7 +134,7 @@ fn quarantine(
                     let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
                     if let Err((reason, detail)) = check(bytes) {
                         refused += 1;
-                        records.write(line, 0, reason, &detail, bytes).with_context(cannot_write)?;
+                        write(line, 0, reason, &detail, bytes).with_context(cannot_write)?;
                     }
                 }
                 block.len()
@@ -137,50 +146,13 @@ fn quarantine(
                 let used = bytes.len();
                 let (reason, detail) = (Reason::TooLong.label(), "the line is longer than 16 MiB");
                 let bytes = bytes.strip_suffix(b"\n").unwrap_or(bytes);
-                records.write(line, from, reason, detail, bytes).with_context(cannot_write)?;
+                write(line, from, reason, detail, bytes).with_context(cannot_write)?;
                 from += used as u64;
                 used
             }
         };
         reader.consume(used);
     }
-    records.out.flush().with_context(cannot_write)?;
-    let first = records.first.take().unwrap_or_default();
-    Ok(Quarantined { draft, lines: refused, first })
-}
-
-/// The quarantine's records on their way to the draft.
-struct Records<'s> {
-    out: BufWriter<File>,
-    stream: &'s Stream<'s>,
-    file: String,
-    first: Option<String>,
-    record: Vec<u8>,
-}
-
-impl Records<'_> {
-    /// Writes what of a refused line begins with its byte `from`: all of it, or a part.
-    fn write(&mut self, line: u64, from: u64, reason: &str, detail: &str, bytes: &[u8]) -> std::io::Result<()> {
-        let source = format!("{}:{line}", self.file);
-        self.first.get_or_insert_with(|| format!("line {line}: {detail}"));
-        if from == 0 && bytes.len() <= PART {
-            return self.record(&source, reason, detail, bytes);
-        }
-        for (part, bytes) in (0..).zip(bytes.chunks(PART)) {
-            let from = from + part * PART as u64;
-            let to = from + bytes.len() as u64;
-            let detail = format!("{detail} (here bytes {} to {to} of it)", from + 1);
-            self.record(&source, reason, &detail, bytes)?;
-        }
-        Ok(())
-    }
-
-    fn record(&mut self, source: &str, reason: &str, detail: &str, line: &[u8]) -> std::io::Result<()> {
-        self.record.clear();
-        QuarantineRecord { time: self.stream.now, source, reason, detail, line }.write(&mut self.record);
-        fault::fails("quarantine.write")?;
-        self.out.write_all(&self.record)?;
-        fault::point("quarantine.written");
-        Ok(())
-    }
+    out.flush().with_context(cannot_write)?;
+    Ok(Quarantined { draft, lines: refused, first: first.unwrap_or_default() })
 }

@@ -1,15 +1,13 @@
 //! What is said: the plan of `--dry-run`, failures as they happen, the summary of `-v`, the exit status.
 
 use std::fmt;
-use std::io::Write;
 use std::time::Duration;
 
-use cli::{Failure, Format, Table, count};
+use cli::{Failure, Format, Table, count, known_cause};
 use layout::{Hour, Name};
 use serde_json::Value;
 
 use crate::plan::HourPlan;
-use crate::problem::failure;
 
 /// What was done, and what was not.
 #[derive(Debug, Default)]
@@ -57,9 +55,12 @@ impl Summary {
         self.failures.extend(other.failures);
     }
 
-    /// Counts an hour that failed.
+    /// Counts an hour that is not compacted because of `error`.
     pub(crate) fn fail(&mut self, hour: Hour, error: &anyhow::Error) {
-        self.failures.push(failure(hour, error));
+        let (text, known) = explain(error);
+        let remedy = known.unwrap_or_else(|| "put it right".to_owned());
+        let text = format!("{text}; its segments are kept: {remedy}, then run compact again");
+        self.failures.push(Failure::new(hour, text));
         self.failed += 1;
     }
 
@@ -78,6 +79,16 @@ impl Summary {
             log::warn!("{damaged} went to quarantine; all other lines of the segments are in Parquet");
         }
     }
+}
+
+/// The text of an error without advice (DuckDB's, which is for its own users, or the tree's), and what to do, if known.
+pub(crate) fn explain(error: &anyhow::Error) -> (String, Option<String>) {
+    let text = engine::explain(error);
+    let (text, known) = known_cause(&text);
+    let of_tree = error.chain().find_map(|cause| cause.downcast_ref::<layout::Error>()?.remedy.clone());
+    let remedy = of_tree.or(known.map(str::to_owned));
+    let without = remedy.as_ref().and_then(|remedy| text.strip_suffix(remedy.as_str())?.strip_suffix(": "));
+    (without.unwrap_or(text).to_owned(), remedy)
 }
 
 /// Bytes in millions.
@@ -101,9 +112,9 @@ impl fmt::Display for Summary {
 }
 
 /// Prints plans, one row for each hour.
-pub(crate) fn print_plans(out: impl Write, format: Format, plans: &[(Name, Vec<HourPlan>)]) -> std::io::Result<()> {
+pub(crate) fn print_plans(format: Format, plans: &[(Name, Vec<HourPlan>)]) -> std::io::Result<()> {
     let columns = ["stream", "hour", "segments", "bytes", "action"];
-    let mut table = Table::new(out, format, columns)?;
+    let mut table = Table::new(std::io::stdout().lock(), format, columns)?;
     for (stream, plans) in plans {
         for plan in plans {
             table.row(vec![

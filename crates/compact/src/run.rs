@@ -12,10 +12,9 @@ use crate::args::Args;
 use crate::batches::compact_hours;
 use crate::listing::Listing;
 use crate::plan::{HourPlan, due, plan};
-use crate::progress::StreamProgress;
 use crate::report::{Summary, print_plans};
 use crate::scan::scan;
-use crate::stream::Stream;
+use crate::stream::{Stream, StreamProgress};
 use crate::verify::verify;
 
 /// Runs the program. The clock is read here, once.
@@ -46,8 +45,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
             }
             listing.finish().context("cannot print")?;
         } else {
-            let format = args.format.unwrap_or(Format::Table);
-            print_plans(std::io::stdout().lock(), format, &plans).context("cannot print")?;
+            print_plans(args.format.unwrap_or(Format::Table), &plans).context("cannot print")?;
         }
         return Ok(if summary.failed == 0 { Outcome::Done } else { Outcome::Partial });
     }
@@ -138,8 +136,7 @@ impl Run<'_> {
 }
 
 /// The exit status: 3 when something failed or went to quarantine, 75 when only a lock stood in the way, 1 when nothing
-/// at all could be looked at. An hour that fails each time is 3 also when there is nothing else to do: what comes after
-/// compact goes on with the others.
+/// could be looked at. A failed hour is 3 also when there is nothing else to do: what comes after compact does the others.
 fn outcome(summary: &Summary, locked: &[Name], mut errors: Vec<anyhow::Error>) -> anyhow::Result<Outcome> {
     let locked: Vec<_> = locked.iter().map(Name::as_str).collect();
     let busy = (!locked.is_empty())

@@ -11,7 +11,7 @@ pub(crate) struct HourSnapshot {
     /// Its sealed segments with their lengths in bytes, in order of name.
     pub(crate) segments: Vec<(SealedSegment, u64)>,
     /// The commit record of its Parquet file, if it has one.
-    pub(crate) published: Option<layout::Result<Commit>>,
+    pub(crate) published: layout::Result<Option<Commit>>,
     /// Whether retention removed its Parquet file.
     pub(crate) expired: layout::Result<bool>,
 }
@@ -30,8 +30,8 @@ pub(crate) fn scan(tree: &Tree, stream: &Name, range: HourRange) -> anyhow::Resu
         hours.entry(segment.hour).or_default().push((segment, len));
     }
     let found = hours.into_iter().map(|(hour, segments)| {
-        let published = tree.commit(stream, hour).transpose();
-        HourSnapshot { hour, segments, published, expired: tree.is_expired(stream, hour) }
+        let (published, expired) = (tree.commit(stream, hour), tree.is_expired(stream, hour));
+        HourSnapshot { hour, segments, published, expired }
     });
     Ok(found.collect())
 }

@@ -5,7 +5,6 @@
 //! and in the rows, or damaged and not in them. A line whose time is in another hour than its segment is damaged: its row
 //! would be counted in the wrong hour.
 
-use std::collections::HashMap;
 use std::error::Error;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
@@ -21,19 +20,18 @@ use crate::lines::{Block, Limits, LineReader, lines};
 use crate::pieces::{Piece, Untaken};
 use crate::vectors::{Columns, RowType};
 
-/// The sources that queries can name, by number: a table function has only values for arguments.
+/// The sources that queries can name, by their places in a list: a table function has only values for arguments.
 #[derive(Debug)]
 pub(crate) struct Sources {
     model: &'static Model,
     row_type: Arc<RowType>,
-    next: AtomicU64,
-    open: Mutex<HashMap<u64, Weak<Source>>>,
+    all: Mutex<Vec<Weak<Source>>>,
 }
 
 /// Segments to be read once, and what was found in them.
 #[derive(Debug)]
 pub(crate) struct Source {
-    id: u64,
+    number: usize,
     model: &'static Model,
     row_type: Arc<RowType>,
     segments: Vec<(Counted, LineCounts)>,
@@ -52,7 +50,7 @@ impl Sources {
     /// Sources of rows of `model` for the queries of `connection` and of those cloned from it.
     pub(crate) fn register(connection: &Connection, model: &'static Model) -> duckdb::Result<Arc<Self>> {
         let row_type = Arc::new(RowType::new(connection, model.columns)?);
-        let sources = Arc::new(Self { model, row_type, next: AtomicU64::default(), open: Mutex::default() });
+        let sources = Arc::new(Self { model, row_type, all: Mutex::default() });
         connection.register_table_function_with_extra_info::<Segments, _>("segments", &sources)?;
         Ok(sources)
     }
@@ -62,11 +60,9 @@ impl Sources {
         let pieces: Vec<_> = segments.iter().flat_map(|segment| &segment.pieces).cloned().collect();
         let segments = segments.into_iter().map(|segment| (segment, LineCounts::default())).collect();
         let untaken = Mutex::new(Untaken::all(pieces.len()));
-        let (id, row_type) = (self.next.fetch_add(1, Ordering::Relaxed), Arc::clone(&self.row_type));
-        let source = Arc::new(Source { id, model: self.model, row_type, segments, pieces, untaken });
-        let mut open = locked(&self.open);
-        open.retain(|_, source| source.strong_count() > 0);
-        open.insert(id, Arc::downgrade(&source));
+        let (mut all, row_type) = (locked(&self.all), Arc::clone(&self.row_type));
+        let source = Arc::new(Source { number: all.len(), model: self.model, row_type, segments, pieces, untaken });
+        all.push(Arc::downgrade(&source));
         source
     }
 }
@@ -74,7 +70,7 @@ impl Sources {
 impl Source {
     /// The rows as a table expression. A query must use it once.
     pub(crate) fn table(&self) -> String {
-        format!("segments(CAST({} AS UBIGINT))", self.id)
+        format!("segments(CAST({} AS UBIGINT))", self.number)
     }
 
     /// Each segment with the numbers of accepted and of damaged lines that were read.
@@ -82,12 +78,6 @@ impl Source {
         self.segments.iter().map(|(segment, counts)| {
             (segment, counts.accepted.load(Ordering::Relaxed), counts.damaged.load(Ordering::Relaxed))
         })
-    }
-
-    /// The length of the segments.
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
-    pub(crate) fn bytes(&self) -> f64 {
-        self.segments.iter().map(|(segment, _)| segment.len as f64).sum()
     }
 
     /// The rows that were read so far, and the part of the lines, from 0 to 1.
@@ -100,15 +90,6 @@ impl Source {
             lines += segment.lines;
         }
         (rows, read as f64 / lines.max(1) as f64)
-    }
-
-    /// A piece that was not read yet, for a thread whose last one was `after`.
-    fn take(&self, after: Option<usize>) -> Result<Option<Cursor>, layout::Error> {
-        let Some(index) = locked(&self.untaken).take(after) else { return Ok(None) };
-        let Some(piece) = self.pieces.get(index) else { return Ok(None) };
-        let Some((segment, _)) = self.segments.get(piece.segment) else { return Ok(None) };
-        let lines = LineReader::new(segment.segment.open()?, piece.range.clone(), Limits::DEFAULT);
-        Ok(Some(Cursor { piece: index, segment: piece.segment, lines, decoder: Decoder::new(self.model) }))
     }
 }
 
@@ -178,9 +159,15 @@ impl Scan {
         if let Some(mine) = begun.iter().position(|(thread, _)| *thread == me) {
             return Ok(Some(begun.swap_remove(mine).1));
         }
+        let Some(taken) = locked(&self.source.untaken).take(after) else {
+            return Ok(begun.pop().map(|(_, cursor)| cursor));
+        };
         drop(begun);
-        let taken = self.source.take(after)?;
-        Ok(taken.or_else(|| locked(&self.begun).pop().map(|(_, cursor)| cursor)))
+        let Source { model, segments, pieces, .. } = &*self.source;
+        let Some(Piece { segment, range }) = pieces.get(taken) else { return Ok(None) };
+        let Some((counted, _)) = segments.get(*segment) else { return Ok(None) };
+        let lines = LineReader::new(counted.segment.open()?, range.clone(), Limits::DEFAULT);
+        Ok(Some(Cursor { piece: taken, segment: *segment, lines, decoder: Decoder::new(model) }))
     }
 
     /// Fills a chunk; zero rows mean that all is read.
@@ -209,8 +196,8 @@ impl VTab for Segments {
     fn bind(bind: &BindInfo) -> Result<Self::BindData, Box<dyn Error>> {
         // SAFETY: registered with an `Arc<Sources>`, which DuckDB keeps as long as the function.
         let sources = unsafe { &*bind.get_extra_info::<Arc<Sources>>() };
-        let id = bind.get_parameter(0).to_uint64();
-        let source = locked(&sources.open).get(&id).and_then(Weak::upgrade).ok_or("no such source")?;
+        let number = usize::try_from(bind.get_parameter(0).to_uint64())?;
+        let source = locked(&sources.all).get(number).and_then(Weak::upgrade).ok_or("no such source")?;
         for (index, column) in source.model.columns.iter().enumerate() {
             bind.add_result_column(column.name, source.row_type.column(index));
         }

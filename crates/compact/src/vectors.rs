@@ -154,9 +154,11 @@ impl RowOf<'_, '_> {
         }
         for (column, text) in &self.long {
             *self.text += text.len();
-            if let Some(column) = self.fields.get(*column) {
-                // SAFETY: the row is below the capacity, and only the text of a column of texts is kept for later.
-                unsafe { column.assign(self.row, text) };
+            if let Some(Column { vector, .. }) = self.fields.get(*column) {
+                let (row, bytes, length) = (self.row as ffi::idx_t, text.as_ptr().cast(), text.len() as ffi::idx_t);
+                // SAFETY: the row is below the capacity, and only the text of a column of texts is kept for later. The
+                // function copies the bytes, which are valid UTF-8.
+                unsafe { ffi::duckdb_vector_assign_string_element_len(*vector, row, bytes, length) };
             }
         }
         Ok(true)
@@ -174,9 +176,15 @@ impl RowOf<'_, '_> {
     #[inline]
     fn set(&mut self, column: usize, write: impl FnOnce(&Column, usize) -> Option<()>) {
         let row = self.row;
-        let done = self.fields.get_mut(column).and_then(|column| {
-            // SAFETY: the row is below the capacity.
-            unsafe { column.set_valid(row) };
+        let done = self.fields.get(column).and_then(|column| {
+            // An earlier try at this row may have left it without a value.
+            if !column.validity.is_null() {
+                // SAFETY: the mask has a bit for each row of the capacity, in words of 64.
+                unsafe {
+                    let word = column.validity.add(row / 64);
+                    word.write(word.read() | 1 << (row % 64));
+                }
+            }
             write(column, row)
         });
         self.misfit |= done.is_none();
@@ -187,9 +195,15 @@ impl<'l> Row<'l> for RowOf<'_, 'l> {
     #[inline]
     fn null(&mut self, column: usize) {
         self.forget(column);
-        if let Some(column) = self.fields.get_mut(column) {
-            // SAFETY: the row is below the capacity.
-            unsafe { column.set_null(self.row) };
+        let Some(Column { vector, validity, .. }) = self.fields.get_mut(column) else { return };
+        // SAFETY: once made writable, the mask has a bit for each row of the capacity, in words of 64.
+        unsafe {
+            if validity.is_null() {
+                ffi::duckdb_vector_ensure_validity_writable(*vector);
+                *validity = ffi::duckdb_vector_get_validity(*vector);
+            }
+            let word = validity.add(self.row / 64);
+            word.write(word.read() & !(1 << (self.row % 64)));
         }
     }
 
@@ -255,51 +269,6 @@ impl<'l> Row<'l> for RowOf<'_, 'l> {
             unsafe { data.add(row).write(code) };
             Some(())
         });
-    }
-}
-
-impl Column {
-    /// # Safety
-    /// `row` is below the vector's capacity, and the vector holds strings.
-    unsafe fn assign(&self, row: usize, text: &str) {
-        // SAFETY: the caller's; the function copies the bytes, which are valid UTF-8.
-        unsafe {
-            ffi::duckdb_vector_assign_string_element_len(
-                self.vector,
-                row as ffi::idx_t,
-                text.as_ptr().cast(),
-                text.len() as ffi::idx_t,
-            );
-        }
-    }
-
-    /// # Safety
-    /// `row` is below the vector's capacity.
-    #[inline]
-    unsafe fn set_valid(&mut self, row: usize) {
-        // An earlier try at this row may have left it without a value.
-        if !self.validity.is_null() {
-            // SAFETY: the mask has a bit for each row of the capacity, in words of 64.
-            unsafe {
-                let word = self.validity.add(row / 64);
-                word.write(word.read() | 1 << (row % 64));
-            }
-        }
-    }
-
-    /// # Safety
-    /// `row` is below the vector's capacity.
-    #[inline]
-    unsafe fn set_null(&mut self, row: usize) {
-        // SAFETY: once made writable, the mask has a bit for each row of the capacity, in words of 64.
-        unsafe {
-            if self.validity.is_null() {
-                ffi::duckdb_vector_ensure_validity_writable(self.vector);
-                self.validity = ffi::duckdb_vector_get_validity(self.vector);
-            }
-            let word = self.validity.add(row / 64);
-            word.write(word.read() & !(1 << (row % 64)));
-        }
     }
 }
 

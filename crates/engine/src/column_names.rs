@@ -11,8 +11,7 @@ const RESERVED: [&str; 4] = ["id", "window_start", "file_index", "file_row_numbe
 /// How many bytes of a name PostgreSQL keeps.
 const MOST_BYTES: usize = 63;
 
-/// Fails unless columns of these names can be together in a table of every kind of warehouse. The error names the column
-/// and what to do in the query.
+/// Fails unless columns of these names can be together in a table of every warehouse. The error says what to do.
 pub fn check_column_names<'n>(names: impl IntoIterator<Item = &'n str>) -> Result<(), String> {
     let mut seen = HashMap::new();
     for name in names {

@@ -7,21 +7,16 @@ use anyhow::Error;
 pub fn explain(error: &Error) -> String {
     let mut parts = Vec::new();
     for cause in error.chain() {
-        parts.push(match cause.downcast_ref::<duckdb::Error>() {
-            Some(error) => message(&error.to_string()),
-            None => cause.to_string(),
-        });
+        let text = cause.to_string();
         if cause.is::<duckdb::Error>() {
+            let message = text.split("\n\nLINE ").next().unwrap_or_default();
+            let lines = message.lines().map(str::trim).filter(|line| !line.is_empty());
+            parts.push(lines.collect::<Vec<_>>().join(" "));
             break;
         }
+        parts.push(text);
     }
     parts.join(": ")
-}
-
-fn message(text: &str) -> String {
-    let text = text.split_once("\n\nLINE ").map_or(text, |(message, _)| message);
-    let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
-    lines.collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]

@@ -4,7 +4,6 @@
 //! fetched or loaded unless a program asks for it by name; text from outside becomes SQL only through [`identifier`],
 //! [`literal`] and [`file_literal`], or as a prepared parameter.
 
-mod column;
 mod column_names;
 mod error;
 mod output;
@@ -13,11 +12,10 @@ mod session;
 mod small;
 mod sql;
 
-pub use column::{SqlColumn, describe};
 pub use column_names::{check_column_names, folded_name};
 pub use error::explain;
 pub use output::{Printer, print_query};
 pub use parquet::{copy_statement, copy_to_draft, read_parquet, whole_file};
 pub use session::{CLEANUP, SessionArgs, open};
 pub use small::SmallFile;
-pub use sql::{file_literal, identifier, literal};
+pub use sql::{SqlColumn, describe, file_literal, identifier, literal};

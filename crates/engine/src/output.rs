@@ -6,14 +6,13 @@
 use std::io::Write;
 
 use anyhow::Context as _;
-use chrono::{DateTime, NaiveDateTime};
+use chrono::{DateTime, Utc};
 use cli::{Format, Table};
 use duckdb::Connection;
 use duckdb::types::{TimeUnit, ValueRef};
 use serde_json::Value;
 
-use crate::column::{SqlColumn, describe};
-use crate::sql::identifier;
+use crate::sql::{SqlColumn, describe, identifier};
 
 /// Runs `sql` and prints its rows to `out`.
 pub fn print_query(connection: &Connection, sql: &str, out: impl Write, format: Format) -> anyhow::Result<()> {
@@ -80,25 +79,22 @@ fn value(value: ValueRef<'_>, column: &SqlColumn) -> anyhow::Result<Value> {
         ValueRef::BigInt(value) => value.into(),
         ValueRef::UBigInt(value) => value.into(),
         ValueRef::Double(value) if value.is_finite() => value.into(),
-        ValueRef::Double(value) => not_finite(value).into(),
+        // What JSON has no number for, in words that databases and languages read.
+        ValueRef::Double(f64::INFINITY) => "Infinity".into(),
+        ValueRef::Double(f64::NEG_INFINITY) => "-Infinity".into(),
+        ValueRef::Double(_) => "NaN".into(),
         ValueRef::Decimal(value) => value.to_string().into(),
         ValueRef::Text(text) => String::from_utf8_lossy(text).into(),
         ValueRef::Timestamp(unit, value) => timestamp(unit, value).into(),
-        ValueRef::Date32(days) => date(days).into(),
+        ValueRef::Date32(days) => {
+            let date = DateTime::from_timestamp(i64::from(days) * 86_400, 0);
+            shown(days.into(), i32::MAX.into(), date, "%Y-%m-%d", "days").into()
+        }
         _ => {
             let SqlColumn { name, sql_type } = column;
             anyhow::bail!("the column {name:?} cannot be printed: its values are of the type {sql_type}")
         }
     })
-}
-
-/// What JSON has no number for, in words that databases and languages read.
-fn not_finite(value: f64) -> &'static str {
-    match value {
-        f64::INFINITY => "Infinity",
-        f64::NEG_INFINITY => "-Infinity",
-        _ => "NaN",
-    }
 }
 
 /// A time with as many digits after the second as it needs.
@@ -109,21 +105,15 @@ fn timestamp(unit: TimeUnit, value: i64) -> String {
         TimeUnit::Microsecond => (DateTime::from_timestamp_micros(value), "microseconds"),
         TimeUnit::Nanosecond => (Some(DateTime::from_timestamp_nanos(value)), "nanoseconds"),
     };
-    let shown = |time: NaiveDateTime| time.format("%Y-%m-%dT%H:%M:%S%.f").to_string();
-    far(value, i64::MAX, time.map(|time| shown(time.naive_utc())), name)
+    shown(value, i64::MAX, time, "%Y-%m-%dT%H:%M:%S%.f", name)
 }
 
-fn date(days: i32) -> String {
-    let date = DateTime::from_timestamp(i64::from(days) * 86_400, 0);
-    far(days.into(), i32::MAX.into(), date.map(|date| date.format("%Y-%m-%d").to_string()), "days")
-}
-
-/// `shown`, or what is told of a time that is infinite to DuckDB, or of a year that the calendar does not reach.
-fn far(value: i64, infinity: i64, shown: Option<String>, unit: &str) -> String {
-    match shown {
+/// `time`, or what is told of a time that is infinite to DuckDB, or of a year that the calendar does not reach.
+fn shown(value: i64, infinity: i64, time: Option<DateTime<Utc>>, format: &str, unit: &str) -> String {
+    match time {
         _ if value == infinity => "infinity".to_owned(),
         _ if value == -infinity => "-infinity".to_owned(),
-        Some(shown) => shown,
+        Some(time) => time.format(format).to_string(),
         None => format!("{value} {unit} since 1970"),
     }
 }

@@ -32,13 +32,13 @@ pub fn whole_file(path: &Path) -> String {
 
 /// Writes the rows of the query `select` with `commit` in the footer to a draft, which is left to be published. Needs a
 /// session of [`open`](crate::open): the bound on the bytes of a row group is refused where rows must keep their order.
-/// Returns the number of rows. COPY syncs nothing and would use a temporary name of its own: publishing is `layout`'s.
-pub fn copy_to_draft(connection: &Connection, select: &str, draft: &Draft, commit: &Commit) -> anyhow::Result<u64> {
-    let sql = copy_statement(select, draft, commit);
-    layout::fault::fails("copy.write").with_context(|| format!("{}: cannot be made", draft.target().display()))?;
-    let rows = connection.execute(&sql, []).with_context(|| format!("{}: cannot be made", draft.target().display()))?;
+/// COPY syncs nothing and would use a temporary name of its own: publishing is `layout`'s.
+pub fn copy_to_draft(connection: &Connection, select: &str, draft: &Draft, commit: &Commit) -> anyhow::Result<()> {
+    let cannot_be_made = || format!("{}: cannot be made", draft.target().display());
+    layout::fault::fails("copy.write").with_context(cannot_be_made)?;
+    connection.execute(&copy_statement(select, draft, commit), []).with_context(cannot_be_made)?;
     layout::fault::point("copy.written");
-    Ok(rows as u64)
+    Ok(())
 }
 
 /// The statement of [`copy_to_draft`], for whoever runs it together with others: DuckDB plans a statement that is run in

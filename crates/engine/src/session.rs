@@ -6,6 +6,7 @@ use std::sync::OnceLock;
 use anyhow::Context as _;
 use cli::Size;
 use duckdb::{Config, Connection};
+use rustix::system::{Sysinfo, sysinfo};
 
 /// Flags for DuckDB's share of the machine.
 #[derive(Debug, Clone, clap::Args)]
@@ -33,8 +34,7 @@ impl SessionArgs {
 /// Where the sessions of this process spill to.
 static SPILL: OnceLock<PathBuf> = OnceLock::new();
 
-/// What removes the files that this process has begun and not finished, for [`cli::main`]: drafts of the tree, and what
-/// DuckDB has spilled.
+/// What removes what this process has begun and not finished, for [`cli::main`]: drafts, and what DuckDB has spilled.
 pub const CLEANUP: &[fn()] = &[layout::abandon_drafts, abandon_spill];
 
 fn abandon_spill() {
@@ -48,7 +48,9 @@ pub fn open(args: &SessionArgs) -> anyhow::Result<Connection> {
     let spill = args.temp_dir.clone().unwrap_or_else(std::env::temp_dir);
     let spill = spill.join(format!("duckdb-{}", std::process::id()));
     let _ = SPILL.set(spill.clone());
-    let memory = args.memory_limit.map_or_else(half_of_memory, |size| size.0);
+    // Half of the machine's: DuckDB takes no percentage when it starts.
+    let half = |system: Sysinfo| system.totalram * u64::from(system.mem_unit) / 2;
+    let memory = args.memory_limit.map_or_else(|| half(sysinfo()), |size| size.0);
     let config = Config::default()
         .with("threads", args.threads().to_string())?
         .with("memory_limit", format!("{memory}B"))?
@@ -56,12 +58,5 @@ pub fn open(args: &SessionArgs) -> anyhow::Result<Connection> {
         .with("autoinstall_known_extensions", "false")?
         .with("autoload_known_extensions", "false")?
         .with("preserve_insertion_order", "false")?;
-    let connection = Connection::open_in_memory_with_flags(config).context("cannot start DuckDB")?;
-    Ok(connection)
-}
-
-/// Half of the machine's memory, in bytes. DuckDB takes no percentage when it starts.
-fn half_of_memory() -> u64 {
-    let system = rustix::system::sysinfo();
-    system.totalram * u64::from(system.mem_unit) / 2
+    Connection::open_in_memory_with_flags(config).context("cannot start DuckDB")
 }

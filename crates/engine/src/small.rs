@@ -24,17 +24,18 @@ use parquet::schema::types::{Type, TypePtr};
 pub struct SmallFile {
     schema: TypePtr,
     columns: Vec<Column>,
-    rows: usize,
+    /// The columns without rows.
+    empty: Vec<Column>,
 }
 
 /// The values of a column that are not null, and which rows have one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 struct Column {
     values: Values,
     present: Vec<i16>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 enum Values {
     Boolean(Vec<bool>),
     Int32(Vec<i32>),
@@ -45,8 +46,7 @@ enum Values {
 }
 
 impl SmallFile {
-    /// A file without rows with `columns`: names, and types as DuckDB writes them. None if there is a type among them that
-    /// only DuckDB writes.
+    /// A file without rows with `columns`: names, and types as DuckDB calls them. None if there is one that only it writes.
     pub fn new<'c>(columns: impl IntoIterator<Item = (&'c str, &'c str)>) -> Option<Self> {
         let (mut fields, mut values) = (Vec::new(), Vec::new());
         let micros = LogicalType::timestamp(false, TimeUnit::MICROS);
@@ -67,12 +67,12 @@ impl SmallFile {
             values.push(Column { values: empty, present: Vec::new() });
         }
         let schema = Type::group_type_builder("duckdb_schema").with_fields(fields).build().ok()?;
-        Some(Self { schema: Arc::new(schema), columns: values, rows: 0 })
+        Some(Self { schema: Arc::new(schema), columns: values.clone(), empty: values })
     }
 
     /// How many rows there are.
     pub fn rows(&self) -> usize {
-        self.rows
+        self.columns.first().map_or(0, |column| column.present.len())
     }
 
     /// Adds a row, which may have more columns. Each value is fetched once: there are millions of them.
@@ -93,24 +93,12 @@ impl SmallFile {
                 (_, other) => bail!("column {}: DuckDB has a value of type {:?} in it", at + 1, other.data_type()),
             }
         }
-        self.rows += 1;
         Ok(())
     }
 
-    /// Removes all rows, and keeps their memory for others.
+    /// Removes all rows.
     pub fn clear(&mut self) {
-        for Column { values, present } in &mut self.columns {
-            present.clear();
-            match values {
-                Values::Boolean(values) => values.clear(),
-                Values::Int32(values) => values.clear(),
-                Values::Int64(values) => values.clear(),
-                Values::Float(values) => values.clear(),
-                Values::Double(values) => values.clear(),
-                Values::Text(values) => values.clear(),
-            }
-        }
-        self.rows = 0;
+        self.columns.clone_from(&self.empty);
     }
 
     /// Writes the rows with `commit` in the footer to a draft, which is left to be published.

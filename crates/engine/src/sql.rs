@@ -1,6 +1,8 @@
-//! Text from outside as SQL: the only place where it is quoted.
+//! Text from outside as SQL: the only place where it is quoted. And the columns of a query.
 
 use std::path::Path;
+
+use duckdb::Connection;
 
 /// `name` as an SQL identifier, whatever it contains.
 pub fn identifier(name: &str) -> String {
@@ -23,4 +25,20 @@ pub fn file_literal(path: &Path) -> String {
         }
     }
     literal(&pattern)
+}
+
+/// A column with its type in DuckDB.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SqlColumn {
+    /// Its name.
+    pub name: String,
+    /// Its type.
+    pub sql_type: String,
+}
+
+/// The columns of the query `sql`.
+pub fn describe(connection: &Connection, sql: &str) -> duckdb::Result<Vec<SqlColumn>> {
+    let mut statement = connection.prepare(&format!("DESCRIBE {sql}"))?;
+    let columns = statement.query_map([], |row| Ok(SqlColumn { name: row.get(0)?, sql_type: row.get(1)? }))?;
+    columns.collect()
 }

@@ -15,10 +15,9 @@ pub(crate) fn carry_out(tree: &Tree, steps: &[Step]) -> bool {
     for steps in due.chunk_by(|a, b| (a.area, &a.name) == (b.area, &b.name)) {
         let Some(Step { area, name, .. }) = steps.first() else { continue };
         complete &= match area {
-            Area::Parquet => clean_dataset(tree, name, steps).unwrap_or_else(|error| {
-                log::error!("{error:#}");
-                false
-            }),
+            Area::Parquet => {
+                clean_dataset(tree, name, steps).inspect_err(|error| log::error!("{error:#}")).unwrap_or(false)
+            }
             Area::Raw | Area::Quarantine => clean_files(tree, steps),
         };
     }

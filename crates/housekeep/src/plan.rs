@@ -12,13 +12,8 @@ use crate::args::CleanArgs;
 use crate::readers::{Need, Reader};
 use crate::scan::{Dataset, Parquet, Segments, Snapshot, Unpublished};
 
-#[derive(Debug)]
-pub(crate) enum Loaded {
-    /// There is no warehouse, or it does not matter what it holds.
-    Nothing,
-    Log(LoadLog),
-    Unknown(anyhow::Error),
-}
+/// What the warehouse holds; none if there is no warehouse, or it does not matter, and an error if it cannot be asked.
+pub(crate) type Loaded = anyhow::Result<Option<LoadLog>>;
 
 /// Something that is done, or not done although it is due.
 #[derive(Debug)]
@@ -65,14 +60,8 @@ pub(crate) enum Removable {
     Folder,
 }
 
-/// What is done with files; folders come later. `busy` are the data sets that another process is changing.
-pub(crate) fn files(
-    snapshot: &Snapshot,
-    rules: &CleanArgs,
-    loaded: &Loaded,
-    busy: &BTreeSet<Name>,
-    now: DateTime<Utc>,
-) -> Vec<Step> {
+/// What is done with files; folders come later.
+pub(crate) fn files(snapshot: &Snapshot, rules: &CleanArgs, loaded: &Loaded, now: DateTime<Utc>) -> Vec<Step> {
     let mut steps = Vec::new();
     for (name, segments) in &snapshot.quarantine {
         for segment in &segments.sealed {
@@ -83,16 +72,14 @@ pub(crate) fn files(
         }
     }
     for (name, dataset) in &snapshot.datasets {
-        if let Some(age) = rules.age_of(name)
-            && !busy.contains(name)
-        {
+        if let Some(age) = rules.age_of(name) {
             steps.extend(due_hours(snapshot, rules, loaded, (name, dataset), age, now));
         }
     }
     for Unpublished { area, name, path, bytes, written } in &snapshot.unpublished {
         let is_orphan = match area {
-            // Only a process that holds the lock publishes here. Without one, the file is never published.
-            Area::Parquet => !busy.contains(name),
+            // Only a process that holds the lock publishes here, and then nothing is removed.
+            Area::Parquet => true,
             Area::Raw | Area::Quarantine => now.signed_duration_since(*written) >= rules.orphans_after.span(),
         };
         if is_orphan {
@@ -132,7 +119,7 @@ fn due_hours(
     let step = |(hour, parquet): (&Hour, &Parquet)| {
         let overdue = age.is_past(ends(*hour, parquet), now - TimeDelta::days(1));
         let (action, reason) = match &parquet.commit {
-            Err(problem) => (Action::KeepDamaged, problem.clone()),
+            Err(problem) => (Action::KeepDamaged, problem.to_string()),
             Ok(commit) => match needed(*hour, commit) {
                 Some(Need::Work(reason)) if overdue => (Action::KeepOverdue, reason),
                 Some(Need::Work(reason) | Need::Time(reason)) => (Action::Keep, reason),
@@ -158,12 +145,10 @@ fn ends(hour: Hour, parquet: &Parquet) -> Hour {
 
 /// Why the warehouse still needs `hour` of `dataset`, and what to do about it.
 fn needed_by_warehouse(loaded: &Loaded, dataset: &Name, hour: Hour, commit: &Commit) -> Option<String> {
-    let log = match loaded {
-        Loaded::Nothing => return None,
-        Loaded::Unknown(_) => return Some("the warehouse cannot be asked whether it holds this hour".to_owned()),
-        Loaded::Log(log) => log.get(dataset)?,
+    let Ok(log) = loaded else {
+        return Some("the warehouse cannot be asked whether it holds this hour".to_owned());
     };
-    match log.get(&hour) {
+    match log.as_ref()?.get(dataset)?.get(&hour) {
         Some(window) if window.fingerprint == commit.fingerprint => None,
         Some(_) => Some("the warehouse holds an older state of this hour: run load-warehouse".to_owned()),
         None => Some("the warehouse does not hold this hour yet: run load-warehouse".to_owned()),

@@ -123,8 +123,7 @@ pub(crate) fn kept(tree: &Tree, steps: &[Step]) {
 pub(crate) fn damaged(snapshot: &Snapshot) -> bool {
     let mut any = false;
     for (name, dataset) in &snapshot.datasets {
-        let failures: Vec<_> =
-            dataset.damaged().map(|(hour, problem)| Failure::new(hour, problem.to_owned())).collect();
+        let failures: Vec<_> = dataset.damaged().map(|(hour, problem)| Failure::new(hour, problem)).collect();
         cli::report_failures(name, &failures);
         any |= !failures.is_empty();
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use cli::{Outcome, TryAgain, Usage};
 use layout::{Area, DatasetLock, Hour, Name, Tree};
@@ -27,22 +28,24 @@ fn clean(args: &CleanArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Ou
     cli::check_names(tree, Area::Parquet, args.keep_parquet.iter().filter_map(|keep| keep.dataset.as_ref()))?;
     let snapshot = Snapshot::scan(tree)?;
     let loaded = loaded(args, tree, &snapshot, now)?;
-    // A run finds out when it takes the lock; a dry run must not promise what a run would then leave.
-    let busy = if args.plan.dry_run { busy(tree, &snapshot)? } else { BTreeSet::new() };
-    let mut steps = plan::files(&snapshot, args, &loaded, &busy, now);
-    add_folders(tree, &mut steps, &busy, now)?;
+    let mut steps = plan::files(&snapshot, args, &loaded, now);
+    add_folders(tree, &mut steps, now)?;
     let mut complete = true;
     if args.plan.dry_run {
+        // A run finds out when it takes the lock; a dry run must not promise what a run would then leave.
+        for name in snapshot.datasets.keys() {
+            if DatasetLock::try_acquire(tree, name)?.is_none() {
+                steps.retain(|step| step.area != Area::Parquet || step.name != *name);
+            }
+        }
         report::print_plan(tree, &steps, args.shared.print.format)?;
     } else {
         report::kept(tree, &steps);
         complete = clean::carry_out(tree, &steps);
     }
     complete &= steps.iter().all(|step| step.action != Action::KeepDamaged);
-    match loaded {
-        Loaded::Unknown(error) => Err(error.context("no hour of a data set is removed")),
-        Loaded::Nothing | Loaded::Log(_) => Ok(if complete { Outcome::Done } else { Outcome::Partial }),
-    }
+    loaded.context("no hour of a data set is removed")?;
+    Ok(if complete { Outcome::Done } else { Outcome::Partial })
 }
 
 fn loaded(args: &CleanArgs, tree: &Tree, snapshot: &Snapshot, now: DateTime<Utc>) -> Result<Loaded, Usage> {
@@ -50,7 +53,7 @@ fn loaded(args: &CleanArgs, tree: &Tree, snapshot: &Snapshot, now: DateTime<Utc>
         args.age_of(name).is_some_and(|age| dataset.hours.keys().any(|hour| age.is_past(*hour, now)))
     };
     if args.even_if_needed || !snapshot.datasets.iter().any(is_due) {
-        return Ok(Loaded::Nothing);
+        return Ok(Ok(None));
     }
     // Where the environment names a server, an embedded warehouse that is not there is not meant: no hour would be needed.
     let names_server = ["DB_NAME", "DB_USER"].iter().any(|name| std::env::var_os(name).is_some());
@@ -63,31 +66,16 @@ fn loaded(args: &CleanArgs, tree: &Tree, snapshot: &Snapshot, now: DateTime<Utc>
                 .to_owned(),
         ));
     }
-    let log = warehouse::read_load_log(warehouse, session, tree);
-    Ok(log.map_or_else(Loaded::Unknown, |log| log.map_or(Loaded::Nothing, Loaded::Log)))
-}
-
-/// The data sets whose lock another process holds.
-fn busy(tree: &Tree, snapshot: &Snapshot) -> layout::Result<BTreeSet<Name>> {
-    let mut busy = BTreeSet::new();
-    for name in snapshot.datasets.keys() {
-        if DatasetLock::try_acquire(tree, name)?.is_none() {
-            busy.insert(name.clone());
-        }
-    }
-    Ok(busy)
+    Ok(warehouse::read_load_log(warehouse, session, tree))
 }
 
 /// Adds the folders that are empty, or will be when `steps` are done, and puts all steps in the order of doing.
-fn add_folders(tree: &Tree, steps: &mut Vec<Step>, busy: &BTreeSet<Name>, now: DateTime<Utc>) -> layout::Result<()> {
+fn add_folders(tree: &Tree, steps: &mut Vec<Step>, now: DateTime<Utc>) -> layout::Result<()> {
     // An hour leaves its record behind, so its folder is not empty.
     let goes = |step: &&Step| step.action == Action::Remove && !matches!(step.what, Removable::Hour(..));
     let removed: BTreeSet<PathBuf> = steps.iter().filter(goes).map(|step| step.path.clone()).collect();
     for area in Area::ALL {
         for name in tree.names(area)? {
-            if area == Area::Parquet && busy.contains(&name) {
-                continue;
-            }
             let empty = tree.empty_folders(area, &name, &removed, Hour::of(now))?;
             let remove = |path| Step::remove(area, &name, Removable::Folder, path, 0, "empty");
             steps.extend(empty.into_iter().map(remove));

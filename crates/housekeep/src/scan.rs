@@ -37,14 +37,14 @@ pub(crate) struct Segment {
 pub(crate) struct Dataset {
     pub(crate) hours: BTreeMap<Hour, Parquet>,
     /// The hours that retention removed, with the commit records of what was there, or why they cannot be read.
-    pub(crate) expired: BTreeMap<Hour, Result<Commit, String>>,
+    pub(crate) expired: BTreeMap<Hour, layout::Result<Commit>>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Parquet {
     pub(crate) path: PathBuf,
     pub(crate) bytes: u64,
-    pub(crate) commit: Result<Commit, String>,
+    pub(crate) commit: layout::Result<Commit>,
 }
 
 /// A file that was begun and not published.
@@ -129,11 +129,9 @@ impl Dataset {
         let hours = tree.hours(name, HourRange::ALL)?;
         for (file, commit) in hours.published {
             let bytes = layout::size(&file.path)?.unwrap_or_default();
-            let commit = commit.map_err(|error| error.to_string());
             dataset.hours.insert(file.hour, Parquet { path: file.path, bytes, commit });
         }
-        let record = |hour| tree.expired_record(name, hour).map_err(|error| error.to_string());
-        dataset.expired = hours.expired.into_iter().map(|hour| (hour, record(hour))).collect();
+        dataset.expired = hours.expired.into_iter().map(|hour| (hour, tree.expired_record(name, hour))).collect();
         Ok(dataset)
     }
 
@@ -146,7 +144,7 @@ impl Dataset {
     }
 
     /// All commit records, or why they cannot be read: of what retention removed, then of files.
-    fn commits(&self) -> impl Iterator<Item = (Hour, &Result<Commit, String>)> {
+    fn commits(&self) -> impl Iterator<Item = (Hour, &layout::Result<Commit>)> {
         let expired = self.expired.iter().map(|(hour, commit)| (*hour, commit));
         expired.chain(self.hours.iter().map(|(hour, parquet)| (*hour, &parquet.commit)))
     }
@@ -163,8 +161,8 @@ impl Dataset {
     }
 
     /// The hours whose file or record cannot be read, and what to do about it.
-    pub(crate) fn damaged(&self) -> impl Iterator<Item = (Hour, &str)> {
-        self.commits().filter_map(|(hour, commit)| Some((hour, commit.as_ref().err()?.as_str())))
+    pub(crate) fn damaged(&self) -> impl Iterator<Item = (Hour, String)> {
+        self.commits().filter_map(|(hour, commit)| Some((hour, commit.as_ref().err()?.to_string())))
     }
 
     /// The data sets that it reads; none if it is a stream's.

@@ -150,7 +150,7 @@ fn unpublished(snapshot: &Snapshot) -> Vec<Value> {
 }
 
 fn damaged(snapshot: &Snapshot) -> Vec<Value> {
-    let record = |name: &Name, (hour, problem): (Hour, &str)| json!({ "kind": "damaged", "name": name, "hour": hour, "problem": problem });
+    let record = |name: &Name, (hour, problem): (Hour, String)| json!({ "kind": "damaged", "name": name, "hour": hour, "problem": problem });
     let datasets = snapshot.datasets.iter();
     datasets.flat_map(|(name, dataset)| dataset.damaged().map(move |damaged| record(name, damaged))).collect()
 }

@@ -35,6 +35,11 @@ pub struct Error {
 }
 
 impl Error {
+    /// What is wrong with a part of the tree, and what to do about it.
+    pub fn new(problem: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { problem: problem.into(), remedy: Some(remedy.into()), io: None, is_not_rolled_back: false }
+    }
+
     /// Makes a closure that adds the path and what was tried, an infinitive, to an [`io::Error`].
     pub(crate) fn at<E: Into<io::Error>>(action: &'static str, path: &Path) -> impl FnOnce(E) -> Self {
         move |error| {

@@ -24,87 +24,71 @@ struct Page {
     /// Whether the next paragraph is the first of an item, which has made room already.
     is_item_start: bool,
     /// The columns' names of the table, the cells of its row so far.
-    columns: Vec<Vec<Inline>>,
+    columns: Vec<String>,
     cells: Vec<Vec<Inline>>,
 }
 
 impl Page {
     fn event(&mut self, event: Event<'_>) {
         match event {
-            Event::Start(tag) => self.start(&tag),
-            Event::End(tag) => self.end(tag),
             Event::Text(text) if self.is_code => text.lines().for_each(|line| _ = self.roff.text([roman(line)])),
             Event::Text(text) => self.line.push(self.style.unwrap_or(roman)(text.into_string())),
             Event::Code(text) => self.line.push(bold(text.into_string())),
             Event::SoftBreak => self.line.push(roman(" ")),
             Event::HardBreak => self.line.push(line_break()),
-            _ => {}
-        }
-    }
-
-    fn start(&mut self, tag: &Tag<'_>) {
-        match tag {
-            Tag::Paragraph => match (self.depth, std::mem::take(&mut self.is_item_start)) {
+            Event::Start(Tag::Paragraph) => match (self.depth, std::mem::take(&mut self.is_item_start)) {
                 (_, true) => {}
                 (0, false) => self.control("PP", &[]),
                 (_, false) => self.control("IP", &["\"\"", "4"]),
             },
-            Tag::List(_) => {
+            Event::End(TagEnd::Paragraph) => self.flush(),
+            Event::End(TagEnd::Heading(level)) => {
+                let text = plain(self.line.drain(..));
+                match level {
+                    HeadingLevel::H1 => {}
+                    HeadingLevel::H2 => self.control("SH", &[&text.to_uppercase()]),
+                    _ => self.control("SS", &[&text]),
+                }
+            }
+            Event::Start(Tag::List(_)) => {
                 self.flush();
                 self.depth += 1;
                 if self.depth > 1 {
                     self.control("RS", &["4"]);
                 }
             }
-            Tag::Item => {
-                self.control("IP", &["•", "4"]);
-                self.is_item_start = true;
-            }
-            Tag::CodeBlock(_) => {
-                self.is_code = true;
-                self.control("PP", &[]);
-                self.control("RS", &["4"]);
-                self.control("nf", &[]);
-            }
-            Tag::Strong => self.style = Some(bold),
-            Tag::Emphasis => self.style = Some(italic),
-            _ => {}
-        }
-    }
-
-    fn end(&mut self, tag: TagEnd) {
-        match tag {
-            TagEnd::Heading(level) => self.heading(level),
-            TagEnd::Paragraph => self.flush(),
-            TagEnd::Item => {
-                self.flush();
-                self.is_item_start = false;
-            }
-            TagEnd::List(_) => {
+            Event::End(TagEnd::List(_)) => {
                 if self.depth > 1 {
                     self.control("RE", &[]);
                 }
                 self.depth -= 1;
             }
-            TagEnd::CodeBlock => {
+            Event::Start(Tag::Item) => {
+                self.control("IP", &["•", "4"]);
+                self.is_item_start = true;
+            }
+            Event::End(TagEnd::Item) => {
+                self.flush();
+                self.is_item_start = false;
+            }
+            Event::Start(Tag::CodeBlock(_)) => {
+                self.is_code = true;
+                self.control("PP", &[]);
+                self.control("RS", &["4"]);
+                self.control("nf", &[]);
+            }
+            Event::End(TagEnd::CodeBlock) => {
                 self.is_code = false;
                 self.control("fi", &[]);
                 self.control("RE", &[]);
             }
-            TagEnd::Strong | TagEnd::Emphasis => self.style = None,
-            TagEnd::TableCell => self.cells.push(std::mem::take(&mut self.line)),
-            TagEnd::TableHead => self.columns = std::mem::take(&mut self.cells),
-            TagEnd::TableRow => self.row(),
+            Event::Start(Tag::Strong) => self.style = Some(bold),
+            Event::Start(Tag::Emphasis) => self.style = Some(italic),
+            Event::End(TagEnd::Strong | TagEnd::Emphasis) => self.style = None,
+            Event::End(TagEnd::TableCell) => self.cells.push(std::mem::take(&mut self.line)),
+            Event::End(TagEnd::TableHead) => self.columns = self.cells.drain(..).map(plain).collect(),
+            Event::End(TagEnd::TableRow) => self.row(),
             _ => {}
-        }
-    }
-
-    fn heading(&mut self, level: HeadingLevel) {
-        let text: String = self.line.drain(..).map(plain).collect();
-        match level {
-            HeadingLevel::H1 => {}
-            HeadingLevel::H2 => self.control("SH", &[&text.to_uppercase()]),
-            _ => self.control("SS", &[&text]),
         }
     }
 
@@ -113,10 +97,8 @@ impl Page {
         let mut cells = std::mem::take(&mut self.cells).into_iter();
         self.control("TP", &[]);
         self.roff.text(cells.next().unwrap_or_default());
-        let columns = self.columns.iter().skip(1);
-        for (number, (cell, column)) in cells.zip(columns).enumerate() {
+        for (number, (cell, name)) in cells.zip(self.columns.iter().skip(1)).enumerate() {
             if number > 0 {
-                let name: String = column.iter().cloned().map(plain).collect();
                 self.line.push(roman(format!("; {name}: ")));
             }
             self.line.extend(cell);
@@ -136,9 +118,10 @@ impl Page {
     }
 }
 
-fn plain(inline: Inline) -> String {
-    match inline {
+fn plain(line: impl IntoIterator<Item = Inline>) -> String {
+    let texts = line.into_iter().map(|inline| match inline {
         Inline::Roman(text) | Inline::Italic(text) | Inline::Bold(text) => text,
         Inline::LineBreak => " ".into(),
-    }
+    });
+    texts.collect()
 }

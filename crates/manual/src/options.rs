@@ -36,49 +36,30 @@ pub fn replace(program: &Program) -> anyhow::Result<String> {
 /// The list: of each subcommand below a heading of its own, where there are any.
 pub fn list(program: &Program) -> String {
     let commands = program.commands().map(|command| {
-        let heading = if program.command.has_subcommands() {
-            format!("### {} {}\n\n{}\n\n", program.command.get_name(), command.get_name(), about(command))
-        } else {
-            String::new()
-        };
+        let mut heading = String::new();
+        if program.command.has_subcommands() {
+            let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+            heading = format!("### {} {}\n\n{about}\n\n", program.command.get_name(), command.get_name());
+        }
         heading + &command.get_arguments().filter(|arg| !arg.is_hide_set()).map(item).collect::<String>()
     });
     commands.collect()
 }
 
-fn about(command: &Command) -> String {
-    command.get_about().map(ToString::to_string).unwrap_or_default()
-}
-
-/// An item of the list: how the option is written, its default, and what its long help says.
+/// An item of the list: how the option is written, its default, what its long help says, and its values.
 fn item(arg: &Arg) -> String {
-    let value = arg.get_value_names().unwrap_or_default().iter().map(|name| format!("<{name}>"));
-    let value = if arg.get_action().takes_values() { value.collect::<Vec<_>>().join(" ") } else { String::new() };
-    let names = [arg.get_short().map(|short| format!("-{short}")), arg.get_long().map(|long| format!("--{long}"))];
-    let mut names: Vec<String> = names.into_iter().flatten().collect();
-    match names.last_mut() {
-        Some(name) if !value.is_empty() => *name = format!("{name} {value}"),
-        Some(_) => {}
-        None => names.push(value),
-    }
-    let names = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    let short = arg.get_short().map(|short| format!("`-{short}`, ")).unwrap_or_default();
+    let long = arg.to_string();
+    let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
+    let shows_default = arg.get_action().takes_values() && !arg.is_hide_default_value_set() && !defaults.is_empty();
+    let default = if shows_default { format!(", by default `{}`", defaults.join(" ")) } else { String::new() };
     let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string).unwrap_or_default();
     let help = help.trim_end().replace('\n', "\n  ").replace("\n  \n", "\n\n");
-    format!("- {names}{}\n\n  {help}\n\n{}", default_of(arg), possible_values(arg))
-}
-
-fn default_of(arg: &Arg) -> String {
-    let defaults: Vec<_> = arg.get_default_values().iter().map(|value| value.to_string_lossy()).collect();
-    let shown = arg.get_action().takes_values() && !arg.is_hide_default_value_set() && !defaults.is_empty();
-    if shown { format!(", by default `{}`", defaults.join(" ")) } else { String::new() }
-}
-
-fn possible_values(arg: &Arg) -> String {
-    let values = if arg.get_action().takes_values() { arg.get_possible_values() } else { Vec::new() };
-    let values = values.iter().filter(|value| !value.is_hide_set()).map(|value| {
+    let values = arg.get_possible_values().into_iter().filter(|value| !value.is_hide_set()).map(|value| {
         let help = value.get_help().map(|help| format!(": {help}")).unwrap_or_default();
         format!("  - `{}`{help}\n", value.get_name())
     });
     let values: String = values.collect();
-    if values.is_empty() { values } else { values + "\n" }
+    let end = if values.is_empty() { "" } else { "\n" };
+    format!("- {short}`{}`{default}\n\n  {help}\n\n{values}{end}", long.trim_end_matches("..."))
 }

@@ -35,7 +35,10 @@ impl Maker<'_> {
             if let Some(number) = number.filter(|_| file.rows() <= MOST_ROWS)
                 && let Some((step, draft)) = share.get(number).zip(drafts.get_mut(number))
             {
-                *draft = Some(self.write(step, file)?);
+                let made = self.draft(step)?;
+                file.write(&made, &self.commit(step, &step.inputs))?;
+                self.check_key(&made)?;
+                *draft = Some(made);
             }
             file.clear();
             Ok(())
@@ -56,13 +59,6 @@ impl Maker<'_> {
         }
         Some(drafts)
     }
-
-    fn write(&self, step: &Step, file: &SmallFile) -> anyhow::Result<Draft> {
-        let draft = self.draft(step)?;
-        file.write(&draft, &self.commit(step, &step.inputs))?;
-        self.check_key(&draft)?;
-        Ok(draft)
-    }
 }
 
 /// Cuts steps into what a thread does at a time: as many as can be made at once, but no thread is to be left without work.
@@ -73,7 +69,8 @@ pub(super) fn shares<'s>(tree: &Tree, steps: &'s [Step], workers: usize) -> Vec<
     while !rest.is_empty() {
         let mut bytes = 0;
         let fits = rest.iter().take(most).take_while(|step| {
-            bytes += size(tree, step);
+            // One that cannot be looked at counts for nothing.
+            bytes += paths(tree, &step.inputs).filter_map(|path| layout::size(&path).ok()?).sum::<u64>();
             bytes <= MOST_BYTES
         });
         let (share, later) = rest.split_at(fits.count().max(1));
@@ -81,9 +78,4 @@ pub(super) fn shares<'s>(tree: &Tree, steps: &'s [Step], workers: usize) -> Vec<
         rest = later;
     }
     shares
-}
-
-/// How many bytes the files are that are read for a step; one that cannot be looked at counts for nothing.
-fn size(tree: &Tree, step: &Step) -> u64 {
-    paths(tree, &step.inputs).filter_map(|path| layout::size(&path).ok().flatten()).sum()
 }
