@@ -49,7 +49,6 @@ mod attach;
 mod backend;
 mod column;
 mod extension;
-mod failure;
 mod file;
 mod file_path;
 mod log;
@@ -65,6 +64,6 @@ mod watchdog;
 
 pub use args::{WarehouseArgs, WarehouseKind};
 pub use column::{HeldColumn, Limit, SqlType, StoredColumn, TableColumn};
-pub use failure::{BrokenOff, Unanswered};
-pub use log::{LoadLog, LoadedHours, LoggedHour, NotOurs, NothingLoaded};
-pub use warehouse::{LogEntry, Warehouse, read_load_log};
+pub use log::{LoadLog, LoadedHours, LogEntry, LoggedHour, NotOurs, NothingLoaded};
+pub use runner::{BrokenOff, Unanswered};
+pub use warehouse::{Warehouse, read_load_log};

@@ -15,11 +15,13 @@ mod bulk;
 mod client;
 mod client_file;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::RefCell;
+use std::sync::Arc;
 
 use anyhow::Context as _;
+use layout::Name;
 
-use crate::backend::{Access, Backend, Insertion};
+use crate::backend::{self, Access, Backend};
 use crate::column::{Limit, SqlType, longest_bytes, longest_text};
 use crate::rows;
 use crate::runner::QueryRunner;
@@ -34,9 +36,9 @@ const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "pref
 pub(crate) struct MySql {
     server: Server,
     /// The connection, once it is attached.
-    client: Mutex<Option<Arc<Client>>>,
+    client: RefCell<Option<Arc<Client>>>,
     /// While a transaction is open.
-    kept_alive: Mutex<Option<KeepAlive>>,
+    kept_alive: RefCell<Option<KeepAlive>>,
 }
 
 impl MySql {
@@ -45,7 +47,7 @@ impl MySql {
         let file = client_file::read()?;
         let server =
             Server::from_environment(DEFAULTS, |name| std::env::var(name).ok(), |name| file.get(name).cloned())?;
-        Ok(Self { server, client: Mutex::default(), kept_alive: Mutex::default() })
+        Ok(Self { server, client: RefCell::default(), kept_alive: RefCell::default() })
     }
 
     /// MariaDB denies access, without saying why, where it wants an encrypted connection and does not get one.
@@ -55,8 +57,19 @@ impl MySql {
     }
 
     fn client(&self) -> anyhow::Result<Arc<Client>> {
-        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        client.with_context(|| format!("{}: is not attached", self.server))
+        self.client.borrow().clone().with_context(|| format!("{}: is not attached", self.server))
+    }
+
+    /// A user that only loads needs no right to create, and does not wait here for another load.
+    fn create_lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        if backend::columns(self, runner, "load_lock")?.is_empty() {
+            self.change(runner, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
+        }
+        let lock = format!("SELECT id FROM {}", self.source("SELECT id FROM load_lock WHERE id = 1"));
+        if runner.rows(&lock, |row| row.get::<_, i64>(0))?.is_empty() {
+            self.change(runner, "INSERT IGNORE INTO load_lock VALUES (1)")?;
+        }
+        Ok(())
     }
 }
 
@@ -81,7 +94,10 @@ impl Backend for MySql {
             client.run(&format!("SET SESSION net_write_timeout = {}", runner.limit().as_secs())).map_err(explain)?;
         }
         rows::register(&runner.connection, &client)?;
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        self.client.replace(Some(client));
+        if access == Access::Write {
+            self.create_lock(runner)?;
+        }
         Ok(true)
     }
 
@@ -102,13 +118,12 @@ impl Backend for MySql {
     }
 
     /// A column in another encoding than utf8mb4 shows it, but for the names of data sets, which are ASCII.
-    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        let sql = format!(
+    fn columns(&self, table: &str) -> String {
+        format!(
             "SELECT column_name AS name, concat(column_type, \
              CASE WHEN character_set_name <> 'utf8mb4' AND table_name <> 'load_log' THEN concat(' character set ', character_set_name) ELSE '' END) AS type FROM information_schema.columns \
              WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
-        );
-        runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+        )
     }
 
     fn views(&self, table: &str) -> String {
@@ -164,36 +179,25 @@ impl Backend for MySql {
         self.change(runner, sql)
     }
 
-    /// A user that only loads needs no right to create, and does not wait here for another load.
-    fn create_lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        if self.columns(runner, "load_lock")?.is_empty() {
-            self.change(runner, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
-        }
-        let lock = format!("SELECT id FROM {}", self.source("SELECT id FROM load_lock WHERE id = 1"));
-        if runner.rows(&lock, |row| row.get::<_, i64>(0))?.is_empty() {
-            self.change(runner, "INSERT IGNORE INTO load_lock VALUES (1)")?;
-        }
-        Ok(())
-    }
-
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
         format!("ALTER TABLE {} MODIFY COLUMN {} {}", self.table(table), self.column(column), self.type_name(sql_type))
     }
 
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        runner.run("BEGIN")?;
         // A client that is gone holds the lock until the server has waited for so long.
         self.change(runner, "SET SESSION wait_timeout = 30")?;
         self.change(runner, "BEGIN")?;
         // A reading that locks: what the transaction sees is decided by the first one that does not.
         self.change(runner, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")?;
-        *self.kept_alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.client()?.keep_alive());
+        self.kept_alive.replace(Some(self.client()?.keep_alive()));
         Ok(())
     }
 
     fn end(&self, runner: &QueryRunner, how: &str) -> anyhow::Result<()> {
         let ended = self.change(runner, how);
-        *self.kept_alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        runner.end(if ended.is_ok() { how } else { "ROLLBACK" })?;
+        self.kept_alive.take();
+        runner.run(if ended.is_ok() { how } else { "ROLLBACK" })?;
         ended?;
         self.change(runner, "SET SESSION wait_timeout = DEFAULT")
     }
@@ -226,9 +230,9 @@ impl Backend for MySql {
         if sql_type == SqlType::Boolean { format!("{value}::TINYINT") } else { value.to_owned() }
     }
 
-    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
-        let columns: Vec<_> = batch.columns.iter().map(|name| self.column(name)).collect();
-        bulk::insert(&*self.client()?, runner, &self.table(batch.table.as_str()), &columns, batch.select)
+    fn insert(&self, runner: &QueryRunner, table: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
+        let columns: Vec<_> = columns.iter().map(|name| self.column(name)).collect();
+        bulk::insert(&*self.client()?, runner, &self.table(table.as_str()), &columns, select)
     }
 }
 
@@ -244,7 +248,7 @@ mod tests {
     fn mysql() -> MySql {
         let variable = |name: &str| ["DB_USER", "DB_NAME"].contains(&name).then(|| "x".to_owned());
         let server = Server::from_environment(DEFAULTS, variable, |_| None).unwrap();
-        MySql { server, client: Mutex::default(), kept_alive: Mutex::default() }
+        MySql { server, client: RefCell::default(), kept_alive: RefCell::default() }
     }
 
     #[test]

@@ -13,13 +13,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use cli::TryAgain;
 use engine::{identifier, literal};
+use layout::Name;
 
 use crate::args::WarehouseArgs;
-use crate::backend::{Access, Backend, Insertion};
+use crate::backend::{Access, Backend, insertion};
 use crate::column::{Limit, SqlType, longest_text};
 use crate::extension;
-use crate::failure::BrokenOff;
-use crate::runner::QueryRunner;
+use crate::runner::{BrokenOff, QueryRunner};
 use crate::server::{Defaults, Server};
 use crate::server_errors::ENCODING;
 
@@ -194,11 +194,9 @@ impl Postgres {
         Ok(())
     }
 
-    /// Takes the lock of a load. (That a transaction has an end is a setting only since PostgreSQL 17, and older ones
-    /// refuse its name.)
-    fn lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        let endless = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'";
-        self.change(runner, &format!("{endless}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.table("load_log")))
+    /// Forgets what DuckDB remembers of the tables, which others may have changed. Outside of a transaction.
+    fn refresh(runner: &QueryRunner) -> anyhow::Result<()> {
+        runner.run("CALL pg_clear_cache()")
     }
 }
 
@@ -231,10 +229,6 @@ impl Backend for Postgres {
         Ok(true)
     }
 
-    fn refresh(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        runner.run("CALL pg_clear_cache()")
-    }
-
     fn table(&self, name: &str) -> String {
         format!("{}.{}", identifier(&self.schema), identifier(name))
     }
@@ -247,15 +241,14 @@ impl Backend for Postgres {
         runner.run(&format!("CALL postgres_execute('warehouse', {})", literal(sql)))
     }
 
-    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        let sql = format!(
+    fn columns(&self, table: &str) -> String {
+        format!(
             "SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a \
              JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = {} AND c.relname = {} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             literal(&self.schema),
             literal(table)
-        );
-        runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+        )
     }
 
     fn views(&self, table: &str) -> String {
@@ -344,10 +337,8 @@ impl Backend for Postgres {
     }
 
     fn define(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
-        runner.begin()?;
-        let defined = self.change(runner, sql);
-        runner.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)?;
-        self.refresh(runner)
+        runner.in_transaction(|| self.change(runner, sql))?;
+        Self::refresh(runner)
     }
 
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
@@ -357,16 +348,17 @@ impl Backend for Postgres {
 
     /// When rows break off, the extension cannot take that back and ends the process by `abort`: nothing more may be asked
     /// of the session.
-    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
-        runner.execute(&batch.insert()).map_err(
-            |error| {
-                if error.is::<TryAgain>() { error.context(BrokenOff) } else { error }
-            },
-        )
+    fn insert(&self, runner: &QueryRunner, table: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
+        let inserted = runner.execute(&insertion(table, columns, select));
+        inserted.map_err(|error| if error.is::<TryAgain>() { error.context(BrokenOff) } else { error })
     }
 
+    /// That a transaction has an end is a setting only since PostgreSQL 17, and older ones refuse its name.
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        self.lock(runner)
+        Self::refresh(runner)?;
+        runner.run("BEGIN")?;
+        let endless = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'";
+        self.change(runner, &format!("{endless}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.table("load_log")))
     }
 }
 

@@ -2,40 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use cli::TryAgain;
 use duckdb::Row;
-use engine::{SessionArgs, identifier, literal};
-use layout::{Fingerprint, Hour, Name, Tree, TreeId};
+use engine::{SessionArgs, identifier};
+use layout::{Hour, Name, Tree, TreeId};
 
 use crate::args::WarehouseArgs;
-use crate::attach::{PAUSE, attach, attach_to_write, backend_of, patiently};
-use crate::backend::{self, Access, Backend, Insertion, TableDefinition};
+use crate::attach::{attach, backend_of, patiently};
+use crate::backend::{self, Access, Backend};
 use crate::column::{HeldColumn, SqlType, StoredColumn, TableColumn};
-use crate::failure::{BrokenOff, Unanswered, is_undone};
 use crate::log::{
-    ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LoggedHour, NotOurs, NothingLoaded, column_names, has_one_of,
+    self, ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LogEntry, NotOurs, NothingLoaded, has_one_of, starts,
 };
-use crate::runner::QueryRunner;
+use crate::runner::{BrokenOff, QueryRunner, Unanswered};
 
 /// Rows that one statement removes: its text must not become too long.
 const IDS_AT_ONCE: usize = 5000;
 
-/// A line of the load log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogEntry {
-    /// The hour.
-    pub hour: Hour,
-    /// The fingerprint of the Parquet file.
-    pub fingerprint: Fingerprint,
-    /// Its rows.
-    pub rows: u64,
-    /// The last id that was given when it was loaded.
-    pub last_id: i64,
-}
+const GONE: &str = "the warehouse is gone";
 
 /// An attached warehouse.
 #[derive(Debug)]
@@ -52,19 +40,25 @@ pub struct Warehouse {
 impl Warehouse {
     /// Attaches the warehouse to read from it; there may be none yet.
     pub fn attach_to_read(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<Self>> {
-        let backend = backend_of(args, tree)?;
-        let session_args = session.clone();
-        let runner = attach(&*backend, args, session, Access::Read, *args.wait)?;
-        let (tree, id, args) = (tree.clone(), tree.existing_id()?, args.clone());
-        Ok(runner.map(|runner| Self { runner, backend, tree, id, args, session_args }))
+        Self::attach(args, session, tree, Access::Read)
     }
 
     /// Attaches the warehouse to load into it, with its load log: both are created if they are missing.
     pub fn attach_to_write(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
+        Self::attach(args, session, tree, Access::Write)?.context(GONE)
+    }
+
+    fn attach(
+        args: &WarehouseArgs,
+        session: &SessionArgs,
+        tree: &Tree,
+        access: Access,
+    ) -> anyhow::Result<Option<Self>> {
         let backend = backend_of(args, tree)?;
-        let session_args = session.clone();
-        let runner = attach_to_write(&*backend, args, session, *args.wait)?;
-        Ok(Self { runner, backend, tree: tree.clone(), id: Some(tree.id()?), args: args.clone(), session_args })
+        let (args, session_args, tree) = (args.clone(), session.clone(), tree.clone());
+        let Some(runner) = attach(&*backend, &args, session, access, *args.wait)? else { return Ok(None) };
+        let id = if access == Access::Read { tree.existing_id()? } else { Some(tree.id()?) };
+        Ok(Some(Self { runner, backend, tree, id, args, session_args }))
     }
 
     /// Attaches it anew, after its connection broke.
@@ -76,7 +70,7 @@ impl Warehouse {
         // The old session lets go first: no file may be opened twice in one process.
         let (limit, backend) = (self.runner.limit(), &*self.backend);
         self.runner = QueryRunner::open(&self.session_args, limit, backend.location(), Vec::new())?;
-        self.runner = attach_to_write(backend, &self.args, &self.session_args, wait)?;
+        self.runner = attach(backend, &self.args, &self.session_args, Access::Write, wait)?.context(GONE)?;
         Ok(())
     }
 
@@ -92,7 +86,7 @@ impl Warehouse {
         let lines = self.log_lines(Some(dataset))?.unwrap_or_default().remove(dataset).unwrap_or_default();
         let whose = match &lines.other {
             Some(tree) => format!("the data directory with the tree-id {tree}"),
-            None if lines.ours > 0 || lines.hours.is_empty() => return Ok(lines.hours),
+            None if lines.is_ours || lines.hours.is_empty() => return Ok(lines.hours),
             None if has_one_of(&self.tree, dataset, &lines.hours) => return Ok(lines.hours),
             None => "a data directory that has none of the versions that were loaded".to_owned(),
         };
@@ -116,42 +110,13 @@ impl Warehouse {
         Ok(if is_dropped { LoadedHours::new() } else { loaded })
     }
 
-    /// The lines of the load log, of one data set or of all; none if the warehouse has none.
     fn log_lines(&self, dataset: Option<&Name>) -> anyhow::Result<Option<BTreeMap<Name, DatasetLines>>> {
-        let columns = self.columns_as_written(LOG)?;
-        if columns.is_empty() {
-            return Ok(None);
-        }
-        // A load log of an earlier version has no such column until the next load.
-        let has_tree = columns.iter().any(|(name, _)| name == "tree");
-        let tree = if has_tree { "tree" } else { "NULL" };
-        let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
-        let source = self.source(&format!(
-            "SELECT dataset, window_start, fingerprint, row_count, {tree} AS tree \
-             FROM {}{condition}",
-            self.backend.table(LOG)
-        ));
-        let sql = format!(
-            "SELECT dataset, epoch_us(window_start::TIMESTAMP), fingerprint, row_count::BIGINT, tree::VARCHAR FROM {source}"
-        );
-        let rows = self.runner.rows(&sql, |row| {
-            let logged =
-                LoggedHour { fingerprint: Fingerprint::from_text(row.get::<_, String>(2)?), rows: row.get(3)? };
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, logged, row.get::<_, Option<String>>(4)?))
-        })?;
-        let own = self.id.map(|id| id.to_string());
-        let mut log = BTreeMap::<Name, DatasetLines>::new();
-        for (dataset, micros, logged, tree) in rows {
-            // A line that does not name an hour of a data set was not written by a load.
-            let (Ok(name), Some(hour)) = (dataset.parse(), Hour::of_micros(micros)) else { continue };
-            log.entry(name).or_default().push(hour, logged, tree, own.as_deref());
-        }
-        Ok(Some(log))
+        log::lines(&*self.backend, &self.runner, dataset, self.id)
     }
 
     /// The columns of a data set's table; empty if there is no table.
     pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<HeldColumn>> {
-        let columns = self.columns_as_written(dataset.as_str())?;
+        let columns = backend::columns(&*self.backend, &self.runner, dataset.as_str())?;
         let column = |(name, written): (String, String)| {
             let stored = self.backend.column_type(&written).map(|sql_type| StoredColumn {
                 column: TableColumn { name: name.clone(), sql_type },
@@ -167,14 +132,10 @@ impl Warehouse {
         backend::is_view(&*self.backend, &self.runner, dataset.as_str())
     }
 
-    fn columns_as_written(&self, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        self.backend.columns(&self.runner, table)
-    }
-
     /// Creates a data set's table: its id or, with a `key`, none; the start of the hour of its file, and `columns`. Outside
     /// of a transaction.
     pub fn create_table(&self, dataset: &Name, columns: &[TableColumn], key: &[String]) -> anyhow::Result<()> {
-        backend::create_table(&*self.backend, &self.runner, &TableDefinition { table: dataset, columns, key })
+        backend::create_table(&*self.backend, &self.runner, dataset, columns, key)
     }
 
     /// Adds columns to a data set's table, which are NULL in the rows that are there. Outside of a transaction.
@@ -191,20 +152,12 @@ impl Warehouse {
     /// something, and otherwise leaves no trace. What fails for a reason that passes is done again as long as the patience
     /// lasts.
     pub fn transaction<T>(&mut self, work: impl Fn(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
-        let end = Instant::now() + *self.args.wait;
-        loop {
-            match self.transact(&work) {
-                Err(error) if is_undone(&error) && Instant::now() + PAUSE <= end => {
-                    log::info!("{error:#}; trying again");
-                    thread::sleep(PAUSE);
-                }
-                done => return done,
-            }
-        }
+        let wait = *self.args.wait;
+        patiently(wait, || self.transact(&work))
     }
 
     fn transact<T>(&mut self, work: impl Fn(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
-        self.patiently(|warehouse| warehouse.backend.refresh(&warehouse.runner).and_then(|()| warehouse.begin()))?;
+        self.patiently(Self::begin)?;
         match work(self) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
@@ -255,7 +208,7 @@ impl Warehouse {
                 done => done.map(Ok),
             })?;
             match done {
-                Err(error) if is_first || !left().is_zero() => log::info!("{error:#}; connecting anew"),
+                Err(error) if is_first || !left().is_zero() => ::log::info!("{error:#}; connecting anew"),
                 done => return done,
             }
             is_first = false;
@@ -265,7 +218,6 @@ impl Warehouse {
 
     /// Begins a transaction with the lock that every load takes first.
     fn begin(&self) -> anyhow::Result<()> {
-        self.runner.begin()?;
         self.backend.begin(&self.runner).inspect_err(|_| {
             let _ = self.backend.end(&self.runner, "ROLLBACK");
         })
@@ -306,7 +258,7 @@ impl Warehouse {
             return Ok(());
         }
         let table = self.backend.table(dataset.as_str());
-        self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours)))
+        self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours.iter().copied())))
     }
 
     /// Removes the rows with these ids.
@@ -328,7 +280,7 @@ impl Warehouse {
         columns: &[TableColumn],
         hours: &[Hour],
     ) -> anyhow::Result<String> {
-        let condition = format!("WHERE window_start IN ({})", starts(hours));
+        let condition = format!("WHERE window_start IN ({})", starts(hours.iter().copied()));
         let by_id = has_id && self.backend.indexes_ids();
         let ids = if by_id { self.ids(dataset, &condition)? } else { None };
         let rest =
@@ -377,26 +329,12 @@ impl Warehouse {
 
     /// Inserts the rows of the query `select` into `columns`; returns how many.
     pub fn insert(&self, dataset: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
-        self.backend.insert(&self.runner, &Insertion { table: dataset, columns, select })
+        self.backend.insert(&self.runner, dataset, columns, select)
     }
 
     /// Puts hours into the load log, instead of what it says of them. With that the data set belongs to this data directory.
     pub fn record(&self, dataset: &Name, entries: &[LogEntry], now: DateTime<Utc>) -> anyhow::Result<()> {
-        let (log, tree, now) = (self.backend.table(LOG), self.id()?, now.format("%Y-%m-%d %H:%M:%S%.6f"));
-        let hours: Vec<_> = entries.iter().map(|entry| entry.hour).collect();
-        let values: Vec<_> = entries
-            .iter()
-            .map(|entry| {
-                let LogEntry { hour, fingerprint, rows, last_id } = entry;
-                let (start, fingerprint) = (start(*hour), literal(fingerprint.as_str()));
-                format!("('{dataset}', '{start}', {fingerprint}, {rows}, {last_id}, '{now}', '{tree}')")
-            })
-            .collect();
-        let hours = starts(&hours);
-        self.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}' AND window_start IN ({hours})"))?;
-        self.change(&format!("UPDATE {log} SET tree = '{tree}' WHERE dataset = '{dataset}' AND tree IS NULL"))?;
-        let (insert, columns) = (self.backend.insert_or_replace(), column_names());
-        self.change(&format!("{insert} INTO {log} ({columns}) VALUES {}", values.join(", ")))
+        log::record(&*self.backend, &self.runner, self.id()?, dataset, entries, now)
     }
 
     /// Prints the first rows of a data set's table.
@@ -449,13 +387,4 @@ pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -
         }
     }
     Ok(Some(log))
-}
-
-/// The start of an hour as SQL text.
-fn start(hour: Hour) -> String {
-    hour.start().format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-fn starts(hours: &[Hour]) -> String {
-    hours.iter().map(|hour| format!("'{}'", start(*hour))).collect::<Vec<_>>().join(", ")
 }
