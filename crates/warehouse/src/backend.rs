@@ -63,17 +63,12 @@ pub(crate) trait Backend: fmt::Debug {
     /// The type that a written one stands for, if it is one that a load creates.
     fn column_type(&self, written: &str) -> Option<SqlType>;
 
-    /// A type as the warehouse writes it.
-    fn type_name(&self, sql_type: SqlType) -> String;
-
-    /// A type as the warehouse writes it for a column of a key.
-    fn key_type_name(&self, sql_type: SqlType) -> String {
-        self.type_name(sql_type)
-    }
+    /// A type as the warehouse writes it, for a column of a key or for any other.
+    fn type_name(&self, sql_type: SqlType, is_key: bool) -> String;
 
     /// The type of a table's own id.
     fn id_type(&self) -> String {
-        self.type_name(SqlType::BigInt)
+        self.type_name(SqlType::BigInt, false)
     }
 
     /// What follows the definitions of a table.
@@ -158,36 +153,6 @@ pub(crate) fn is_view(backend: &dyn Backend, runner: &QueryRunner, table: &str) 
     Ok(!runner.rows(&views, |_| Ok(()))?.is_empty())
 }
 
-/// Creates a table with `columns`, and with an id where there is no `key`. Outside of a transaction.
-pub(crate) fn create_table(
-    backend: &dyn Backend,
-    runner: &QueryRunner,
-    name: &Name,
-    columns: &[TableColumn],
-    key: &[String],
-) -> anyhow::Result<()> {
-    let mut all = Vec::new();
-    if key.is_empty() {
-        all.push(format!("id {} PRIMARY KEY", backend.id_type()));
-    }
-    all.push(format!("window_start {} NOT NULL", backend.type_name(SqlType::Timestamp)));
-    all.extend(columns.iter().map(|column| {
-        let is_key = key.iter().any(|name| column.is(name));
-        let type_name =
-            if is_key { backend.key_type_name(column.sql_type) } else { backend.type_name(column.sql_type) };
-        format!("{} {type_name} {}", backend.column(&column.name), if is_key { "NOT NULL" } else { "NULL" })
-    }));
-    if !key.is_empty() {
-        let key: Vec<_> = key.iter().map(|name| backend.column(name)).collect();
-        all.push(format!("PRIMARY KEY ({})", key.join(", ")));
-    }
-    all.extend(backend.inner_index().map(str::to_owned));
-    let table = backend.table(name.as_str());
-    let create = format!("CREATE TABLE {table} ({}){}", all.join(", "), backend.table_options());
-    let index = format!("CREATE INDEX {} ON {table} (window_start)", backend.index_name(name.as_str()));
-    backend.define(runner, &if backend.inner_index().is_some() { create } else { format!("{create}; {index}") })
-}
-
 /// Adds columns to a table. Outside of a transaction.
 pub(crate) fn add_columns(
     backend: &dyn Backend,
@@ -197,7 +162,7 @@ pub(crate) fn add_columns(
 ) -> anyhow::Result<()> {
     let table = backend.table(table);
     columns.iter().try_for_each(|column| {
-        let (name, type_name) = (backend.column(&column.name), backend.type_name(column.sql_type));
+        let (name, type_name) = (backend.column(&column.name), backend.type_name(column.sql_type, false));
         backend.define(runner, &format!("ALTER TABLE {table} ADD COLUMN {name} {type_name}"))
     })
 }

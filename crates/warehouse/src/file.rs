@@ -14,11 +14,8 @@ use layout::{Draft, Tree, publish_new};
 use crate::args::WarehouseArgs;
 use crate::backend::{Access, Backend};
 use crate::column::SqlType;
-use crate::file_path::{self, DUCKDB};
+use crate::file_path::{self, DUCKDB, PATIENCE};
 use crate::runner::QueryRunner;
-
-/// How long to wait for another process that has the file open.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A DuckDB file.
 #[derive(Debug)]
@@ -119,7 +116,7 @@ impl Backend for File {
         SqlType::of_duckdb(written)
     }
 
-    fn type_name(&self, sql_type: SqlType) -> String {
+    fn type_name(&self, sql_type: SqlType, _is_key: bool) -> String {
         sql_type.to_string()
     }
 

@@ -98,7 +98,7 @@ pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: A
             Some((_, written)) if backend.column_type(written).is_some_and(|held| needed.fits(held)) => {}
             Some((_, written)) => anyhow::bail!(
                 "{place}: the column {name} of its table {LOG} is {written}, which this program cannot use: make it {}",
-                backend.type_name(needed)
+                backend.type_name(needed, false)
             ),
             None if name == "tree" && access == Access::Read => {}
             None if name == "tree" => {
@@ -109,7 +109,7 @@ pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: A
                     continue;
                 }
                 added.with_context(|| {
-                    let sql_type = backend.type_name(needed);
+                    let sql_type = backend.type_name(needed, false);
                     format!(
                         "{place}: cannot note whose data {table} names; have its owner run: \
                          ALTER TABLE {table} ADD COLUMN {name} {sql_type}"
@@ -132,7 +132,7 @@ fn create_log(backend: &dyn Backend, runner: &QueryRunner) -> anyhow::Result<()>
     }
     let all = COLUMNS.map(|(name, sql_type)| {
         let null = if name == "tree" { "NULL" } else { "NOT NULL" };
-        format!("{name} {} {null}", backend.key_type_name(sql_type))
+        format!("{name} {} {null}", backend.type_name(sql_type, true))
     });
     let (table, all, options) = (backend.table(LOG), all.join(", "), backend.table_options());
     let sql = format!("CREATE TABLE {table} ({all}, PRIMARY KEY (dataset, window_start)){options}");

@@ -17,6 +17,7 @@ mod client_file;
 
 use std::cell::RefCell;
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use anyhow::Context as _;
 use layout::Name;
@@ -25,11 +26,11 @@ use crate::backend::{self, Access, Backend};
 use crate::column::{Limit, SqlType, longest_bytes, longest_text};
 use crate::rows;
 use crate::runner::QueryRunner;
-use crate::server::{Defaults, Server};
+use crate::server::Server;
 
-use client::{Client, ClientError, KeepAlive};
+use client::{Client, ClientError};
 
-const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required", "verify-full"] };
+const SSL_MODES: &[&str] = &["disabled", "preferred", "required", "verify-full"];
 
 /// A database on a MariaDB or MySQL server.
 #[derive(Debug)]
@@ -37,23 +38,17 @@ pub(crate) struct MySql {
     server: Server,
     /// The connection, once it is attached.
     client: RefCell<Option<Arc<Client>>>,
-    /// While a transaction is open.
-    kept_alive: RefCell<Option<KeepAlive>>,
+    /// While a transaction is open, what keeps the session alive until it is dropped.
+    kept_alive: RefCell<Option<Sender<()>>>,
 }
 
 impl MySql {
     /// The database that the environment names; what it leaves open is looked for in the client's own file.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let file = client_file::read()?;
-        let server =
-            Server::from_environment(DEFAULTS, |name| std::env::var(name).ok(), |name| file.get(name).cloned())?;
+        let variable = |name: &str| std::env::var(name).ok();
+        let server = Server::from_environment(3306, SSL_MODES, variable, |name| file.get(name).cloned())?;
         Ok(Self { server, client: RefCell::default(), kept_alive: RefCell::default() })
-    }
-
-    /// MariaDB denies access, without saying why, where it wants an encrypted connection and does not get one.
-    fn unencrypted(&self) -> &'static str {
-        let is_disabled = self.server.ssl_mode.as_deref() == Some("disabled");
-        if is_disabled { " without encryption, which it may want: see DB_SSL_MODE" } else { "" }
     }
 
     fn client(&self) -> anyhow::Result<Arc<Client>> {
@@ -83,15 +78,18 @@ impl Backend for MySql {
     }
 
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
+        // MariaDB denies access, without saying why, where it wants an encrypted connection and does not get one.
+        let is_disabled = self.server.ssl_mode.as_deref() == Some("disabled");
+        let how = if is_disabled { " without encryption, which it may want: see DB_SSL_MODE" } else { "" };
         let explain = |error: ClientError| {
-            let place = format!("{}: cannot connect{}", self.server, self.unencrypted());
+            let place = format!("{}: cannot connect{how}", self.server);
             runner.explain(&error.to_string()).context(place)
         };
-        let client = Arc::new(Client::connect(&self.server, runner.limit()).map_err(explain)?);
+        let client = Arc::new(Client::connect(&self.server, runner.limit).map_err(explain)?);
         if access == Access::Read {
             client.run("SET SESSION TRANSACTION READ ONLY").map_err(explain)?;
             // A reader holds no lock, so that it may take long between two rows of an answer.
-            client.run(&format!("SET SESSION net_write_timeout = {}", runner.limit().as_secs())).map_err(explain)?;
+            client.run(&format!("SET SESSION net_write_timeout = {}", runner.limit.as_secs())).map_err(explain)?;
         }
         rows::register(&runner.connection, &client)?;
         self.client.replace(Some(client));
@@ -148,21 +146,15 @@ impl Backend for MySql {
         })
     }
 
-    fn type_name(&self, sql_type: SqlType) -> String {
+    fn type_name(&self, sql_type: SqlType, is_key: bool) -> String {
         match sql_type {
             SqlType::Boolean => "TINYINT(1)".to_owned(),
             SqlType::Integer => "INT".to_owned(),
+            // A key takes no TEXT, and 3,072 bytes in all.
+            SqlType::Text if is_key => "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
             SqlType::Text => "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
             SqlType::Timestamp => "DATETIME(6)".to_owned(),
             other => other.to_string(),
-        }
-    }
-
-    fn key_type_name(&self, sql_type: SqlType) -> String {
-        match sql_type {
-            // A key takes no TEXT, and 3,072 bytes in all.
-            SqlType::Text => "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
-            other => self.type_name(other),
         }
     }
 
@@ -180,7 +172,12 @@ impl Backend for MySql {
     }
 
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
-        format!("ALTER TABLE {} MODIFY COLUMN {} {}", self.table(table), self.column(column), self.type_name(sql_type))
+        format!(
+            "ALTER TABLE {} MODIFY COLUMN {} {}",
+            self.table(table),
+            self.column(column),
+            self.type_name(sql_type, false)
+        )
     }
 
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
@@ -247,7 +244,7 @@ mod tests {
 
     fn mysql() -> MySql {
         let variable = |name: &str| ["DB_USER", "DB_NAME"].contains(&name).then(|| "x".to_owned());
-        let server = Server::from_environment(DEFAULTS, variable, |_| None).unwrap();
+        let server = Server::from_environment(3306, SSL_MODES, variable, |_| None).unwrap();
         MySql { server, client: RefCell::default(), kept_alive: RefCell::default() }
     }
 
@@ -255,7 +252,7 @@ mod tests {
     fn a_column_is_what_was_created() {
         let mysql = mysql();
         for sql_type in [SqlType::Boolean, SqlType::Integer, SqlType::BigInt, SqlType::Double, SqlType::Date] {
-            assert_eq!(mysql.column_type(&mysql.type_name(sql_type).to_lowercase()), Some(sql_type));
+            assert_eq!(mysql.column_type(&mysql.type_name(sql_type, false).to_lowercase()), Some(sql_type));
         }
         assert_eq!(mysql.column_type("decimal(10,2)"), Some(SqlType::Decimal { precision: 10, scale: 2 }));
         assert_eq!(mysql.column_type("int(11)"), Some(SqlType::Integer));

@@ -89,9 +89,6 @@ pub(crate) fn table(sql: &str) -> String {
 /// How many rows are handed over at a time: what DuckDB takes.
 const CHUNK: usize = 2048;
 
-/// The rows of an answer, from when DuckDB first asks for some; none at their end.
-type Answer = Option<Receiver<anyhow::Result<Chunk>>>;
-
 struct Query {
     sql: String,
     types: Vec<SqlType>,
@@ -100,7 +97,8 @@ struct Query {
 struct WarehouseRows;
 
 impl VTab for WarehouseRows {
-    type InitData = Mutex<Answer>;
+    /// The rows of an answer, from when DuckDB first asks for some; none at their end.
+    type InitData = Mutex<Option<Receiver<anyhow::Result<Chunk>>>>;
     type BindData = Query;
 
     fn bind(bind: &BindInfo) -> Result<Self::BindData, Box<dyn Error>> {

@@ -28,6 +28,8 @@ pub struct BrokenOff;
 #[derive(Debug)]
 pub(crate) struct QueryRunner {
     pub(crate) connection: Connection,
+    /// The longest that a statement may take.
+    pub(crate) limit: Duration,
     watchdog: Watchdog,
     /// Passwords, in every form in which they may turn up.
     secrets: Vec<String>,
@@ -43,12 +45,7 @@ impl QueryRunner {
     ) -> anyhow::Result<Self> {
         let connection = engine::open(args)?;
         let watchdog = Watchdog::new(limit, location, connection.interrupt_handle());
-        Ok(Self { connection, watchdog, secrets })
-    }
-
-    /// The longest that a statement may take.
-    pub(crate) fn limit(&self) -> Duration {
-        self.watchdog.limit
+        Ok(Self { connection, limit, watchdog, secrets })
     }
 
     /// Does `work` in a transaction, which leaves no trace if it fails.
@@ -103,7 +100,7 @@ impl QueryRunner {
         match self.watchdog.guard(statement) {
             (Ok(result), _) => Ok(result),
             (Err(_), true) => {
-                let limit = humantime::format_duration(self.limit());
+                let limit = humantime::format_duration(self.limit);
                 let text =
                     format!("it took longer than {limit}: give it more (--timeout); what was not committed was undone");
                 Err(TryAgain(text).into())

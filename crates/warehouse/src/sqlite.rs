@@ -12,7 +12,6 @@
 use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use duckdb::arrow::array::{Array, AsArray as _, StructArray};
@@ -25,12 +24,9 @@ use rusqlite::{Connection, OpenFlags, Statement};
 use crate::args::WarehouseArgs;
 use crate::backend::{Access, Backend};
 use crate::column::{Limit, SqlType, TableColumn};
-use crate::file_path::{self, SQLITE};
+use crate::file_path::{self, PATIENCE, SQLITE};
 use crate::rows::{self, Answers, Cell, Rows};
 use crate::runner::QueryRunner;
-
-/// How long to wait for another process that has the file locked.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A SQLite file.
 #[derive(Debug)]
@@ -186,7 +182,7 @@ impl Backend for Sqlite {
         })
     }
 
-    fn type_name(&self, sql_type: SqlType) -> String {
+    fn type_name(&self, sql_type: SqlType, _is_key: bool) -> String {
         match sql_type {
             SqlType::Text => "TEXT".to_owned(),
             SqlType::Decimal { precision, scale } => format!("DECIMAL_TEXT({precision},{scale})"),
@@ -260,7 +256,7 @@ mod tests {
         let sqlite = Sqlite { path: PathBuf::new(), client: RefCell::default() };
         let decimal = SqlType::Decimal { precision: 9, scale: 3 };
         for sql_type in [SqlType::Boolean, SqlType::Integer, SqlType::BigInt, SqlType::Text, decimal] {
-            assert_eq!(sqlite.column_type(&sqlite.type_name(sql_type)), Some(sql_type));
+            assert_eq!(sqlite.column_type(&sqlite.type_name(sql_type, false)), Some(sql_type));
         }
         assert_eq!(sqlite.column_type("NUMERIC"), None);
     }

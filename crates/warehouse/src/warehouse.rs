@@ -11,7 +11,7 @@ use duckdb::Row;
 use engine::{SessionArgs, identifier};
 use layout::{Hour, Name, Tree, TreeId};
 
-use crate::args::WarehouseArgs;
+use crate::args::{WarehouseArgs, WarehouseKind};
 use crate::attach::{attach, backend_of, patiently};
 use crate::backend::{self, Access, Backend};
 use crate::column::{HeldColumn, SqlType, StoredColumn, TableColumn};
@@ -68,7 +68,7 @@ impl Warehouse {
 
     fn attach_within(&mut self, wait: Duration) -> anyhow::Result<()> {
         // The old session lets go first: no file may be opened twice in one process.
-        let (limit, backend) = (self.runner.limit(), &*self.backend);
+        let (limit, backend) = (self.runner.limit, &*self.backend);
         self.runner = QueryRunner::open(&self.session_args, limit, backend.location(), Vec::new())?;
         self.runner = attach(backend, &self.args, &self.session_args, Access::Write, wait)?.context(GONE)?;
         Ok(())
@@ -76,14 +76,15 @@ impl Warehouse {
 
     /// The load log; none if the warehouse has none. It has no hours of what belongs to another data directory.
     pub fn load_log(&self) -> anyhow::Result<Option<LoadLog>> {
-        let Some(log) = self.log_lines(None)? else { return Ok(None) };
+        let Some(log) = log::lines(&*self.backend, &self.runner, None, self.id)? else { return Ok(None) };
         let hours = |lines: DatasetLines| if lines.other.is_none() { lines.hours } else { LoadedHours::new() };
         Ok(Some(log.into_iter().map(|(dataset, lines)| (dataset, hours(lines))).collect()))
     }
 
     /// The hours that the warehouse holds of a data set. A [`NotOurs`] if it is that of another data directory.
     pub fn loaded(&self, dataset: &Name) -> anyhow::Result<LoadedHours> {
-        let lines = self.log_lines(Some(dataset))?.unwrap_or_default().remove(dataset).unwrap_or_default();
+        let lines = log::lines(&*self.backend, &self.runner, Some(dataset), self.id)?;
+        let lines = lines.unwrap_or_default().remove(dataset).unwrap_or_default();
         let whose = match &lines.other {
             Some(tree) => format!("the data directory with the tree-id {tree}"),
             None if lines.is_ours || lines.hours.is_empty() => return Ok(lines.hours),
@@ -110,10 +111,6 @@ impl Warehouse {
         Ok(if is_dropped { LoadedHours::new() } else { loaded })
     }
 
-    fn log_lines(&self, dataset: Option<&Name>) -> anyhow::Result<Option<BTreeMap<Name, DatasetLines>>> {
-        log::lines(&*self.backend, &self.runner, dataset, self.id)
-    }
-
     /// The columns of a data set's table; empty if there is no table.
     pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<HeldColumn>> {
         let columns = backend::columns(&*self.backend, &self.runner, dataset.as_str())?;
@@ -135,7 +132,25 @@ impl Warehouse {
     /// Creates a data set's table: its id or, with a `key`, none; the start of the hour of its file, and `columns`. Outside
     /// of a transaction.
     pub fn create_table(&self, dataset: &Name, columns: &[TableColumn], key: &[String]) -> anyhow::Result<()> {
-        backend::create_table(&*self.backend, &self.runner, dataset, columns, key)
+        let (backend, mut all) = (&*self.backend, Vec::new());
+        if key.is_empty() {
+            all.push(format!("id {} PRIMARY KEY", backend.id_type()));
+        }
+        all.push(format!("window_start {} NOT NULL", backend.type_name(SqlType::Timestamp, false)));
+        all.extend(columns.iter().map(|column| {
+            let is_key = key.iter().any(|name| column.is(name));
+            let type_name = backend.type_name(column.sql_type, is_key);
+            format!("{} {type_name} {}", backend.column(&column.name), if is_key { "NOT NULL" } else { "NULL" })
+        }));
+        if !key.is_empty() {
+            let key: Vec<_> = key.iter().map(|name| backend.column(name)).collect();
+            all.push(format!("PRIMARY KEY ({})", key.join(", ")));
+        }
+        all.extend(backend.inner_index().map(str::to_owned));
+        let table = backend.table(dataset.as_str());
+        let create = format!("CREATE TABLE {table} ({}){}", all.join(", "), backend.table_options());
+        let index = format!("; CREATE INDEX {} ON {table} (window_start)", backend.index_name(dataset.as_str()));
+        backend.define(&self.runner, &if backend.inner_index().is_some() { create } else { create + &index })
     }
 
     /// Adds columns to a data set's table, which are NULL in the rows that are there. Outside of a transaction.
@@ -191,7 +206,10 @@ impl Warehouse {
                 return Ok(None);
             }
             let log = warehouse.backend.table(LOG);
-            warehouse.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}'")).map(Some)
+            warehouse
+                .backend
+                .change(&warehouse.runner, &format!("DELETE FROM {log} WHERE dataset = '{dataset}'"))
+                .map(Some)
         })?;
         Ok(forgotten.is_some())
     }
@@ -225,29 +243,29 @@ impl Warehouse {
 
     /// Whether it still answers.
     fn is_there(&self) -> bool {
-        self.runner.run(&format!("SELECT * FROM {}", self.source("SELECT 1 AS one"))).is_ok()
+        self.runner.run(&format!("SELECT * FROM {}", self.backend.source("SELECT 1 AS one"))).is_ok()
     }
 
     /// The first id that no row of the data set has, or ever had as far as the load log knows.
     pub fn next_id(&self, dataset: &Name) -> anyhow::Result<i64> {
         let (table, log) = (self.backend.table(dataset.as_str()), self.backend.table(LOG));
-        let mut next = 1;
-        for select in [
-            format!("SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}'"),
-            format!("SELECT max(id) AS id FROM {table}"),
-        ] {
-            let sql = format!("SELECT id::BIGINT FROM {}", self.source(&select));
-            let found = self.runner.rows(&sql, |row| row.get::<_, Option<i64>>(0))?;
-            next = found.into_iter().flatten().map(|id| id.saturating_add(1)).fold(next, i64::max);
-        }
-        Ok(next)
+        let source = self.backend.source(&format!(
+            "SELECT max(id) AS id FROM (SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}' \
+             UNION ALL SELECT max(id) AS id FROM {table}) AS ids"
+        ));
+        let found =
+            self.runner.rows(&format!("SELECT id::BIGINT FROM {source}"), |row| row.get::<_, Option<i64>>(0))?;
+        Ok(found.into_iter().flatten().map(|id| id.saturating_add(1)).fold(1, i64::max))
     }
 
     /// How many rows the table has of each hour; of rows that belong to no hour nothing is said.
     pub fn counts(&self, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, u64>> {
         let table = self.backend.table(dataset.as_str());
         let select = format!("SELECT window_start, count(*) AS row_count FROM {table} GROUP BY window_start");
-        let sql = format!("SELECT epoch_us(window_start::TIMESTAMP), row_count::BIGINT FROM {}", self.source(&select));
+        let sql = format!(
+            "SELECT epoch_us(window_start::TIMESTAMP), row_count::BIGINT FROM {}",
+            self.backend.source(&select)
+        );
         let rows = self.runner.rows(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))?;
         Ok(rows.into_iter().filter_map(|(micros, rows)| Some((Hour::of_micros(micros)?, rows))).collect())
     }
@@ -258,7 +276,10 @@ impl Warehouse {
             return Ok(());
         }
         let table = self.backend.table(dataset.as_str());
-        self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours.iter().copied())))
+        self.backend.change(
+            &self.runner,
+            &format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours.iter().copied())),
+        )
     }
 
     /// Removes the rows with these ids.
@@ -266,7 +287,7 @@ impl Warehouse {
         let table = self.backend.table(dataset.as_str());
         ids.chunks(IDS_AT_ONCE).try_for_each(|ids| {
             let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
-            self.change(&format!("DELETE FROM {table} WHERE id IN ({})", ids.join(", ")))
+            self.backend.change(&self.runner, &format!("DELETE FROM {table} WHERE id IN ({})", ids.join(", ")))
         })
     }
 
@@ -294,7 +315,8 @@ impl Warehouse {
         let table = self.backend.table(dataset.as_str());
         let select =
             format!("SELECT min(id) AS first, max(id) AS last, count(*) AS row_count FROM {table} {condition}");
-        let sql = format!("SELECT first::BIGINT, last::BIGINT, row_count::BIGINT FROM {}", self.source(&select));
+        let sql =
+            format!("SELECT first::BIGINT, last::BIGINT, row_count::BIGINT FROM {}", self.backend.source(&select));
         let found = self.runner.rows(&sql, |row| {
             Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
         })?;
@@ -309,7 +331,7 @@ impl Warehouse {
     fn select(&self, dataset: &Name, columns: &[(&str, Option<SqlType>)], rest: &str) -> String {
         let names: Vec<_> = columns.iter().map(|(name, _)| self.backend.column(name)).collect();
         let table = self.backend.table(dataset.as_str());
-        let source = self.source(&format!("SELECT {} FROM {table} {rest}", names.join(", ")));
+        let source = self.backend.source(&format!("SELECT {} FROM {table} {rest}", names.join(", ")));
         let typed = |(name, sql_type): &(&str, Option<SqlType>)| match (identifier(name), sql_type) {
             (name, Some(sql_type)) => format!("CAST({name} AS {sql_type}) AS {name}"),
             (name, None) => name,
@@ -360,14 +382,6 @@ impl Warehouse {
     pub fn query<T>(&self, sql: &str, row: impl Fn(&Row<'_>) -> duckdb::Result<T>) -> anyhow::Result<Vec<T>> {
         self.runner.rows(sql, row)
     }
-
-    fn source(&self, select: &str) -> String {
-        self.backend.source(select)
-    }
-
-    fn change(&self, sql: &str) -> anyhow::Result<()> {
-        self.backend.change(&self.runner, sql)
-    }
 }
 
 /// What the warehouse holds; none when there is no embedded warehouse yet. Another one was named, perhaps wrongly: without a
@@ -377,7 +391,8 @@ pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -
     let warehouse = Warehouse::attach_to_read(args, session, tree)?;
     let log = warehouse.as_ref().map_or(Ok(None), Warehouse::load_log)?;
     let found = warehouse.zip(log);
-    if args.names_another() && found.as_ref().is_none_or(|(_, log)| log.is_empty()) {
+    let is_named = args.target != WarehouseKind::Duckdb || args.file().is_some();
+    if is_named && found.as_ref().is_none_or(|(_, log)| log.is_empty()) {
         return Err(NothingLoaded(backend_of(args, tree)?.location()).into());
     }
     let Some((warehouse, mut log)) = found else { return Ok(None) };

@@ -18,8 +18,6 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Watches the statements of one session.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    /// The time that a statement may take.
-    pub(crate) limit: Duration,
     /// Tells the thread that a statement begins, and that it has ended. A message waits until it is taken: the thread never
     /// stops a later statement than it means.
     news: SyncSender<()>,
@@ -28,13 +26,14 @@ pub(crate) struct Watchdog {
 }
 
 impl Watchdog {
-    /// Watches a session with the warehouse at `location`, which the message names when it does not answer.
+    /// Watches a session in which no statement takes longer than `limit`. The message names the warehouse at `location`
+    /// when it does not answer.
     pub(crate) fn new(limit: Duration, location: String, interrupt: Arc<InterruptHandle>) -> Self {
         let (news, heard) = mpsc::sync_channel(0);
         let stopped = Arc::new(AtomicBool::new(false));
         let stops = Arc::clone(&stopped);
         std::thread::spawn(move || watch(&heard, limit, &location, &interrupt, &stops));
-        Self { limit, news, stopped }
+        Self { news, stopped }
     }
 
     /// Runs a statement; says whether it was stopped because its time was up.

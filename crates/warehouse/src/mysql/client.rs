@@ -103,7 +103,7 @@ impl Client {
 
     /// Has the server know, until what is returned is dropped, that we are there: between two statements of a transaction
     /// DuckDB may have work for longer than the server waits.
-    pub(crate) fn keep_alive(self: &Arc<Self>) -> KeepAlive {
+    pub(crate) fn keep_alive(self: &Arc<Self>) -> mpsc::Sender<()> {
         let (end, ended) = mpsc::channel::<()>();
         let client = Arc::clone(self);
         std::thread::spawn(move || {
@@ -111,7 +111,7 @@ impl Client {
                 client.ping();
             }
         });
-        KeepAlive(end)
+        end
     }
 
     /// Whether a variable of the server is on.
@@ -222,10 +222,6 @@ fn cell(value: Value, sql_type: SqlType) -> anyhow::Result<Cell> {
 
 /// From the first day of the year 1 on.
 const DAYS_BEFORE_1970: i32 = 719_163;
-
-/// Keeps a session alive until it is dropped.
-#[derive(Debug)]
-pub(crate) struct KeepAlive(#[expect(dead_code, reason = "the other end notices that it is dropped")] mpsc::Sender<()>);
 
 /// Refuses every file: a server may ask for any at any time.
 fn no_file() -> LocalInfileHandler {
