@@ -5,14 +5,12 @@
 //! A load compares what it has written before it commits, and `--verify` does the same later.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use engine::{identifier, literal};
 use layout::Hour;
 use warehouse::{SqlType, StoredColumn, TableColumn, Warehouse};
 
-use crate::dataset_table::DatasetTable;
-use crate::rows::{Batch, each};
+use crate::rows::{Batch, each, hours};
 use crate::scan::HourFile;
 
 /// What is to be said of an hour.
@@ -42,10 +40,7 @@ pub(crate) struct Differs(pub(crate) BTreeMap<Hour, String>);
 /// Makes sure, before the rows of `batch` are committed, that the table holds them as [`compare`] wants them; returns what
 /// was replaced. A [`Differs`] if it does not.
 pub(crate) fn confirm(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<Vec<HourCheck>> {
-    let begun = Instant::now();
     let checks = compare(warehouse, batch)?;
-    let (hours, seconds) = (cli::count(batch.files.len(), "hour"), begun.elapsed().as_secs_f64());
-    log::debug!("{}: {hours} compared in {seconds:.3} s", batch.dataset);
     if checks.iter().all(|check| check.differs.is_none()) {
         return Ok(checks);
     }
@@ -57,40 +52,33 @@ pub(crate) fn confirm(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result
 /// say. A column that the files lack is not looked at: somebody may have added it to the table, with a value for each row.
 /// Only of hours that differ the columns are compared one by one, which takes twice as long.
 pub(crate) fn compare(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<Vec<HourCheck>> {
-    let table = DatasetTable { has_id: batch.table.has_id, columns: batch.columns().cloned().collect() };
-    let batch = Batch { table: &table, ..batch };
-    let mut checks = compare_by(&[], warehouse, batch)?;
-    let differs = |file: &&HourFile| checks.iter().any(|check| check.hour == file.hour && check.differs.is_some());
-    let different: Vec<_> = batch.files.iter().filter(differs).cloned().collect();
-    if !different.is_empty() {
-        let named = compare_by(&table.columns, warehouse, Batch { files: &different, is_held: false, ..batch })?;
-        let mut named: BTreeMap<_, _> = named.into_iter().map(|check| (check.hour, check.differs)).collect();
-        for check in &mut checks {
-            check.differs = named.remove(&check.hour).flatten();
-        }
+    let checks = compare_by(false, warehouse, batch)?;
+    let (different, mut checks): (Vec<_>, Vec<_>) = checks.into_iter().partition(|check| check.differs.is_some());
+    let differs = |file: &&HourFile| different.iter().any(|check| check.hour == file.hour);
+    let files: Vec<_> = batch.files.iter().filter(differs).cloned().collect();
+    if !files.is_empty() {
+        checks.extend(compare_by(true, warehouse, Batch { files: &files, is_held: false, ..batch })?);
     }
     Ok(checks)
 }
 
-/// Compares the counts of rows, the checksums of whole rows, and those of the columns `one_by_one`.
-fn compare_by(one_by_one: &[StoredColumn], warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<Vec<HourCheck>> {
-    let stored_columns = &batch.table.columns;
-    let limits: Vec<_> =
-        stored_columns.iter().filter_map(|stored| Some((stored.limit.as_ref()?, batch.of_files(stored)?))).collect();
+/// Compares the counts of rows, the checksums of whole rows, and those of the columns if it is to be `by_column`.
+fn compare_by(by_column: bool, warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<Vec<HourCheck>> {
+    let columns: Vec<_> = batch.columns().collect();
+    let one_by_one = if by_column { columns.as_slice() } else { &[] };
+    let limits = columns.iter().filter_map(|stored| Some((stored.limit.as_ref()?, batch.of_files(stored)?)));
+    let limits: Vec<_> = limits.collect();
     let counts = limits
         .iter()
         .map(|(limit, column)| format!("count(*) FILTER (WHERE {})", limit.is_exceeded_by(&identifier(&column.name))));
     let counts = counts.collect::<Vec<_>>().join(", ");
     let start = TableColumn { name: "window_start".to_owned(), sql_type: SqlType::Timestamp };
-    let columns: Vec<_> =
-        [start].into_iter().chain(stored_columns.iter().map(|stored| stored.column.clone())).collect();
-    let held = warehouse.stored(batch.dataset, batch.table.has_id, &columns, &batch.hours())?;
-    let made = checksums(stored_columns, one_by_one, |stored| batch.value(stored));
+    let stored: Vec<_> = [start].into_iter().chain(columns.iter().map(|stored| stored.column.clone())).collect();
+    let held = warehouse.stored(batch.dataset, batch.table.has_id, &stored, &hours(batch.files))?;
+    let made = checksums(&columns, one_by_one, |stored| batch.value(stored));
     let made = format!("SELECT {made}, [{counts}]::BIGINT[] AS file_row_number FROM {}", batch.rows());
-    let held = format!(
-        "SELECT {} FROM ({held})",
-        checksums(stored_columns, one_by_one, |stored| identifier(&stored.column.name))
-    );
+    let sums = checksums(&columns, one_by_one, |stored| identifier(&stored.column.name));
+    let held = format!("SELECT {sums} FROM ({held})");
     let found = warehouse.query(&statement(&made, &held, one_by_one), |row| {
         Ok((row.get::<_, i64>(0)?, row.get::<_, Option<String>>(1)?, row.get::<_, String>(2)?))
     })?;
@@ -106,7 +94,7 @@ fn compare_by(one_by_one: &[StoredColumn], warehouse: &Warehouse, batch: Batch<'
 }
 
 /// The comparison of the checksums that `made` selects of the files, and `held` of the table.
-fn statement(made: &str, held: &str, one_by_one: &[StoredColumn]) -> String {
+fn statement(made: &str, held: &str, one_by_one: &[&StoredColumn]) -> String {
     let differs = |name: &str, says: &str| {
         format!("CASE WHEN held.{name} IS DISTINCT FROM made.{name} THEN {} END", literal(says))
     };
@@ -127,22 +115,13 @@ fn statement(made: &str, held: &str, one_by_one: &[StoredColumn]) -> String {
 /// The count of rows, the checksum of whole rows and those of the columns `one_by_one`, of rows in which a column is what
 /// `value` says. The checksums of columns have their names; `file_index` and `id`, names that no column has, are the count
 /// and the checksum of whole rows.
-fn checksums(columns: &[StoredColumn], one_by_one: &[StoredColumn], value: impl Fn(&StoredColumn) -> String) -> String {
+fn checksums(
+    columns: &[&StoredColumn],
+    one_by_one: &[&StoredColumn],
+    value: impl Fn(&StoredColumn) -> String,
+) -> String {
     let whole = each(columns, |stored| format!(", {}", value(stored)));
     let sums =
         each(one_by_one, |stored| format!(", sum(hash({})) AS {}", value(stored), identifier(&stored.column.name)));
     format!("window_start, count(*) AS file_index, sum(hash(0{whole})) AS id{sums}")
-}
-
-/// Adds up what was replaced, by column and rule, with the hours in which it was.
-pub(crate) fn by_rule(checks: Vec<HourCheck>) -> BTreeMap<(String, String), (u64, Vec<Hour>)> {
-    let mut found: BTreeMap<_, (u64, Vec<Hour>)> = BTreeMap::new();
-    for HourCheck { hour, replaced, .. } in checks {
-        for Replaced { column, rule, count } in replaced {
-            let (sum, hours) = found.entry((column, rule)).or_default();
-            *sum += count;
-            hours.push(hour);
-        }
-    }
-    found
 }

@@ -26,16 +26,6 @@ pub(crate) fn prepare_table(
     schema: &Schema,
     key: &[String],
 ) -> anyhow::Result<DatasetTable> {
-    // What fails may have been done meanwhile by another load: the second look shows it.
-    try_to_prepare(warehouse, dataset, schema, key).or_else(|_| try_to_prepare(warehouse, dataset, schema, key))
-}
-
-fn try_to_prepare(
-    warehouse: &Warehouse,
-    dataset: &Name,
-    schema: &Schema,
-    key: &[String],
-) -> anyhow::Result<DatasetTable> {
     if OWN.contains(&dataset.as_str()) {
         anyhow::bail!("the warehouse has a table {dataset} for itself: give the data set another name");
     }
@@ -43,12 +33,26 @@ fn try_to_prepare(
     if table.is_empty() {
         check_types(warehouse, schema)?;
         warehouse.create_table(dataset, schema, key)?;
-        return made_table(warehouse, dataset);
+    } else {
+        let missing = missing_columns(warehouse, dataset, &table, schema, key)?;
+        check_types(warehouse, &missing)?;
+        warehouse.add_columns(dataset, &missing)?;
     }
+    existing_table(warehouse, dataset)?.with_context(|| format!("the table {dataset} is gone again: run once more"))
+}
+
+/// The columns of `schema` that a table lacks. Refuses a table that is not one of ours, or cannot hold the others.
+fn missing_columns(
+    warehouse: &Warehouse,
+    dataset: &Name,
+    table: &[HeldColumn],
+    schema: &Schema,
+    key: &[String],
+) -> anyhow::Result<Vec<TableColumn>> {
     if warehouse.is_view(dataset)? {
         anyhow::bail!("{dataset} is a view in the warehouse, not a table: rename it");
     }
-    let has_id = check_own_columns(warehouse, dataset, &table, key)?;
+    check_own_columns(warehouse, dataset, table, key)?;
     let mut missing = Vec::new();
     for column in schema {
         match table.iter().find(|held| column.is(&held.name)) {
@@ -66,12 +70,7 @@ fn try_to_prepare(
             }
         }
     }
-    if missing.is_empty() {
-        return Ok(DatasetTable { has_id, columns: known(table) });
-    }
-    check_types(warehouse, &missing)?;
-    warehouse.add_columns(dataset, &missing)?;
-    made_table(warehouse, dataset)
+    Ok(missing)
 }
 
 /// Refuses columns of types for which the warehouse has none, before anything is made.
@@ -84,18 +83,13 @@ fn check_types(warehouse: &Warehouse, columns: &[TableColumn]) -> anyhow::Result
     Ok(())
 }
 
-/// The table that has just been made or changed, as the warehouse has it.
-fn made_table(warehouse: &Warehouse, dataset: &Name) -> anyhow::Result<DatasetTable> {
-    existing_table(warehouse, dataset)?.with_context(|| format!("the table {dataset} is gone again: run once more"))
-}
-
-/// Refuses a table that is not one of ours; says whether it has an id.
+/// Refuses a table that is not one of ours.
 fn check_own_columns(
     warehouse: &Warehouse,
     dataset: &Name,
     table: &[HeldColumn],
     key: &[String],
-) -> anyhow::Result<bool> {
+) -> anyhow::Result<()> {
     let column = |own: &str| table.iter().find(|held| held.name.to_lowercase() == own);
     let (id, start) = (column("id"), column("window_start"));
     if start.is_none() || (id.is_none() && key.is_empty() && warehouse.loaded(dataset)?.is_empty()) {
@@ -120,7 +114,7 @@ fn check_own_columns(
             );
         }
     }
-    Ok(id.is_some())
+    Ok(())
 }
 
 /// The table of a data set as it is; none if there is none.

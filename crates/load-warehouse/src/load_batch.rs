@@ -13,22 +13,21 @@ use crate::row_diff::{RowDiff, compare};
 use crate::rows::{Batch, hours};
 use crate::scan::HourFile;
 
-/// What became of a batch.
-#[derive(Debug)]
-pub(crate) enum Loaded {
-    /// So many hours with so many rows are in the warehouse now, in the version that was planned; some of the rows'
-    /// values may have been replaced.
-    Rows(usize, u64, Vec<HourCheck>),
-    /// A file was replaced or removed meanwhile, so that nothing of the batch was loaded.
-    Changed,
+/// What became of a batch whose hours are in the warehouse now, in the version that was planned.
+#[derive(Debug, Default)]
+pub(crate) struct Loaded {
+    pub(crate) hours: usize,
+    pub(crate) rows: u64,
+    /// Some of the rows' values may have been replaced.
+    pub(crate) checks: Vec<HourCheck>,
 }
 
-/// Loads files for whose columns the table is ready.
-pub(crate) fn load_batch(warehouse: &mut Warehouse, batch: Batch<'_>) -> anyhow::Result<Loaded> {
+/// Loads files for whose columns the table is ready; nothing of them if one was replaced or removed meanwhile.
+pub(crate) fn load_batch(warehouse: &mut Warehouse, batch: Batch<'_>) -> anyhow::Result<Option<Loaded>> {
     let loaded = warehouse.transaction(|warehouse| {
         let files = still_due(warehouse, batch)?;
         if files.is_empty() {
-            return Ok(Some((0, 0, Vec::new())));
+            return Ok(Some(Loaded::default()));
         }
         let batch = Batch { files: &files, ..batch }.hold(warehouse)?;
         let (entries, rows) =
@@ -42,13 +41,11 @@ pub(crate) fn load_batch(warehouse: &mut Warehouse, batch: Batch<'_>) -> anyhow:
         let checks = confirm(warehouse, batch)?;
         warehouse.record(batch.dataset, &entries, Utc::now())?;
         // The rows were read by path: were they those of the version that the log now names?
-        Ok(files.iter().all(is_unchanged).then_some((files.len(), rows, checks)))
+        Ok(files.iter().all(is_unchanged).then_some(Loaded { hours: files.len(), rows, checks }))
     });
     match loaded {
-        Ok(Some((hours, rows, checks))) => Ok(Loaded::Rows(hours, rows, checks)),
-        Ok(None) => Ok(Loaded::Changed),
-        Err(error) if !error.is::<BrokenOff>() && !batch.files.iter().all(is_unchanged) => Ok(Loaded::Changed),
-        Err(error) => Err(error),
+        Err(error) if !error.is::<BrokenOff>() && !batch.files.iter().all(is_unchanged) => Ok(None),
+        loaded => loaded,
     }
 }
 
@@ -72,7 +69,7 @@ fn replace(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<(Vec<LogEn
     let entries = entries(files, &held.unchanged, first)?;
     fault::point("load.begun");
     if held.unchanged.is_empty() {
-        warehouse.delete(dataset, &batch.hours())?;
+        warehouse.delete(dataset, &hours(batch.files))?;
     } else {
         // What nobody logged is not ours, but would be doubled.
         warehouse.delete(dataset, &hours(&new))?;
@@ -89,9 +86,9 @@ fn replace(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<(Vec<LogEn
 /// The same of a table whose rows are known by a key of their own: it tells which row is which.
 fn replace_keyed(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result<(Vec<LogEntry>, u64)> {
     fault::point("load.begun");
-    warehouse.delete(batch.dataset, &batch.hours())?;
+    warehouse.delete(batch.dataset, &hours(batch.files))?;
     fault::point("load.deleted");
-    let select = batch.keyed(&batch.values(warehouse));
+    let select = format!("SELECT window_start{} FROM {}", batch.values(warehouse), batch.rows());
     let inserted = warehouse.insert(batch.dataset, &names(&["window_start"], batch), &select)?;
     let entry = |file: &HourFile| LogEntry {
         hour: file.hour,

@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use cli::{Failure, TryAgain, hours_in_words};
 use engine::check_column_names;
 use indicatif::ProgressBar;
-use layout::{Hour, Name};
+use layout::Name;
 use warehouse::{BrokenOff, NotOurs, Unanswered, Warehouse};
 
 use crate::checksum::{Differs, HourCheck, compare};
@@ -67,12 +67,11 @@ pub(crate) fn load_dataset(
     let result = batches(files).into_iter().try_for_each(|batch| load.load_files(batch));
     cli::report_failures(dataset, &load.failures);
     load.counts.replaced += name_replaced(dataset, load.replaced);
-    if let Err(error) = &result
-        && error.is::<BrokenOff>()
-    {
-        cli::give_up(&format!("{dataset}: not loaded: {error:#}"));
-    }
-    result
+    result.inspect_err(|error| {
+        if error.is::<BrokenOff>() {
+            cli::give_up(&format!("{dataset}: not loaded: {error:#}"));
+        }
+    })
 }
 
 impl DatasetLoad<'_> {
@@ -101,15 +100,20 @@ impl DatasetLoad<'_> {
             return Ok(());
         }
         match refused(self.warehouse, self.key, schema, &files) {
-            Ok(refused) => files.retain(|file| self.may_be_loaded(file, &refused)),
-            Err(error) => {
-                return self.each_half(files, error, |load, half| load.load_into_table(schema, half));
+            Ok(refused) => {
+                for (file, reason) in files.iter().filter_map(|file| Some((file, refused.get(&file.hour)?))) {
+                    self.refuse(file, reason);
+                }
+                files.retain(|file| !refused.contains_key(&file.hour));
             }
+            Err(error) => return self.each_half(files, error, |load, half| load.load_into_table(schema, half)),
         }
         if files.is_empty() {
             return Ok(());
         }
-        match self.warehouse.patiently(|warehouse| prepare_table(warehouse, self.dataset, schema, self.key)) {
+        let prepare = |warehouse: &Warehouse| prepare_table(warehouse, self.dataset, schema, self.key);
+        // What fails may have been done meanwhile by another load: the second look shows it.
+        match self.warehouse.patiently(|warehouse| prepare(warehouse).or_else(|_| prepare(warehouse))) {
             Ok(table) => self.load_alike(&table, schema, files),
             Err(error) if error.is::<TryAgain>() => Err(error),
             Err(error) => {
@@ -119,61 +123,51 @@ impl DatasetLoad<'_> {
         }
     }
 
-    /// Whether a file is not refused; notes one that is, unless its file is another one by now.
-    fn may_be_loaded(&mut self, file: &HourFile, refused: &BTreeMap<Hour, anyhow::Error>) -> bool {
-        let Some(reason) = refused.get(&file.hour) else { return true };
+    /// Notes a file that cannot be loaded, unless it is another one by now.
+    fn refuse(&mut self, file: &HourFile, reason: &anyhow::Error) {
         if is_unchanged(file) {
             self.fail(std::slice::from_ref(file), reason);
         } else {
             self.counts.changed += 1;
         }
-        false
     }
 
     /// Loads files for whose columns the table is ready.
     fn load_alike(&mut self, table: &DatasetTable, schema: &Schema, files: Vec<HourFile>) -> anyhow::Result<()> {
         let batch = Batch { dataset: self.dataset, table, schema, files: &files, is_held: false };
-        match load_batch(self.warehouse, batch) {
-            Ok(Loaded::Rows(hours, rows, checks)) => {
+        let loaded = match load_batch(self.warehouse, batch) {
+            Err(error) if error.is::<Unanswered>() && self.is_loaded(batch)? => {
+                log::info!("{}: {error:#}; its load log says that it has", self.dataset);
+                let rows = files.iter().map(|file| file.rows).sum();
+                Ok(Some(Loaded { hours: files.len(), rows, checks: compare(self.warehouse, batch)? }))
+            }
+            loaded => loaded,
+        };
+        match loaded {
+            Ok(Some(Loaded { hours, rows, checks })) => {
                 self.counts.hours += hours;
                 self.counts.rows += rows;
                 self.replaced.extend(checks);
                 self.progress.inc(files.len() as u64);
                 Ok(())
             }
-            Ok(Loaded::Changed) => {
+            Ok(None) => {
                 self.counts.changed += files.len();
                 Ok(())
             }
-            Err(error) if error.is::<Unanswered>() && self.is_loaded(batch)? => {
-                log::info!("{}: {error:#}; its load log says that it has", self.dataset);
-                self.counts.hours += files.len();
-                self.counts.rows += files.iter().map(|file| file.rows).sum::<u64>();
-                self.replaced.extend(compare(self.warehouse, batch)?);
-                self.progress.inc(files.len() as u64);
-                Ok(())
-            }
             Err(error) => match error.downcast_ref::<Differs>() {
-                Some(Differs(hours)) => self.load_others(table, schema, files, hours),
+                Some(Differs(different)) => {
+                    let is_wrong = |file: &HourFile| different.contains_key(&file.hour);
+                    let (wrong, right): (Vec<_>, Vec<_>) = files.into_iter().partition(is_wrong);
+                    for file in wrong {
+                        let columns = different.get(&file.hour).map_or("", String::as_str);
+                        self.fail(&[file], &anyhow::anyhow!("{DIFFERS} {columns}: {DIFFERS_REMEDY}"));
+                    }
+                    if right.is_empty() { Ok(()) } else { self.load_alike(table, schema, right) }
+                }
                 None => self.each_half(files, error, |load, half| load.load_alike(table, schema, half)),
             },
         }
-    }
-
-    /// Notes the files from which the warehouse differed, and loads the others.
-    fn load_others(
-        &mut self,
-        table: &DatasetTable,
-        schema: &Schema,
-        files: Vec<HourFile>,
-        different: &BTreeMap<Hour, String>,
-    ) -> anyhow::Result<()> {
-        let (wrong, right): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| different.contains_key(&file.hour));
-        for file in wrong {
-            let columns = different.get(&file.hour).map_or("", String::as_str);
-            self.fail(std::slice::from_ref(&file), &anyhow::anyhow!("{DIFFERS} {columns}: {DIFFERS_REMEDY}"));
-        }
-        if right.is_empty() { Ok(()) } else { self.load_alike(table, schema, right) }
     }
 
     /// Asks the warehouse, over a new connection, whether what it was to commit is there.
@@ -196,13 +190,8 @@ impl DatasetLoad<'_> {
             return Err(error);
         }
         if let [file] = files.as_slice() {
-            if is_unchanged(file) {
-                let damage = self.warehouse.query(&engine::whole_file(&file.path), |_| Ok(())).err();
-                let error = damage.map_or(error, |damage| damage.context(layout::unreadable_rows()));
-                self.fail(&files, &error);
-            } else {
-                self.counts.changed += 1;
-            }
+            let damage = self.warehouse.query(&engine::whole_file(&file.path), |_| Ok(())).err();
+            self.refuse(file, &damage.map_or(error, |damage| damage.context(layout::unreadable_rows())));
             return Ok(());
         }
         let second = files.split_off(files.len() / 2);

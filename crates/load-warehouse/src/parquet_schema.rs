@@ -13,37 +13,30 @@ pub(crate) type Schema = Vec<TableColumn>;
 /// The columns of each file, in order; for each one the reason if a warehouse cannot hold them.
 pub(crate) fn schemas(warehouse: &Warehouse, files: &[HourFile]) -> anyhow::Result<Vec<anyhow::Result<Schema>>> {
     let list: Vec<_> = files.iter().map(|file| file_literal(&file.path)).collect();
-    let sql = format!("SELECT file_name, name, duckdb_type, num_children FROM parquet_schema([{}])", list.join(", "));
-    let rows = warehouse.query(&sql, |row| {
-        let children = row.get::<_, Option<i64>>(3)?.unwrap_or(0);
-        Ok((row.get::<_, String>(0)?, SchemaLine { name: row.get(1)?, kind: row.get(2)?, children }))
-    })?;
-    let mut found: BTreeMap<String, Vec<SchemaLine>> = BTreeMap::new();
-    for (path, line) in rows {
-        found.entry(path).or_default().push(line);
+    let sql = format!(
+        "SELECT file_name, name, CASE WHEN num_children > 0 OR duckdb_type IS NULL THEN 'nested' ELSE duckdb_type END \
+         FROM parquet_schema([{}])",
+        list.join(", ")
+    );
+    let rows = warehouse.query(&sql, |row| Ok((row.get::<_, String>(0)?, (row.get(1)?, row.get(2)?))))?;
+    let mut found: BTreeMap<String, Vec<(String, String)>> = BTreeMap::new();
+    for (path, column) in rows {
+        found.entry(path).or_default().push(column);
     }
     let columns = |file: &HourFile| found.get(&*file.path.to_string_lossy()).map_or(&[][..], Vec::as_slice);
     Ok(files.iter().map(|file| schema(columns(file))).collect())
 }
 
-/// A line of a Parquet schema: the first is the file itself; a column with children stands before them.
-struct SchemaLine {
-    name: String,
-    kind: Option<String>,
-    children: i64,
-}
-
-fn schema(lines: &[SchemaLine]) -> anyhow::Result<Schema> {
-    let Some((_file, columns)) = lines.split_first() else {
+/// The columns of names and types as DuckDB has them. The first is the file itself; a nested one stands before its parts.
+fn schema(columns: &[(String, String)]) -> anyhow::Result<Schema> {
+    let Some((_file, columns)) = columns.split_first() else {
         anyhow::bail!("DuckDB does not find its columns");
     };
-    let columns = columns.iter().map(|line| {
-        let SchemaLine { name, kind, children } = line;
-        let kind = kind.as_deref().filter(|_| *children == 0).unwrap_or("nested");
-        let Some(column) = SqlType::of_duckdb(kind) else {
+    let columns = columns.iter().map(|(name, kind)| {
+        let Some(sql_type) = SqlType::of_duckdb(kind) else {
             anyhow::bail!("the column {name} is of type {kind}, which no table takes: cast it to {}", cast(kind));
         };
-        Ok(TableColumn { name: name.clone(), sql_type: column })
+        Ok(TableColumn { name: name.clone(), sql_type })
     });
     columns.collect()
 }

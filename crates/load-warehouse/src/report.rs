@@ -1,13 +1,14 @@
 //! What a run prints: the plan and the rows of the tables.
 
+use std::collections::BTreeMap;
 use std::io;
 
 use cli::Table;
-use layout::{Name, Tree};
+use layout::{Hour, Name, Tree};
 use warehouse::{NotOurs, Warehouse};
 
 use crate::args::Args;
-use crate::checksum::{HourCheck, by_rule};
+use crate::checksum::{HourCheck, Replaced};
 use crate::plan::Plan;
 
 pub(crate) fn print_plan(args: &Args, plan: &Plan) -> anyhow::Result<()> {
@@ -51,11 +52,18 @@ pub(crate) fn unless_one_of_several<T>(
 
 /// Names the values that were not stored as they are, once for each column and rule; returns how many there are.
 pub(crate) fn name_replaced(dataset: &Name, checks: Vec<HourCheck>) -> u64 {
-    let mut all = 0;
-    for ((column, rule), (values, hours)) in by_rule(checks) {
-        let (count, hours) = (cli::count(values, "value"), cli::hours_in_words(hours));
+    let mut found: BTreeMap<_, (u64, Vec<Hour>)> = BTreeMap::new();
+    for HourCheck { hour, replaced, .. } in checks {
+        for Replaced { column, rule, count } in replaced {
+            let (sum, hours) = found.entry((column, rule)).or_default();
+            *sum += count;
+            hours.push(hour);
+        }
+    }
+    let all = found.values().map(|(count, _)| count).sum();
+    for ((column, rule), (count, hours)) in found {
+        let (count, hours) = (cli::count(count, "value"), cli::hours_in_words(hours));
         log::warn!("{dataset}: {hours}: the column {column} has {count} that the warehouse cannot hold: {rule}");
-        all += values;
     }
     all
 }

@@ -9,7 +9,7 @@ use engine::identifier;
 use layout::Hour;
 use warehouse::{SqlType, TableColumn, Warehouse};
 
-use crate::rows::{Batch, each};
+use crate::rows::{Batch, each, hours};
 
 /// What becomes of the rows that a table holds of some hours.
 #[derive(Debug, Default)]
@@ -27,7 +27,7 @@ pub(crate) fn compare(warehouse: &Warehouse, batch: Batch<'_>) -> anyhow::Result
         .map(|(name, sql_type)| TableColumn { name: name.to_owned(), sql_type });
     let columns: Vec<_> =
         own.into_iter().chain(batch.table.columns.iter().map(|stored| stored.column.clone())).collect();
-    let stored = warehouse.stored(batch.dataset, batch.table.has_id, &columns, &batch.hours())?;
+    let stored = warehouse.stored(batch.dataset, batch.table.has_id, &columns, &hours(batch.files))?;
     warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE stored AS {stored}"))?;
     warehouse.run(&format!("CREATE OR REPLACE TEMP TABLE unchanged AS {}", both(batch)))?;
     let gone = "SELECT id FROM stored ANTI JOIN unchanged USING (id) ORDER BY id";

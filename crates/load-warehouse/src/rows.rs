@@ -48,11 +48,6 @@ impl<'b> Batch<'b> {
         Ok(Self { is_held, ..self })
     }
 
-    /// The rows as they go into a table without an id.
-    pub(crate) fn keyed(&self, values: &str) -> String {
-        format!("SELECT window_start{values} FROM {}", self.rows())
-    }
-
     /// All rows with their ids, which end at each file's last one: inside a file they follow the order of the file.
     pub(crate) fn numbered(&self, values: &str, entries: &[LogEntry]) -> String {
         let bases = list(entries.iter().map(|entry| (entry.last_id + 1 - entry.rows.cast_signed()).to_string()));
@@ -90,10 +85,6 @@ impl<'b> Batch<'b> {
     /// The values of [`columns`](Self::columns) as the warehouse takes them, each behind a comma.
     pub(crate) fn values(&self, warehouse: &Warehouse) -> String {
         each(self.columns(), |stored| format!(", {}", warehouse.sent(stored.column.sql_type, &self.value(stored))))
-    }
-
-    pub(crate) fn hours(&self) -> Vec<Hour> {
-        hours(self.files)
     }
 }
 

@@ -1,10 +1,9 @@
 //! `--verify`: compares what the warehouse holds with the tree, and changes nothing.
 //!
 //! Of every hour that was ever loaded the rows are counted and compared with the load log. Of each that is loaded in the
-//! version that the tree has, count and checksum of every column are compared with the file's; the checksum is the sum of
-//! the values' hashes, so the order of rows does not count, and every other difference does. A file that is gone, although
-//! retention did not remove it, is a difference, and so is one that cannot be read; one that is not loaded yet, or in an
-//! older version, is none.
+//! version that the tree has, the rows are compared with the file's, see `checksum`. A file that is gone, although retention
+//! did not remove it, is a difference, and so is one that cannot be read; one that is not loaded yet, or in an older version,
+//! is none.
 //!
 //! The warehouse and the tree may change meanwhile: an hour counts only if it is logged afterwards as before.
 
@@ -32,29 +31,14 @@ struct VerifiedHour {
     /// The rows that were loaded, or are to be.
     rows: u64,
     held: u64,
-    finding: Finding,
+    /// What is right, or else what is wrong.
+    finding: Result<&'static str, String>,
 }
 
-#[derive(Debug)]
-enum Finding {
-    Right,
-    /// The warehouse has none of it yet.
-    New,
-    /// The warehouse has an older version.
-    Old,
-    Wrong(String),
-}
-
-impl Finding {
-    fn text(&self) -> &str {
-        match self {
-            Self::Right => "ok",
-            Self::New => "not loaded yet",
-            Self::Old => "ok, but the tree has a newer version, which is not loaded yet",
-            Self::Wrong(problem) => problem,
-        }
-    }
-}
+/// The warehouse has none of an hour.
+const NEW: &str = "not loaded yet";
+/// It has an older version.
+const OLD: &str = "ok, but the tree has a newer version, which is not loaded yet";
 
 /// Verifies data sets, and prints what was found of each hour.
 pub(crate) fn run(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
@@ -71,10 +55,10 @@ pub(crate) fn run(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
             continue;
         };
         for VerifiedHour { hour, rows, held, finding } in verified {
-            all += usize::from(!matches!(finding, Finding::New));
-            wrong += usize::from(matches!(finding, Finding::Wrong(_)));
-            let cells = [dataset.as_str().into(), hour.to_string().into(), rows.into(), held.into()];
-            table.row(cells.into_iter().chain([finding.text().into()]).collect())?;
+            all += usize::from(finding != Ok(NEW));
+            wrong += usize::from(finding.is_err());
+            let finding = finding.map_or_else(Into::into, Into::into);
+            table.row(vec![dataset.as_str().into(), hour.to_string().into(), rows.into(), held.into(), finding])?;
         }
     }
     table.finish()?;
@@ -110,10 +94,10 @@ fn verify_one(
     let verified = unchanged.map(|hour| {
         let (logged, file) = (loaded.get(&hour), in_tree.get(&hour));
         let finding = match (problems.remove(&hour), logged, file) {
-            (Some(problem), _, _) => Finding::Wrong(problem),
-            (None, None, _) => Finding::New,
-            (None, Some(logged), Some(file)) if logged.fingerprint != file.fingerprint => Finding::Old,
-            _ => Finding::Right,
+            (Some(problem), _, _) => Err(problem),
+            (None, None, _) => Ok(NEW),
+            (None, Some(logged), Some(file)) if logged.fingerprint != file.fingerprint => Ok(OLD),
+            _ => Ok("ok"),
         };
         let rows = logged.map(|logged| logged.rows).or(file.map(|file| file.rows)).unwrap_or_default();
         VerifiedHour { hour, rows, held: held.get(&hour).copied().unwrap_or_default(), finding }

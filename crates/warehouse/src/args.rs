@@ -68,11 +68,6 @@ impl WarehouseArgs {
         self.extension_dir.clone().or_else(|| variable("DUCKDB_EXTENSION_DIR"))
     }
 
-    /// Whether it is said to be another one than the embedded warehouse.
-    pub(crate) fn names_another(&self) -> bool {
-        self.target != WarehouseKind::Duckdb || self.file().is_some()
-    }
-
     /// The file of the warehouse, if the flag or the environment says so.
     pub(crate) fn file(&self) -> Option<PathBuf> {
         self.file.clone().or_else(|| variable("DB_FILE"))

@@ -3,7 +3,6 @@
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
 use cli::{TryAgain, Usage};
 use engine::SessionArgs;
 use layout::Tree;
@@ -11,11 +10,11 @@ use layout::Tree;
 use crate::args::{WarehouseArgs, WarehouseKind};
 use crate::backend::{Access, Backend};
 use crate::log::prepare_log;
-use crate::runner::QueryRunner;
+use crate::runner::{BrokenOff, QueryRunner, Unanswered};
 use crate::{file, mysql, postgres, sqlite};
 
 /// How often a warehouse that is away is tried.
-pub(crate) const PAUSE: Duration = Duration::from_secs(1);
+const PAUSE: Duration = Duration::from_secs(1);
 
 /// The longest time that a flag may say: PostgreSQL counts its time-outs in milliseconds of 31 bits.
 const LONGEST: Duration = Duration::from_secs(24 * 24 * 3600);
@@ -59,24 +58,18 @@ pub(crate) fn attach(
     })
 }
 
-/// Attaches a warehouse to write to it.
-pub(crate) fn attach_to_write(
-    backend: &dyn Backend,
-    args: &WarehouseArgs,
-    session: &SessionArgs,
-    wait: Duration,
-) -> anyhow::Result<QueryRunner> {
-    attach(backend, args, session, Access::Write, wait)?.with_context(|| format!("{}: is gone", backend.location()))
+/// Whether what failed has left no trace, and may succeed later.
+fn is_undone(error: &anyhow::Error) -> bool {
+    error.is::<TryAgain>() && !error.is::<Unanswered>() && !error.is::<BrokenOff>()
 }
 
-/// Does `work`, again and again for as long as `wait` while it fails for a reason that passes.
-pub(crate) fn patiently<T>(wait: Duration, work: impl Fn() -> anyhow::Result<T>) -> anyhow::Result<T> {
+/// Does `work`, again and again for as long as `wait` while it fails for a reason that passes and leaves no trace.
+pub(crate) fn patiently<T>(wait: Duration, mut work: impl FnMut() -> anyhow::Result<T>) -> anyhow::Result<T> {
     let end = Instant::now() + wait;
-    let is_passing = |error: &anyhow::Error| error.chain().any(<dyn std::error::Error>::is::<TryAgain>);
     let mut is_first = true;
     loop {
         match work() {
-            Err(error) if is_passing(&error) && Instant::now() + PAUSE <= end => {
+            Err(error) if is_undone(&error) && Instant::now() + PAUSE <= end => {
                 if std::mem::take(&mut is_first) {
                     let wait = humantime::format_duration(Duration::from_secs((wait + PAUSE / 2).as_secs()));
                     log::info!("{error:#}; trying again for {wait}");

@@ -15,34 +15,6 @@ pub(crate) enum Access {
     Write,
 }
 
-/// A table that is to be made.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct TableDefinition<'d> {
-    pub(crate) table: &'d Name,
-    pub(crate) columns: &'d [TableColumn],
-    /// The columns of the primary key; none if the table has an id.
-    pub(crate) key: &'d [String],
-}
-
-/// Rows that go into a table.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Insertion<'b> {
-    pub(crate) table: &'b Name,
-    /// The columns that `select` fills, in its order.
-    pub(crate) columns: &'b [&'b str],
-    /// A query of DuckDB that yields the rows.
-    pub(crate) select: &'b str,
-}
-
-impl Insertion<'_> {
-    /// The statement that puts the rows into the attached warehouse.
-    pub(crate) fn insert(&self) -> String {
-        let columns: Vec<_> = self.columns.iter().map(|name| identifier(name)).collect();
-        let table = identifier(self.table.as_str());
-        format!("INSERT INTO warehouse.{table} ({}) {}", columns.join(", "), self.select)
-    }
-}
-
 /// A kind of warehouse.
 pub(crate) trait Backend: fmt::Debug {
     /// Which one it is, for messages.
@@ -61,11 +33,6 @@ pub(crate) trait Backend: fmt::Debug {
 
     /// Attaches it to DuckDB as `warehouse`; says whether it is there. Reading creates nothing.
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool>;
-
-    /// Forgets what DuckDB remembers of the warehouse's tables, which others may have changed. Outside of a transaction.
-    fn refresh(&self, _runner: &QueryRunner) -> anyhow::Result<()> {
-        Ok(())
-    }
 
     /// A table in the warehouse's own SQL.
     fn table(&self, name: &str) -> String;
@@ -87,8 +54,8 @@ pub(crate) trait Backend: fmt::Debug {
     /// A change that the warehouse itself makes, inside the transaction.
     fn change(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()>;
 
-    /// The columns of a table with their types as the warehouse writes them; empty if there is no table.
-    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>>;
+    /// A SELECT in the warehouse's own SQL of a table's columns, in order: names, and types as the warehouse writes them.
+    fn columns(&self, table: &str) -> String;
 
     /// A SELECT in the warehouse's own SQL that has a row if `table` is a view.
     fn views(&self, table: &str) -> String;
@@ -96,17 +63,12 @@ pub(crate) trait Backend: fmt::Debug {
     /// The type that a written one stands for, if it is one that a load creates.
     fn column_type(&self, written: &str) -> Option<SqlType>;
 
-    /// A type as the warehouse writes it.
-    fn type_name(&self, sql_type: SqlType) -> String;
-
-    /// A type as the warehouse writes it for a column of a key.
-    fn key_type_name(&self, sql_type: SqlType) -> String {
-        self.type_name(sql_type)
-    }
+    /// A type as the warehouse writes it, for a column of a key or for any other.
+    fn type_name(&self, sql_type: SqlType, is_key: bool) -> String;
 
     /// The type of a table's own id.
     fn id_type(&self) -> String {
-        self.type_name(SqlType::BigInt)
+        self.type_name(SqlType::BigInt, false)
     }
 
     /// What follows the definitions of a table.
@@ -132,27 +94,15 @@ pub(crate) trait Backend: fmt::Debug {
     /// Runs statements that make or change tables: all or none, where the warehouse can. Outside of a transaction.
     fn define(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()>;
 
-    /// Creates what locks the load log, if it is another table and missing. Outside of a transaction.
-    fn create_lock(&self, _runner: &QueryRunner) -> anyhow::Result<()> {
-        Ok(())
-    }
-
     /// The statement by which a table's owner gives a column another type.
-    fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
-        format!(
-            "ALTER TABLE {} ALTER COLUMN {} TYPE {}",
-            self.table(table),
-            self.column(column),
-            self.type_name(sql_type)
-        )
-    }
+    fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String;
 
-    /// Prepares the transaction that has just begun, and keeps other loads out until it ends.
+    /// Begins a transaction, and keeps other loads out until it ends.
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()>;
 
     /// Ends the transaction by `COMMIT` or `ROLLBACK`.
     fn end(&self, runner: &QueryRunner, how: &str) -> anyhow::Result<()> {
-        runner.end(how)
+        runner.run(how)
     }
 
     /// Why no column can be made for values of a type, with what to do.
@@ -170,9 +120,9 @@ pub(crate) trait Backend: fmt::Debug {
         value.to_owned()
     }
 
-    /// Puts rows in, inside the transaction; returns how many.
-    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
-        runner.execute(&batch.insert())
+    /// Puts the rows of `select`, a query of DuckDB, into `columns` of a table, inside the transaction; returns how many.
+    fn insert(&self, runner: &QueryRunner, table: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
+        runner.execute(&insertion(table, columns, select))
     }
 
     /// How rows that are written out are put in.
@@ -181,39 +131,26 @@ pub(crate) trait Backend: fmt::Debug {
     }
 }
 
+/// The statement that puts the rows of `select` into `columns` of a table of the attached warehouse.
+pub(crate) fn insertion(table: &Name, columns: &[&str], select: &str) -> String {
+    let columns: Vec<_> = columns.iter().map(|name| identifier(name)).collect();
+    format!("INSERT INTO warehouse.{} ({}) {select}", identifier(table.as_str()), columns.join(", "))
+}
+
+/// The columns of a table with their types as the warehouse writes them; empty if there is no table.
+pub(crate) fn columns(
+    backend: &dyn Backend,
+    runner: &QueryRunner,
+    table: &str,
+) -> anyhow::Result<Vec<(String, String)>> {
+    let columns = format!("SELECT * FROM {}", backend.source(&backend.columns(table)));
+    runner.rows(&columns, |row| Ok((row.get(0)?, row.get(1)?)))
+}
+
 /// Whether `table` is a view, into which nothing can be loaded.
 pub(crate) fn is_view(backend: &dyn Backend, runner: &QueryRunner, table: &str) -> anyhow::Result<bool> {
     let views = format!("SELECT * FROM {}", backend.source(&backend.views(table)));
     Ok(!runner.rows(&views, |_| Ok(()))?.is_empty())
-}
-
-/// Creates a table. Outside of a transaction.
-pub(crate) fn create_table(
-    backend: &dyn Backend,
-    runner: &QueryRunner,
-    definition: &TableDefinition<'_>,
-) -> anyhow::Result<()> {
-    let TableDefinition { table: name, columns, key } = definition;
-    let mut all = Vec::new();
-    if key.is_empty() {
-        all.push(format!("id {} PRIMARY KEY", backend.id_type()));
-    }
-    all.push(format!("window_start {} NOT NULL", backend.type_name(SqlType::Timestamp)));
-    all.extend(columns.iter().map(|column| {
-        let is_key = key.iter().any(|name| column.is(name));
-        let type_name =
-            if is_key { backend.key_type_name(column.sql_type) } else { backend.type_name(column.sql_type) };
-        format!("{} {type_name} {}", backend.column(&column.name), if is_key { "NOT NULL" } else { "NULL" })
-    }));
-    if !key.is_empty() {
-        let key: Vec<_> = key.iter().map(|name| backend.column(name)).collect();
-        all.push(format!("PRIMARY KEY ({})", key.join(", ")));
-    }
-    all.extend(backend.inner_index().map(str::to_owned));
-    let table = backend.table(name.as_str());
-    let create = format!("CREATE TABLE {table} ({}){}", all.join(", "), backend.table_options());
-    let index = format!("CREATE INDEX {} ON {table} (window_start)", backend.index_name(name.as_str()));
-    backend.define(runner, &if backend.inner_index().is_some() { create } else { format!("{create}; {index}") })
 }
 
 /// Adds columns to a table. Outside of a transaction.
@@ -225,7 +162,7 @@ pub(crate) fn add_columns(
 ) -> anyhow::Result<()> {
     let table = backend.table(table);
     columns.iter().try_for_each(|column| {
-        let (name, type_name) = (backend.column(&column.name), backend.type_name(column.sql_type));
+        let (name, type_name) = (backend.column(&column.name), backend.type_name(column.sql_type, false));
         backend.define(runner, &format!("ALTER TABLE {table} ADD COLUMN {name} {type_name}"))
     })
 }

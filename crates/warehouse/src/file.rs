@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::ensure;
 use cli::TryAgain;
 use engine::{identifier, literal};
 use layout::{Draft, Tree, publish_new};
@@ -14,11 +14,8 @@ use layout::{Draft, Tree, publish_new};
 use crate::args::WarehouseArgs;
 use crate::backend::{Access, Backend};
 use crate::column::SqlType;
-use crate::file_path::{self, DUCKDB};
+use crate::file_path::{self, DUCKDB, PATIENCE};
 use crate::runner::QueryRunner;
-
-/// How long to wait for another process that has the file open.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A DuckDB file.
 #[derive(Debug)]
@@ -70,22 +67,20 @@ impl Backend for File {
         };
         let sql = format!("ATTACH {} AS warehouse{mode}", literal(&self.path.to_string_lossy()));
         let end = Instant::now() + PATIENCE;
-        loop {
-            match runner.run(&sql) {
-                Ok(()) => return Ok(true),
-                Err(error) if !error.is::<TryAgain>() => {
-                    return Err(error).with_context(|| format!("{place}: cannot be opened"));
-                }
-                Err(error) if Instant::now() >= end => {
-                    let text = format!(
-                        "{place}: another process has had it open for {} seconds: close it, or try again later ({error})",
-                        PATIENCE.as_secs()
-                    );
-                    return Err(TryAgain(text).into());
-                }
-                Err(_) => thread::sleep(Duration::from_millis(100)),
+        while let Err(error) = runner.run(&sql) {
+            if !error.is::<TryAgain>() {
+                return Err(error.context(format!("{place}: cannot be opened")));
             }
+            if Instant::now() >= end {
+                let text = format!(
+                    "{place}: another process has had it open for {} seconds: close it, or try again later ({error})",
+                    PATIENCE.as_secs()
+                );
+                return Err(TryAgain(text).into());
+            }
+            thread::sleep(Duration::from_millis(100));
         }
+        Ok(true)
     }
 
     fn table(&self, name: &str) -> String {
@@ -104,13 +99,12 @@ impl Backend for File {
         runner.run(sql)
     }
 
-    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        let sql = format!(
+    fn columns(&self, table: &str) -> String {
+        format!(
             "SELECT column_name, data_type FROM duckdb_columns() \
              WHERE database_name = 'warehouse' AND schema_name = 'main' AND lower(table_name) = {} ORDER BY column_index",
             literal(table)
-        );
-        runner.rows(&sql, |row| Ok((row.get(0)?, row.get(1)?)))
+        )
     }
 
     fn views(&self, table: &str) -> String {
@@ -122,14 +116,12 @@ impl Backend for File {
         SqlType::of_duckdb(written)
     }
 
-    fn type_name(&self, sql_type: SqlType) -> String {
+    fn type_name(&self, sql_type: SqlType, _is_key: bool) -> String {
         sql_type.to_string()
     }
 
     fn define(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
-        runner.begin()?;
-        let defined = runner.run(sql);
-        runner.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)
+        runner.in_transaction(|| runner.run(sql))
     }
 
     /// As it is written in a shell that has the file open. DuckDB changes no column of a table that has an index.
@@ -146,8 +138,8 @@ impl Backend for File {
         "INSERT OR REPLACE"
     }
 
-    fn begin(&self, _runner: &QueryRunner) -> anyhow::Result<()> {
+    fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         // The file's lock keeps others out as long as it is attached.
-        Ok(())
+        runner.run("BEGIN")
     }
 }

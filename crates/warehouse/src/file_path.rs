@@ -4,11 +4,15 @@
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf, absolute};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use cli::Usage;
 
 use crate::args::WarehouseArgs;
+
+/// How long to wait for another process that has the file open or locked.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What the files of a database begin with, and where.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -9,9 +9,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::Context as _;
-use layout::{Fingerprint, Hour, Name, Tree};
+use chrono::{DateTime, Utc};
+use engine::literal;
+use layout::{Fingerprint, Hour, Name, Tree, TreeId};
 
-use crate::backend::{Access, Backend, add_columns, is_view};
+use crate::backend::{Access, Backend, add_columns, columns, is_view};
 use crate::column::{SqlType, TableColumn};
 use crate::runner::QueryRunner;
 
@@ -30,6 +32,19 @@ pub struct LoggedHour {
     pub rows: u64,
 }
 
+/// A line of the load log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LogEntry {
+    /// The hour.
+    pub hour: Hour,
+    /// The fingerprint of the Parquet file.
+    pub fingerprint: Fingerprint,
+    /// Its rows.
+    pub rows: u64,
+    /// The last id that was given when it was loaded.
+    pub last_id: i64,
+}
+
 /// The warehouse holds the data set of another data directory.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
@@ -44,21 +59,10 @@ pub struct NothingLoaded(pub(crate) String);
 #[derive(Debug, Default)]
 pub(crate) struct DatasetLines {
     pub(crate) hours: LoadedHours,
-    /// How many of them name the data directory that is asked for, ...
-    pub(crate) ours: usize,
+    /// Whether one of them names the data directory that is asked for, ...
+    pub(crate) is_ours: bool,
     /// ... or another one, which is given here.
     pub(crate) other: Option<String>,
-}
-
-impl DatasetLines {
-    pub(crate) fn push(&mut self, hour: Hour, logged: LoggedHour, tree: Option<String>, own: Option<&str>) {
-        self.hours.insert(hour, logged);
-        match tree {
-            Some(tree) if Some(tree.as_str()) == own => self.ours += 1,
-            Some(tree) => self.other = Some(tree),
-            None => {}
-        }
-    }
 }
 
 /// Its name as a table.
@@ -75,20 +79,14 @@ const COLUMNS: [(&str, SqlType); 7] = [
     ("tree", SqlType::Text),
 ];
 
-/// Their names, in the order in which a line is written.
-pub(crate) fn column_names() -> String {
-    COLUMNS.map(|(name, _)| name).join(", ")
-}
-
 /// Makes sure that the load log is one, if there is a table of its name. To write to the warehouse it is created, or gets
 /// the column that an earlier version had not.
 pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: Access) -> anyhow::Result<()> {
     if access == Access::Write {
         create_log(backend, runner)?;
-        backend.create_lock(runner)?;
     }
-    let columns = backend.columns(runner, LOG)?;
-    if columns.is_empty() {
+    let found = columns(backend, runner, LOG)?;
+    if found.is_empty() {
         return Ok(());
     }
     let (place, table) = (backend.location(), backend.shell_table(LOG));
@@ -96,20 +94,22 @@ pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: A
         anyhow::bail!("{place}: its {LOG} is a view, not a table of this program: rename it");
     }
     for (name, needed) in COLUMNS {
-        match columns.iter().find(|(column, _)| column == name) {
+        match found.iter().find(|(column, _)| column == name) {
             Some((_, written)) if backend.column_type(written).is_some_and(|held| needed.fits(held)) => {}
             Some((_, written)) => anyhow::bail!(
                 "{place}: the column {name} of its table {LOG} is {written}, which this program cannot use: make it {}",
-                backend.type_name(needed)
+                backend.type_name(needed, false)
             ),
             None if name == "tree" && access == Access::Read => {}
             None if name == "tree" => {
                 let column = TableColumn { name: name.to_owned(), sql_type: needed };
                 let added = add_columns(backend, runner, LOG, &[column]);
                 // Another run may just have added it.
-                let is_there = added.is_ok() || backend.columns(runner, LOG)?.iter().any(|(column, _)| column == name);
-                added.or_else(|error| if is_there { Ok(()) } else { Err(error) }).with_context(|| {
-                    let sql_type = backend.type_name(needed);
+                if added.is_err() && columns(backend, runner, LOG)?.iter().any(|(column, _)| column == name) {
+                    continue;
+                }
+                added.with_context(|| {
+                    let sql_type = backend.type_name(needed, false);
                     format!(
                         "{place}: cannot note whose data {table} names; have its owner run: \
                          ALTER TABLE {table} ADD COLUMN {name} {sql_type}"
@@ -127,18 +127,97 @@ pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: A
 
 /// Creates it if it is missing. A user that only loads needs no right to create.
 fn create_log(backend: &dyn Backend, runner: &QueryRunner) -> anyhow::Result<()> {
-    if !backend.columns(runner, LOG)?.is_empty() {
+    if !columns(backend, runner, LOG)?.is_empty() {
         return Ok(());
     }
-    let columns = COLUMNS.map(|(name, sql_type)| {
+    let all = COLUMNS.map(|(name, sql_type)| {
         let null = if name == "tree" { "NULL" } else { "NOT NULL" };
-        format!("{name} {} {null}", backend.key_type_name(sql_type))
+        format!("{name} {} {null}", backend.type_name(sql_type, true))
     });
-    let (table, columns, options) = (backend.table(LOG), columns.join(", "), backend.table_options());
-    let sql = format!("CREATE TABLE {table} ({columns}, PRIMARY KEY (dataset, window_start)){options}");
+    let (table, all, options) = (backend.table(LOG), all.join(", "), backend.table_options());
+    let sql = format!("CREATE TABLE {table} ({all}, PRIMARY KEY (dataset, window_start)){options}");
     let created = backend.define(runner, &sql);
     // Another run may just have created it.
-    if created.is_err() && !backend.columns(runner, LOG)?.is_empty() { Ok(()) } else { created }
+    if created.is_err() && !columns(backend, runner, LOG)?.is_empty() { Ok(()) } else { created }
+}
+
+/// The lines of the load log, of one data set or of all; none if the warehouse has none. `own` is the data directory that is
+/// asked for.
+pub(crate) fn lines(
+    backend: &dyn Backend,
+    runner: &QueryRunner,
+    dataset: Option<&Name>,
+    own: Option<TreeId>,
+) -> anyhow::Result<Option<BTreeMap<Name, DatasetLines>>> {
+    let found = columns(backend, runner, LOG)?;
+    if found.is_empty() {
+        return Ok(None);
+    }
+    // A load log of an earlier version has no such column until the next load.
+    let tree = if found.iter().any(|(name, _)| name == "tree") { "tree" } else { "NULL" };
+    let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
+    let source = backend.source(&format!(
+        "SELECT dataset, window_start, fingerprint, row_count, {tree} AS tree FROM {}{condition}",
+        backend.table(LOG)
+    ));
+    let sql = format!(
+        "SELECT dataset, epoch_us(window_start::TIMESTAMP), fingerprint, row_count::BIGINT, tree::VARCHAR FROM {source}"
+    );
+    let rows = runner.rows(&sql, |row| {
+        let logged = LoggedHour { fingerprint: Fingerprint::from_text(row.get::<_, String>(2)?), rows: row.get(3)? };
+        Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, logged, row.get::<_, Option<String>>(4)?))
+    })?;
+    let own = own.map(|id| id.to_string());
+    let mut log = BTreeMap::<Name, DatasetLines>::new();
+    for (dataset, micros, logged, tree) in rows {
+        // A line that does not name an hour of a data set was not written by a load.
+        let (Ok(name), Some(hour)) = (dataset.parse(), Hour::of_micros(micros)) else { continue };
+        let lines = log.entry(name).or_default();
+        lines.hours.insert(hour, logged);
+        match tree {
+            None => {}
+            tree if tree == own => lines.is_ours = true,
+            tree => lines.other = tree,
+        }
+    }
+    Ok(Some(log))
+}
+
+/// Puts hours into the load log, instead of what it says of them. With that the data set belongs to the data directory `tree`.
+pub(crate) fn record(
+    backend: &dyn Backend,
+    runner: &QueryRunner,
+    tree: TreeId,
+    dataset: &Name,
+    entries: &[LogEntry],
+    now: DateTime<Utc>,
+) -> anyhow::Result<()> {
+    let (log, insert, now) = (backend.table(LOG), backend.insert_or_replace(), now.format("%Y-%m-%d %H:%M:%S%.6f"));
+    let value = |entry: &LogEntry| {
+        let LogEntry { hour, fingerprint, rows, last_id } = entry;
+        let (start, fingerprint) = (start(*hour), literal(fingerprint.as_str()));
+        format!("('{dataset}', {start}, {fingerprint}, {rows}, {last_id}, '{now}', '{tree}')")
+    };
+    let values = entries.iter().map(value).collect::<Vec<_>>().join(", ");
+    let (columns, hours) = (COLUMNS.map(|(name, _)| name).join(", "), starts(entries.iter().map(|entry| entry.hour)));
+    for sql in [
+        format!("DELETE FROM {log} WHERE dataset = '{dataset}' AND window_start IN ({hours})"),
+        format!("UPDATE {log} SET tree = '{tree}' WHERE dataset = '{dataset}' AND tree IS NULL"),
+        format!("{insert} INTO {log} ({columns}) VALUES {values}"),
+    ] {
+        backend.change(runner, &sql)?;
+    }
+    Ok(())
+}
+
+/// The start of an hour in SQL.
+fn start(hour: Hour) -> String {
+    hour.start().format("'%Y-%m-%d %H:%M:%S'").to_string()
+}
+
+/// The starts of hours as a list in SQL.
+pub(crate) fn starts(hours: impl IntoIterator<Item = Hour>) -> String {
+    hours.into_iter().map(start).collect::<Vec<_>>().join(", ")
 }
 
 /// How another warehouse is named.

@@ -15,48 +15,56 @@ mod bulk;
 mod client;
 mod client_file;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::cell::RefCell;
+use std::sync::Arc;
+use std::sync::mpsc::Sender;
 
 use anyhow::Context as _;
+use layout::Name;
 
-use crate::backend::{Access, Backend, Insertion};
+use crate::backend::{self, Access, Backend};
 use crate::column::{Limit, SqlType, longest_bytes, longest_text};
 use crate::rows;
 use crate::runner::QueryRunner;
-use crate::server::{Defaults, Server};
+use crate::server::Server;
 
-use client::{Client, ClientError, KeepAlive};
+use client::{Client, ClientError};
 
-const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "preferred", "required", "verify-full"] };
+const SSL_MODES: &[&str] = &["disabled", "preferred", "required", "verify-full"];
 
 /// A database on a MariaDB or MySQL server.
 #[derive(Debug)]
 pub(crate) struct MySql {
     server: Server,
     /// The connection, once it is attached.
-    client: Mutex<Option<Arc<Client>>>,
-    /// While a transaction is open.
-    kept_alive: Mutex<Option<KeepAlive>>,
+    client: RefCell<Option<Arc<Client>>>,
+    /// While a transaction is open, what keeps the session alive until it is dropped.
+    kept_alive: RefCell<Option<Sender<()>>>,
 }
 
 impl MySql {
     /// The database that the environment names; what it leaves open is looked for in the client's own file.
     pub(crate) fn new() -> anyhow::Result<Self> {
         let file = client_file::read()?;
-        let server =
-            Server::from_environment(DEFAULTS, |name| std::env::var(name).ok(), |name| file.get(name).cloned())?;
-        Ok(Self { server, client: Mutex::default(), kept_alive: Mutex::default() })
-    }
-
-    /// MariaDB denies access, without saying why, where it wants an encrypted connection and does not get one.
-    fn unencrypted(&self) -> &'static str {
-        let is_disabled = self.server.ssl_mode.as_deref() == Some("disabled");
-        if is_disabled { " without encryption, which it may want: see DB_SSL_MODE" } else { "" }
+        let variable = |name: &str| std::env::var(name).ok();
+        let server = Server::from_environment(3306, SSL_MODES, variable, |name| file.get(name).cloned())?;
+        Ok(Self { server, client: RefCell::default(), kept_alive: RefCell::default() })
     }
 
     fn client(&self) -> anyhow::Result<Arc<Client>> {
-        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        client.with_context(|| format!("{}: is not attached", self.server))
+        self.client.borrow().clone().with_context(|| format!("{}: is not attached", self.server))
+    }
+
+    /// A user that only loads needs no right to create, and does not wait here for another load.
+    fn create_lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        if backend::columns(self, runner, "load_lock")?.is_empty() {
+            self.change(runner, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
+        }
+        let lock = format!("SELECT id FROM {}", self.source("SELECT id FROM load_lock WHERE id = 1"));
+        if runner.rows(&lock, |row| row.get::<_, i64>(0))?.is_empty() {
+            self.change(runner, "INSERT IGNORE INTO load_lock VALUES (1)")?;
+        }
+        Ok(())
     }
 }
 
@@ -70,18 +78,24 @@ impl Backend for MySql {
     }
 
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
+        // MariaDB denies access, without saying why, where it wants an encrypted connection and does not get one.
+        let is_disabled = self.server.ssl_mode.as_deref() == Some("disabled");
+        let how = if is_disabled { " without encryption, which it may want: see DB_SSL_MODE" } else { "" };
         let explain = |error: ClientError| {
-            let place = format!("{}: cannot connect{}", self.server, self.unencrypted());
+            let place = format!("{}: cannot connect{how}", self.server);
             runner.explain(&error.to_string()).context(place)
         };
-        let client = Arc::new(Client::connect(&self.server, runner.limit()).map_err(explain)?);
+        let client = Arc::new(Client::connect(&self.server, runner.limit).map_err(explain)?);
         if access == Access::Read {
             client.run("SET SESSION TRANSACTION READ ONLY").map_err(explain)?;
             // A reader holds no lock, so that it may take long between two rows of an answer.
-            client.run(&format!("SET SESSION net_write_timeout = {}", runner.limit().as_secs())).map_err(explain)?;
+            client.run(&format!("SET SESSION net_write_timeout = {}", runner.limit.as_secs())).map_err(explain)?;
         }
         rows::register(&runner.connection, &client)?;
-        *self.client.lock().unwrap_or_else(PoisonError::into_inner) = Some(client);
+        self.client.replace(Some(client));
+        if access == Access::Write {
+            self.create_lock(runner)?;
+        }
         Ok(true)
     }
 
@@ -102,13 +116,12 @@ impl Backend for MySql {
     }
 
     /// A column in another encoding than utf8mb4 shows it, but for the names of data sets, which are ASCII.
-    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        let sql = format!(
+    fn columns(&self, table: &str) -> String {
+        format!(
             "SELECT column_name AS name, concat(column_type, \
              CASE WHEN character_set_name <> 'utf8mb4' AND table_name <> 'load_log' THEN concat(' character set ', character_set_name) ELSE '' END) AS type FROM information_schema.columns \
              WHERE table_schema = DATABASE() AND table_name = '{table}' ORDER BY ordinal_position"
-        );
-        runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+        )
     }
 
     fn views(&self, table: &str) -> String {
@@ -133,21 +146,15 @@ impl Backend for MySql {
         })
     }
 
-    fn type_name(&self, sql_type: SqlType) -> String {
+    fn type_name(&self, sql_type: SqlType, is_key: bool) -> String {
         match sql_type {
             SqlType::Boolean => "TINYINT(1)".to_owned(),
             SqlType::Integer => "INT".to_owned(),
+            // A key takes no TEXT, and 3,072 bytes in all.
+            SqlType::Text if is_key => "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
             SqlType::Text => "LONGTEXT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
             SqlType::Timestamp => "DATETIME(6)".to_owned(),
             other => other.to_string(),
-        }
-    }
-
-    fn key_type_name(&self, sql_type: SqlType) -> String {
-        match sql_type {
-            // A key takes no TEXT, and 3,072 bytes in all.
-            SqlType::Text => "VARCHAR(190) CHARACTER SET utf8mb4 COLLATE utf8mb4_bin".to_owned(),
-            other => self.type_name(other),
         }
     }
 
@@ -164,36 +171,30 @@ impl Backend for MySql {
         self.change(runner, sql)
     }
 
-    /// A user that only loads needs no right to create, and does not wait here for another load.
-    fn create_lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        if self.columns(runner, "load_lock")?.is_empty() {
-            self.change(runner, "CREATE TABLE IF NOT EXISTS load_lock (id INTEGER PRIMARY KEY) ENGINE = InnoDB")?;
-        }
-        let lock = format!("SELECT id FROM {}", self.source("SELECT id FROM load_lock WHERE id = 1"));
-        if runner.rows(&lock, |row| row.get::<_, i64>(0))?.is_empty() {
-            self.change(runner, "INSERT IGNORE INTO load_lock VALUES (1)")?;
-        }
-        Ok(())
-    }
-
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
-        format!("ALTER TABLE {} MODIFY COLUMN {} {}", self.table(table), self.column(column), self.type_name(sql_type))
+        format!(
+            "ALTER TABLE {} MODIFY COLUMN {} {}",
+            self.table(table),
+            self.column(column),
+            self.type_name(sql_type, false)
+        )
     }
 
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        runner.run("BEGIN")?;
         // A client that is gone holds the lock until the server has waited for so long.
         self.change(runner, "SET SESSION wait_timeout = 30")?;
         self.change(runner, "BEGIN")?;
         // A reading that locks: what the transaction sees is decided by the first one that does not.
         self.change(runner, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")?;
-        *self.kept_alive.lock().unwrap_or_else(PoisonError::into_inner) = Some(self.client()?.keep_alive());
+        self.kept_alive.replace(Some(self.client()?.keep_alive()));
         Ok(())
     }
 
     fn end(&self, runner: &QueryRunner, how: &str) -> anyhow::Result<()> {
         let ended = self.change(runner, how);
-        *self.kept_alive.lock().unwrap_or_else(PoisonError::into_inner) = None;
-        runner.end(if ended.is_ok() { how } else { "ROLLBACK" })?;
+        self.kept_alive.take();
+        runner.run(if ended.is_ok() { how } else { "ROLLBACK" })?;
         ended?;
         self.change(runner, "SET SESSION wait_timeout = DEFAULT")
     }
@@ -226,9 +227,9 @@ impl Backend for MySql {
         if sql_type == SqlType::Boolean { format!("{value}::TINYINT") } else { value.to_owned() }
     }
 
-    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
-        let columns: Vec<_> = batch.columns.iter().map(|name| self.column(name)).collect();
-        bulk::insert(&*self.client()?, runner, &self.table(batch.table.as_str()), &columns, batch.select)
+    fn insert(&self, runner: &QueryRunner, table: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
+        let columns: Vec<_> = columns.iter().map(|name| self.column(name)).collect();
+        bulk::insert(&*self.client()?, runner, &self.table(table.as_str()), &columns, select)
     }
 }
 
@@ -243,15 +244,15 @@ mod tests {
 
     fn mysql() -> MySql {
         let variable = |name: &str| ["DB_USER", "DB_NAME"].contains(&name).then(|| "x".to_owned());
-        let server = Server::from_environment(DEFAULTS, variable, |_| None).unwrap();
-        MySql { server, client: Mutex::default(), kept_alive: Mutex::default() }
+        let server = Server::from_environment(3306, SSL_MODES, variable, |_| None).unwrap();
+        MySql { server, client: RefCell::default(), kept_alive: RefCell::default() }
     }
 
     #[test]
     fn a_column_is_what_was_created() {
         let mysql = mysql();
         for sql_type in [SqlType::Boolean, SqlType::Integer, SqlType::BigInt, SqlType::Double, SqlType::Date] {
-            assert_eq!(mysql.column_type(&mysql.type_name(sql_type).to_lowercase()), Some(sql_type));
+            assert_eq!(mysql.column_type(&mysql.type_name(sql_type, false).to_lowercase()), Some(sql_type));
         }
         assert_eq!(mysql.column_type("decimal(10,2)"), Some(SqlType::Decimal { precision: 10, scale: 2 }));
         assert_eq!(mysql.column_type("int(11)"), Some(SqlType::Integer));

@@ -8,37 +8,24 @@
 //!   that has waited for it must see what the other one has committed.
 //! - Tables are looked for in one schema, whatever the user's search path is.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use cli::TryAgain;
 use engine::{identifier, literal};
+use layout::Name;
 
 use crate::args::WarehouseArgs;
-use crate::backend::{Access, Backend, Insertion};
+use crate::backend::{Access, Backend, insertion};
 use crate::column::{Limit, SqlType, longest_text};
-use crate::extension;
-use crate::failure::BrokenOff;
-use crate::runner::QueryRunner;
-use crate::server::{Defaults, Server};
+use crate::runner::{BrokenOff, QueryRunner};
+use crate::server::Server;
 use crate::server_errors::ENCODING;
 
-const DEFAULTS: Defaults = Defaults {
-    port: 5432,
-    ssl_modes: &[
-        "disabled",
-        "preferred",
-        "required",
-        "disable",
-        "allow",
-        "prefer",
-        "require",
-        "verify-ca",
-        "verify-full",
-    ],
-};
+const SSL_MODES: &[&str] =
+    &["disabled", "preferred", "required", "disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
 
-/// How long a text in a key can be: keys take 2,704 bytes in all.
+/// How long a text in a key can be.
 const KEY_CHARACTERS: usize = 190;
 const KEY_TEXT: &str = "character varying(190)";
 const WITHOUT_ZERO: &str = "replace({}, chr(0), chr(65533))";
@@ -66,6 +53,35 @@ fn forget_library_variables() {
     }
 }
 
+const EXTENSION: &str = "postgres_scanner.duckdb_extension";
+
+/// Loads the extension, which must be of exactly DuckDB's version and platform: from `folder`, from beside the program, from DuckDB's own folder, or from its server.
+fn load_extension(runner: &QueryRunner, folder: Option<&Path>) -> anyhow::Result<()> {
+    let version = runner.connection.version()?;
+    let platform = runner.rows("PRAGMA platform", |row| row.get::<_, String>(0))?.concat();
+    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.to_owned()));
+    let mut places = folder.map(Path::to_owned).into_iter().chain(beside).flat_map(|folder| {
+        let version = folder.join(&version);
+        [folder.join(EXTENSION), version.join(&platform).join(EXTENSION), version.join(EXTENSION)]
+    });
+    if let Some(path) = places.find(|path| path.is_file()) {
+        let load = runner.run(&format!("LOAD {}", literal(&path.to_string_lossy())));
+        let text = format!("{}: cannot be loaded: it must be of version {version} for {platform}", path.display());
+        return load.map_err(|error| error.context(text));
+    }
+    if runner.run("LOAD postgres").is_ok() {
+        return Ok(());
+    }
+    runner.run("INSTALL postgres; LOAD postgres").map_err(|error| {
+        let place =
+            folder.map_or_else(|| "a folder and name it by --extension-dir".to_owned(), |f| f.display().to_string());
+        error.context(format!(
+            "DuckDB's extension postgres is missing: put {EXTENSION} of version {version} for {platform} into {place} \
+             (scripts/extensions.sh fetches it on a machine that has a connection), or let DuckDB install it"
+        ))
+    })
+}
+
 /// A database on a PostgreSQL server.
 #[derive(Debug)]
 pub(crate) struct Postgres {
@@ -77,7 +93,7 @@ pub(crate) struct Postgres {
 impl Postgres {
     /// The database that the environment names. Where it has no password, the client library looks into its own file.
     pub(crate) fn new(args: &WarehouseArgs) -> anyhow::Result<Self> {
-        let server = Server::from_environment(DEFAULTS, |name| std::env::var(name).ok(), |_| None)?;
+        let server = Server::from_environment(5432, SSL_MODES, |name| std::env::var(name).ok(), |_| None)?;
         forget_library_variables();
         let schema = std::env::var("DB_SCHEMA").ok().filter(|schema| !schema.is_empty());
         Ok(Self { server, schema: schema.unwrap_or_else(|| "public".to_owned()), extensions: args.extension_folder() })
@@ -100,7 +116,7 @@ impl Postgres {
 
     /// The rest of the client library's parameters: time-outs and encryption.
     fn parameters(&self, runner: &QueryRunner) -> String {
-        let connect = runner.limit().as_secs().clamp(2, 30);
+        let connect = runner.limit.as_secs().clamp(2, 30);
         let mut all = vec![
             ("application_name", "load-warehouse".to_owned()),
             ("client_encoding", "UTF8".to_owned()),
@@ -137,7 +153,7 @@ impl Postgres {
     /// - An end to waiting: for a statement, for a lock, and of the server for a client that is gone without a word, which
     ///   holds its locks until the server notices. (One that is there and silent compares rows, which may take its time.)
     fn settings(&self, runner: &QueryRunner) -> String {
-        let limit = runner.limit().as_millis().to_string();
+        let limit = runner.limit.as_millis().to_string();
         let search_path = format!("pg_catalog,{}", identifier(&self.schema).replace('\\', "\\\\").replace(' ', "\\ "));
         let settings = [
             ("search_path", search_path.as_str()),
@@ -174,9 +190,9 @@ impl Postgres {
         let found = runner.rows(&format!("SELECT encoding, client, schemas::BIGINT FROM {sql}"), |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?, row.get::<_, i64>(2)?))
         })?;
-        let Some((encoding, client, schemas)) = found.into_iter().next() else {
-            anyhow::bail!("{server}: does not say which encoding it has");
-        };
+        let found = found.into_iter().next();
+        let (encoding, client, schemas) =
+            found.with_context(|| format!("{server}: does not say which encoding it has"))?;
         if encoding == "SQL_ASCII" {
             anyhow::bail!(
                 "{server}: has the encoding SQL_ASCII, in which no text is sure to stay what it is: {ENCODING}"
@@ -194,11 +210,9 @@ impl Postgres {
         Ok(())
     }
 
-    /// Takes the lock of a load. (That a transaction has an end is a setting only since PostgreSQL 17, and older ones
-    /// refuse its name.)
-    fn lock(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        let endless = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'";
-        self.change(runner, &format!("{endless}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.table("load_log")))
+    /// Forgets what DuckDB remembers of the tables, which others may have changed. Outside of a transaction.
+    fn refresh(runner: &QueryRunner) -> anyhow::Result<()> {
+        runner.run("CALL pg_clear_cache()")
     }
 }
 
@@ -212,7 +226,7 @@ impl Backend for Postgres {
     }
 
     fn attach(&self, runner: &QueryRunner, access: Access) -> anyhow::Result<bool> {
-        extension::load(runner, self.extensions.as_deref())?;
+        load_extension(runner, self.extensions.as_deref())?;
         // The secret lives in this session's memory: DuckDB is not to look for stored ones on disk.
         runner.run("SET allow_persistent_secrets = false")?;
         runner.run(&self.create_secret())?;
@@ -231,10 +245,6 @@ impl Backend for Postgres {
         Ok(true)
     }
 
-    fn refresh(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        runner.run("CALL pg_clear_cache()")
-    }
-
     fn table(&self, name: &str) -> String {
         format!("{}.{}", identifier(&self.schema), identifier(name))
     }
@@ -247,15 +257,14 @@ impl Backend for Postgres {
         runner.run(&format!("CALL postgres_execute('warehouse', {})", literal(sql)))
     }
 
-    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        let sql = format!(
+    fn columns(&self, table: &str) -> String {
+        format!(
             "SELECT a.attname::text AS name, format_type(a.atttypid, a.atttypmod) AS type FROM pg_attribute a \
              JOIN pg_class c ON c.oid = a.attrelid JOIN pg_namespace n ON n.oid = c.relnamespace \
              WHERE n.nspname = {} AND c.relname = {} AND a.attnum > 0 AND NOT a.attisdropped ORDER BY a.attnum",
             literal(&self.schema),
             literal(table)
-        );
-        runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+        )
     }
 
     fn views(&self, table: &str) -> String {
@@ -281,18 +290,15 @@ impl Backend for Postgres {
         })
     }
 
-    fn type_name(&self, sql_type: SqlType) -> String {
+    fn type_name(&self, sql_type: SqlType, is_key: bool) -> String {
         match widened(sql_type) {
             SqlType::Double => "double precision".to_owned(),
+            // The index of a key takes 2,704 bytes in all.
+            SqlType::Text if is_key => KEY_TEXT.to_owned(),
             SqlType::Text => "text".to_owned(),
             SqlType::Decimal { precision, scale } => format!("numeric({precision},{scale})"),
             other => other.to_string().to_lowercase(),
         }
-    }
-
-    /// The index of a key takes 2,704 bytes in all.
-    fn key_type_name(&self, sql_type: SqlType) -> String {
-        if sql_type == SqlType::Text { KEY_TEXT.to_owned() } else { self.type_name(sql_type) }
     }
 
     fn refusal(&self, sql_type: SqlType) -> Option<String> {
@@ -344,29 +350,28 @@ impl Backend for Postgres {
     }
 
     fn define(&self, runner: &QueryRunner, sql: &str) -> anyhow::Result<()> {
-        runner.begin()?;
-        let defined = self.change(runner, sql);
-        runner.end(if defined.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(defined)?;
-        self.refresh(runner)
+        runner.in_transaction(|| self.change(runner, sql))?;
+        Self::refresh(runner)
     }
 
     fn change_type(&self, table: &str, column: &str, sql_type: SqlType) -> String {
-        let (table, column, sql_type) = (self.table(table), self.column(column), self.type_name(sql_type));
+        let (table, column, sql_type) = (self.table(table), self.column(column), self.type_name(sql_type, false));
         format!("ALTER TABLE {table} ALTER COLUMN {column} TYPE {sql_type} USING {column}::{sql_type}")
     }
 
     /// When rows break off, the extension cannot take that back and ends the process by `abort`: nothing more may be asked
     /// of the session.
-    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
-        runner.execute(&batch.insert()).map_err(
-            |error| {
-                if error.is::<TryAgain>() { error.context(BrokenOff) } else { error }
-            },
-        )
+    fn insert(&self, runner: &QueryRunner, table: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
+        let inserted = runner.execute(&insertion(table, columns, select));
+        inserted.map_err(|error| if error.is::<TryAgain>() { error.context(BrokenOff) } else { error })
     }
 
+    /// That a transaction has an end is a setting only since PostgreSQL 17, and older ones refuse its name.
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        self.lock(runner)
+        Self::refresh(runner)?;
+        runner.run("BEGIN")?;
+        let endless = "SELECT set_config(name, '0', true) FROM pg_settings WHERE name = 'transaction_timeout'";
+        self.change(runner, &format!("{endless}; LOCK TABLE {} IN SHARE ROW EXCLUSIVE MODE", self.table("load_log")))
     }
 }
 
@@ -377,11 +382,11 @@ mod tests {
     #[test]
     fn a_column_is_what_was_created() {
         let variable = |name: &str| matches!(name, "DB_USER" | "DB_NAME").then(|| "x".to_owned());
-        let server = Server::from_environment(DEFAULTS, variable, |_| None).unwrap();
+        let server = Server::from_environment(5432, SSL_MODES, variable, |_| None).unwrap();
         let postgres = Postgres { server, schema: "public".to_owned(), extensions: None };
         let decimal = SqlType::Decimal { precision: 9, scale: 3 };
         for sql_type in [SqlType::Boolean, SqlType::Integer, SqlType::BigInt, SqlType::Double, decimal] {
-            assert_eq!(postgres.column_type(&postgres.type_name(sql_type)), Some(sql_type));
+            assert_eq!(postgres.column_type(&postgres.type_name(sql_type, false)), Some(sql_type));
         }
         assert_eq!(postgres.column_type("timestamp with time zone"), None);
         assert_eq!(postgres.column_type("character varying(9)"), None);

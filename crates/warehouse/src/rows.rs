@@ -3,7 +3,6 @@
 //! as DuckDB asks for them, so that there may be more of them than memory holds. One statement reads one such answer at a
 //! time.
 
-use std::borrow::Cow;
 use std::error::Error;
 use std::sync::mpsc::{self, Receiver, SyncSender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -25,114 +24,54 @@ pub(crate) trait Answers: Send + Sync {
     fn answer(&self, sql: &str, rows: &mut Rows) -> anyhow::Result<()>;
 }
 
-/// A value as it comes from the warehouse.
-#[derive(Debug)]
-pub(crate) enum Cell<'c> {
-    Null,
-    Integer(i64),
-    Double(f64),
-    Text(Cow<'c, str>),
-    /// Microseconds since 1970.
-    Timestamp(i64),
-    /// Days since 1970.
-    Date(i32),
-}
+/// A value as it comes from the warehouse; a time is in microseconds.
+pub(crate) type Cell = duckdb::types::Value;
 
-/// The values of a column, as many as DuckDB takes at a time.
-#[derive(Debug)]
-struct Values {
-    sql_type: SqlType,
-    /// The bits of each value; of a text where it ends in `text`; of a NULL anything.
-    bits: Vec<u64>,
-    nulls: Vec<usize>,
-    text: String,
-}
-
-impl Values {
-    fn push(&mut self, cell: Cell<'_>) -> anyhow::Result<()> {
-        let bits = match (self.sql_type, cell) {
-            (SqlType::BigInt, Cell::Integer(value)) | (SqlType::Timestamp, Cell::Timestamp(value)) => {
-                value.cast_unsigned()
-            }
-            (SqlType::Double, Cell::Double(value)) => value.to_bits(),
-            (SqlType::Date, Cell::Date(days)) => days.cast_unsigned().into(),
-            (_, Cell::Null) => {
-                self.nulls.push(self.bits.len());
-                self.text.len() as u64
-            }
-            (SqlType::Text, Cell::Text(text)) => self.append(&text),
-            (SqlType::Text, Cell::Integer(value)) => self.append(&value.to_string()),
-            (SqlType::Text, Cell::Double(value)) => self.append(&value.to_string()),
-            (expected, found) => {
-                anyhow::bail!("Conversion Error: the warehouse has {found:?} where it is to have {expected}")
-            }
-        };
-        self.bits.push(bits);
-        Ok(())
-    }
-
-    /// Adds a text; returns where it ends.
-    fn append(&mut self, text: &str) -> u64 {
-        self.text.push_str(text);
-        self.text.len() as u64
-    }
-
-    fn fill(&self, vector: &mut FlatVector<'_>) {
-        match self.sql_type {
-            SqlType::Text => {
-                let mut begin = 0;
-                for (number, end) in self.bits.iter().enumerate() {
-                    let end = usize::try_from(*end).unwrap_or_default();
-                    vector.insert(number, self.text.get(begin..end).unwrap_or_default());
-                    begin = end;
-                }
-            }
-            SqlType::Date => {
-                let days: Vec<_> = self.bits.iter().map(|bits| u32::try_from(*bits).unwrap_or_default()).collect();
-                // SAFETY: a day has 32 bits.
-                unsafe { vector.copy::<u32>(&days) };
-            }
-            // SAFETY: each of the other types has 64 bits.
-            _ => unsafe { vector.copy::<u64>(&self.bits) },
+/// Puts a value into row `at` of a column of `sql_type`.
+fn put(vector: &mut FlatVector<'_>, at: usize, sql_type: SqlType, cell: &Cell) -> anyhow::Result<()> {
+    match (sql_type, cell) {
+        (_, Cell::Null) => vector.set_null(at),
+        (SqlType::BigInt, Cell::BigInt(bits)) | (SqlType::Timestamp, Cell::Timestamp(_, bits)) => {
+            put_bits(vector, at, *bits);
         }
-        self.nulls.iter().for_each(|number| vector.set_null(*number));
+        (SqlType::Double, Cell::Double(value)) => put_bits(vector, at, *value),
+        (SqlType::Date, Cell::Date32(days)) => put_bits(vector, at, *days),
+        (SqlType::Text, Cell::Text(text)) => vector.insert(at, text.as_str()),
+        (SqlType::Text, Cell::BigInt(value)) => vector.insert(at, value.to_string().as_str()),
+        (SqlType::Text, Cell::Double(value)) => vector.insert(at, value.to_string().as_str()),
+        (expected, found) => {
+            anyhow::bail!("Conversion Error: the warehouse has {found:?} where it is to have {expected}")
+        }
+    }
+    Ok(())
+}
+
+fn put_bits<T>(vector: &mut FlatVector<'_>, at: usize, bits: T) {
+    // SAFETY: `put` has matched the type of the column, whose values DuckDB holds as `T`.
+    if let Some(place) = unsafe { vector.as_mut_slice::<T>() }.get_mut(at) {
+        *place = bits;
     }
 }
 
-/// Some rows, column by column.
-type Chunk = Vec<Values>;
-
-fn empty(types: &[SqlType]) -> Chunk {
-    let values = |sql_type: &SqlType| Values {
-        sql_type: *sql_type,
-        bits: Vec::with_capacity(CHUNK),
-        nulls: Vec::new(),
-        text: String::new(),
-    };
-    types.iter().map(values).collect()
-}
+/// Some rows of an answer.
+type Chunk = Vec<Vec<Cell>>;
 
 /// Where the rows of an answer go.
 #[derive(Debug)]
 pub(crate) struct Rows {
-    types: Vec<SqlType>,
     chunk: Chunk,
     sender: SyncSender<anyhow::Result<Chunk>>,
 }
 
 impl Rows {
     /// Adds a row; says whether more are wanted.
-    pub(crate) fn push<'c>(&mut self, cells: impl Iterator<Item = anyhow::Result<Cell<'c>>>) -> anyhow::Result<bool> {
-        for (column, cell) in self.chunk.iter_mut().zip(cells) {
-            column.push(cell?)?;
-        }
-        let is_full = self.chunk.first().is_some_and(|column| column.bits.len() == CHUNK);
-        Ok(!is_full || self.send())
+    pub(crate) fn push(&mut self, row: Vec<Cell>) -> bool {
+        self.chunk.push(row);
+        self.chunk.len() < CHUNK || self.send()
     }
 
     fn send(&mut self) -> bool {
-        let chunk = std::mem::replace(&mut self.chunk, empty(&self.types));
-        self.sender.send(Ok(chunk)).is_ok()
+        self.sender.send(Ok(std::mem::take(&mut self.chunk))).is_ok()
     }
 }
 
@@ -150,9 +89,6 @@ pub(crate) fn table(sql: &str) -> String {
 /// How many rows are handed over at a time: what DuckDB takes.
 const CHUNK: usize = 2048;
 
-/// The rows of an answer, from when DuckDB first asks for some; none at their end.
-type Answer = Option<Receiver<anyhow::Result<Chunk>>>;
-
 struct Query {
     sql: String,
     types: Vec<SqlType>,
@@ -161,7 +97,8 @@ struct Query {
 struct WarehouseRows;
 
 impl VTab for WarehouseRows {
-    type InitData = Mutex<Answer>;
+    /// The rows of an answer, from when DuckDB first asks for some; none at their end.
+    type InitData = Mutex<Option<Receiver<anyhow::Result<Chunk>>>>;
     type BindData = Query;
 
     fn bind(bind: &BindInfo) -> Result<Self::BindData, Box<dyn Error>> {
@@ -192,15 +129,17 @@ impl VTab for WarehouseRows {
         let answer = answer.get_or_insert_with(|| {
             // SAFETY: as in `bind`.
             let warehouse = unsafe { &*info.get_extra_info::<Arc<dyn Answers>>() };
-            let Query { sql, types } = info.get_bind_data();
-            ask(Arc::clone(warehouse), sql.clone(), types.clone())
+            ask(Arc::clone(warehouse), info.get_bind_data().sql.clone())
         });
         // An answer ends with no rows: one that breaks off is not taken for a short one.
         let chunk = answer.recv()??;
-        for (column, values) in chunk.iter().enumerate() {
-            values.fill(&mut output.flat_vector(column));
+        for (column, sql_type) in info.get_bind_data().types.iter().enumerate() {
+            let mut vector = output.flat_vector(column);
+            for (number, row) in chunk.iter().enumerate() {
+                put(&mut vector, number, *sql_type, row.get(column).ok_or("a row has too few values")?)?;
+            }
         }
-        output.set_len(chunk.first().map_or(0, |column| column.bits.len()));
+        output.set_len(chunk.len());
         Ok(())
     }
 
@@ -210,10 +149,10 @@ impl VTab for WarehouseRows {
 }
 
 /// Runs a query on a thread of its own, which waits until its rows are taken, and ends when nobody does.
-fn ask(warehouse: Arc<dyn Answers>, sql: String, types: Vec<SqlType>) -> Receiver<anyhow::Result<Chunk>> {
+fn ask(warehouse: Arc<dyn Answers>, sql: String) -> Receiver<anyhow::Result<Chunk>> {
     let (sender, answer) = mpsc::sync_channel(2);
     std::thread::spawn(move || {
-        let mut rows = Rows { chunk: empty(&types), types, sender };
+        let mut rows = Rows { chunk: Vec::new(), sender };
         match warehouse.answer(&sql, &mut rows) {
             // Nobody receives them where the statement has failed for another reason.
             Ok(()) => drop(rows.send() && rows.send()),

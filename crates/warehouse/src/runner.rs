@@ -3,7 +3,6 @@
 //! Every statement has an end, see `watchdog`. An error of a server's extension can repeat the whole statement and the
 //! connection's parameters. What leaves here has no password in it and is short.
 
-use std::cell::Cell;
 use std::time::Duration;
 
 use cli::TryAgain;
@@ -14,14 +13,26 @@ use engine::SessionArgs;
 use crate::server_errors::meaning;
 use crate::watchdog::Watchdog;
 
+/// The warehouse was asked to commit and did not say that it has: only its load log knows.
+#[derive(Debug, thiserror::Error)]
+#[error("the warehouse was asked to commit, and did not say that it has")]
+pub struct Unanswered;
+
+/// The warehouse stopped taking rows in the middle of them: the process has to [`give_up`](cli::give_up), for it can neither
+/// go on with the warehouse nor let go of it.
+#[derive(Debug, thiserror::Error)]
+#[error("the rows broke off")]
+pub struct BrokenOff;
+
 /// A session with an attached warehouse called `warehouse`.
 #[derive(Debug)]
 pub(crate) struct QueryRunner {
     pub(crate) connection: Connection,
+    /// The longest that a statement may take.
+    pub(crate) limit: Duration,
     watchdog: Watchdog,
     /// Passwords, in every form in which they may turn up.
     secrets: Vec<String>,
-    in_transaction: Cell<bool>,
 }
 
 impl QueryRunner {
@@ -34,25 +45,14 @@ impl QueryRunner {
     ) -> anyhow::Result<Self> {
         let connection = engine::open(args)?;
         let watchdog = Watchdog::new(limit, location, connection.interrupt_handle());
-        Ok(Self { connection, watchdog, secrets, in_transaction: Cell::new(false) })
+        Ok(Self { connection, limit, watchdog, secrets })
     }
 
-    /// The longest that a statement may take.
-    pub(crate) fn limit(&self) -> Duration {
-        self.watchdog.limit()
-    }
-
-    /// Begins a transaction.
-    pub(crate) fn begin(&self) -> anyhow::Result<()> {
+    /// Does `work` in a transaction, which leaves no trace if it fails.
+    pub(crate) fn in_transaction<T>(&self, work: impl FnOnce() -> anyhow::Result<T>) -> anyhow::Result<T> {
         self.run("BEGIN")?;
-        self.in_transaction.set(true);
-        Ok(())
-    }
-
-    /// Ends the transaction by `COMMIT` or `ROLLBACK`.
-    pub(crate) fn end(&self, how: &str) -> anyhow::Result<()> {
-        self.in_transaction.set(false);
-        self.run(how)
+        let done = work();
+        self.run(if done.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(done)
     }
 
     /// Runs one statement; returns how many rows it changed.
@@ -67,17 +67,10 @@ impl QueryRunner {
 
     /// The rows of a query.
     pub(crate) fn rows<T>(&self, sql: &str, row: impl Fn(&Row<'_>) -> duckdb::Result<T>) -> anyhow::Result<Vec<T>> {
-        // Outside of a transaction a statement is prepared in one and run in another, and `sqlite_query` keeps hold of the
-        // first.
-        let alone = !self.in_transaction.get();
-        if alone {
-            self.begin()?;
-        }
-        let rows = self.guarded(|| {
+        self.guarded(|| {
             let mut statement = self.connection.prepare(sql)?;
             statement.query_map([], |found| row(found))?.collect()
-        });
-        if alone { self.end(if rows.is_ok() { "COMMIT" } else { "ROLLBACK" }).and(rows) } else { rows }
+        })
     }
 
     /// Has `take` take the rows of a query as they come, inside the transaction.
@@ -107,7 +100,7 @@ impl QueryRunner {
         match self.watchdog.guard(statement) {
             (Ok(result), _) => Ok(result),
             (Err(_), true) => {
-                let limit = humantime::format_duration(self.limit());
+                let limit = humantime::format_duration(self.limit);
                 let text =
                     format!("it took longer than {limit}: give it more (--timeout); what was not committed was undone");
                 Err(TryAgain(text).into())

@@ -5,15 +5,6 @@ use std::fmt;
 use anyhow::Context as _;
 use cli::Usage;
 
-/// What is particular to a kind of server.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Defaults {
-    /// The port.
-    pub(crate) port: u16,
-    /// What `DB_SSL_MODE` may be.
-    pub(crate) ssl_modes: &'static [&'static str],
-}
-
 /// A database on a server, and the user that connects to it.
 pub(crate) struct Server {
     /// The host, or the path of a socket.
@@ -44,9 +35,11 @@ impl fmt::Debug for Server {
 
 impl Server {
     /// Reads `DB_HOST`, `DB_PORT`, `DB_USER`, `DB_PASSWORD` or `DB_PASSWORD_FILE`, `DB_NAME`, `DB_SSL_MODE` and
-    /// `DB_SSL_CA`. What the environment leaves open `elsewhere` may know, by the same names.
+    /// `DB_SSL_CA`, where `port` and `ssl_modes` are the default and what there may be. What the environment leaves open
+    /// `elsewhere` may know, by the same names.
     pub(crate) fn from_environment(
-        defaults: Defaults,
+        port: u16,
+        ssl_modes: &[&str],
         variable: impl Fn(&str) -> Option<String>,
         elsewhere: impl Fn(&str) -> Option<String>,
     ) -> anyhow::Result<Self> {
@@ -57,13 +50,13 @@ impl Server {
             let (missing, verb) = (missing.join(" and "), if missing.len() > 1 { "are" } else { "is" });
             return Err(Usage(format!("{missing} {verb} not set: the environment names the server")).into());
         };
-        let port = given("DB_PORT").unwrap_or_else(|| defaults.port.to_string());
+        let port = given("DB_PORT").unwrap_or_else(|| port.to_string());
         let port = port.parse().map_err(|_| Usage(format!("DB_PORT is {port:?}, which is not a port")))?;
         let ssl_mode = given("DB_SSL_MODE").map(|mode| mode.to_lowercase().replace('_', "-"));
         if let Some(mode) = &ssl_mode
-            && !defaults.ssl_modes.contains(&mode.as_str())
+            && !ssl_modes.contains(&mode.as_str())
         {
-            let modes = defaults.ssl_modes.join(", ");
+            let modes = ssl_modes.join(", ");
             return Err(Usage(format!("DB_SSL_MODE is {mode:?}: it must be one of {modes}")).into());
         }
         let password = match (set("DB_PASSWORD"), set("DB_PASSWORD_FILE")) {
@@ -110,11 +103,10 @@ mod tests {
 
     use super::*;
 
-    const DEFAULTS: Defaults = Defaults { port: 3306, ssl_modes: &["disabled", "required"] };
-
     fn server(variables: &[(&str, &str)]) -> anyhow::Result<Server> {
         let variables: HashMap<_, _> = variables.iter().copied().collect();
-        Server::from_environment(DEFAULTS, |name| variables.get(name).map(|value| (*value).to_owned()), |_| None)
+        let variable = |name: &str| variables.get(name).map(|value| (*value).to_owned());
+        Server::from_environment(3306, &["disabled", "required"], variable, |_| None)
     }
 
     #[test]

@@ -1,21 +1,5 @@
 //! What the errors of warehouses mean: whether trying again later helps, and what to do.
 
-/// An error that is known by a part of its message.
-struct KnownError {
-    part: &'static str,
-    /// Whether it passes by itself, so that it helps to try again later.
-    passes: bool,
-    remedy: &'static str,
-}
-
-const fn passing(part: &'static str, remedy: &'static str) -> KnownError {
-    KnownError { part, passes: true, remedy }
-}
-
-const fn lasting(part: &'static str, remedy: &'static str) -> KnownError {
-    KnownError { part, passes: false, remedy }
-}
-
 const AWAY: &str = "is the server running, and are DB_HOST and DB_PORT right?";
 const SILENT: &str =
     "something takes the connection and says nothing: is it the server that is at DB_HOST and DB_PORT?";
@@ -52,144 +36,131 @@ const READ_ONLY: &str =
 const CONSTRAINT: &str = "somebody has given the table a condition that the data set's rows do not meet: drop it";
 const CHANGED: &str =
     "the warehouse is not as this program made it: run again; if that does not help, rename the table";
+const SLOW: &str = "it took longer than the server allows";
 
-/// In this order: the first that is found counts.
-const KNOWN_ERRORS: &[KnownError] = &[
+/// What to do about what passes by itself, so that it helps to try again later.
+const PASSING: [&str; 9] = [AWAY, SILENT, CUT, LATE, BUSY, FULL, CROWDED, DEFINED, SLOW];
+
+/// What to do about an error that is known by a part of its message. The first part that is found counts.
+const KNOWN_PARTS: &[(&str, &str)] = &[
     // What names a key repeats a row's own text.
-    lasting("violates primary key constraint", KEY),
-    lasting("UNIQUE constraint failed", KEY),
-    lasting("(error 1062)", KEY),
+    ("violates primary key constraint", KEY),
+    ("UNIQUE constraint failed", KEY),
     // What cannot be converted is repeated, too.
-    lasting("Conversion Error:", CHANGED),
+    ("Conversion Error:", CHANGED),
     // What forbids a connection comes first: it is wrapped in words of connections that fail.
-    lasting("Access denied for user", PASSWORD),
-    lasting("password authentication failed", PASSWORD),
-    lasting("no password supplied", PASSWORD),
-    lasting("insecure transport are prohibited", ENCRYPT),
-    lasting("no encryption", ENCRYPT),
-    lasting("invalid peer certificate", CERTIFICATE),
-    lasting("certificate verify failed", CERTIFICATE),
-    lasting("server does not support SSL", NO_TLS),
-    lasting("SSL is required", NO_TLS),
-    lasting("Unknown database", DATABASE),
-    lasting("FATAL: database \"", DATABASE),
-    lasting("command denied", RIGHTS),
-    lasting("permission denied", RIGHTS),
-    lasting("must be owner of", RIGHTS),
-    lasting("Permission denied", READ_ONLY),
-    lasting("in a read-only transaction", READ_ONLY),
-    lasting("Read-only file system", READ_ONLY),
-    lasting("readonly database", READ_ONLY),
-    lasting("unable to open database file", READ_ONLY),
-    lasting("has no equivalent in encoding", ENCODING),
-    lasting("row-level security policy", POLICIES),
-    lasting("violates not-null constraint", VALUE_MISSING),
-    lasting("NOT NULL constraint failed", VALUE_MISSING),
-    lasting("(error 1048)", VALUE_MISSING),
-    lasting("exceeds btree", KEY_LONG),
+    ("Access denied for user", PASSWORD),
+    ("password authentication failed", PASSWORD),
+    ("no password supplied", PASSWORD),
+    ("no encryption", ENCRYPT),
+    ("invalid peer certificate", CERTIFICATE),
+    ("certificate verify failed", CERTIFICATE),
+    ("server does not support SSL", NO_TLS),
+    ("SSL is required", NO_TLS),
+    ("FATAL: database \"", DATABASE),
+    ("permission denied", RIGHTS),
+    ("must be owner of", RIGHTS),
+    ("Permission denied", READ_ONLY),
+    ("in a read-only transaction", READ_ONLY),
+    ("Read-only file system", READ_ONLY),
+    ("readonly database", READ_ONLY),
+    ("unable to open database file", READ_ONLY),
+    ("has no equivalent in encoding", ENCODING),
+    ("row-level security policy", POLICIES),
+    ("violates not-null constraint", VALUE_MISSING),
+    ("NOT NULL constraint failed", VALUE_MISSING),
+    ("exceeds btree", KEY_LONG),
     // DuckDB
-    passing("Could not set lock on file", BUSY),
-    passing("No space left on device", FULL),
-    // MariaDB and MySQL: the server's by their numbers, because its words are in its language
-    lasting("(error 1045)", PASSWORD),
-    lasting("(error 1698)", PASSWORD),
-    lasting("(error 3159)", ENCRYPT),
-    lasting("(error 1049)", DATABASE),
-    lasting("(error 1044)", DATABASE_RIGHTS),
-    lasting("(error 1142)", RIGHTS),
-    lasting("(error 1143)", RIGHTS),
-    lasting("(error 1227)", RIGHTS),
-    lasting("(error 1290)", READ_ONLY),
-    lasting("(error 1792)", READ_ONLY),
-    lasting("(error 1836)", READ_ONLY),
-    lasting("(error 1050)", NAME),
-    lasting("(error 1060)", NAME),
-    lasting("(error 1364)", VALUE_MISSING),
-    lasting("(error 1452)", CONSTRAINT),
-    lasting("(error 4025)", CONSTRAINT),
-    lasting("(error 3819)", CONSTRAINT),
-    lasting("(error 1054)", CHANGED),
-    lasting("(error 1146)", CHANGED),
-    passing("Can't connect to the server: no answer in time", SILENT),
-    passing("no answer in time", LATE),
-    passing("(error 1040)", CROWDED),
-    passing("(error 1203)", CROWDED),
-    passing("(error 1226)", CROWDED),
-    passing("(error 1205)", BUSY),
-    passing("(error 1213)", BUSY),
-    passing("(error 1020)", BUSY),
-    passing("(error 1053)", CUT),
-    passing("(error 1158)", CUT),
-    passing("(error 1159)", CUT),
-    passing("(error 1317)", CUT),
-    passing("(error 1927)", CUT),
-    passing("(error 1969)", "it took longer than the server allows"),
-    passing("(error 3024)", "it took longer than the server allows"),
-    passing("(error 3169)", CUT),
-    passing("(error 4031)", CUT),
-    passing("(error 1021)", FULL),
-    passing("(error 1114)", FULL),
-    passing("(error 1412)", DEFINED),
-    passing("Can't connect to", AWAY),
-    passing("Lost connection", CUT),
-    passing("Errcode: 28", FULL),
-    passing("Got error 28", FULL),
+    ("Could not set lock on file", BUSY),
+    ("No space left on device", FULL),
+    // The way to MariaDB and MySQL
+    ("Can't connect to the server: no answer in time", SILENT),
+    ("no answer in time", LATE),
+    ("Can't connect to", AWAY),
+    ("Lost connection", CUT),
     // PostgreSQL
-    passing("Connection refused", AWAY),
-    passing("No such file or directory Is the server running locally", AWAY),
-    passing("could not translate host name", AWAY),
-    passing("timeout expired", AWAY),
-    passing("No route to host", AWAY),
-    passing("Network is unreachable", AWAY),
-    passing("Connection timed out", CUT),
-    passing("Connection reset by peer", CUT),
-    passing("the database system is", AWAY),
-    passing("too many clients already", CROWDED),
-    passing("remaining connection slots", CROWDED),
-    passing("too many connections", CROWDED),
-    passing("due to lock timeout", BUSY),
-    passing("due to statement timeout", LATE),
-    passing("deadlock detected", BUSY),
-    passing("could not serialize access", BUSY),
-    passing("due to administrator command", CUT),
-    passing("due to user request", CUT),
-    passing("terminating connection", CUT),
-    passing("server closed the connection", CUT),
-    passing("no connection to the server", CUT),
-    passing("connection not open", CUT),
-    passing("SSL connection has been closed", CUT),
-    passing("SSL SYSCALL error", CUT),
-    passing("could not extend file", FULL),
-    passing("tuple concurrently updated", DEFINED),
-    passing("pg_type_typname_nsp_index", DEFINED),
-    passing("pg_class_relname_nsp_index", DEFINED),
-    lasting("violates unique constraint", KEY),
-    lasting("violates ", CONSTRAINT),
-    lasting("during recovery", READ_ONLY),
+    ("Connection refused", AWAY),
+    ("No such file or directory Is the server running locally", AWAY),
+    ("could not translate host name", AWAY),
+    ("timeout expired", AWAY),
+    ("No route to host", AWAY),
+    ("Network is unreachable", AWAY),
+    ("Connection timed out", CUT),
+    ("Connection reset by peer", CUT),
+    ("the database system is", AWAY),
+    ("too many clients already", CROWDED),
+    ("remaining connection slots", CROWDED),
+    ("too many connections", CROWDED),
+    ("due to lock timeout", BUSY),
+    ("due to statement timeout", LATE),
+    ("deadlock detected", BUSY),
+    ("could not serialize access", BUSY),
+    ("due to administrator command", CUT),
+    ("due to user request", CUT),
+    ("terminating connection", CUT),
+    ("server closed the connection", CUT),
+    ("no connection to the server", CUT),
+    ("connection not open", CUT),
+    ("SSL connection has been closed", CUT),
+    ("SSL SYSCALL error", CUT),
+    ("could not extend file", FULL),
+    ("tuple concurrently updated", DEFINED),
+    ("pg_type_typname_nsp_index", DEFINED),
+    ("pg_class_relname_nsp_index", DEFINED),
+    ("violates unique constraint", KEY),
+    ("violates ", CONSTRAINT),
+    ("during recovery", READ_ONLY),
     // SQLite
-    lasting("object name reserved", NAME),
-    lasting("constraint failed", CONSTRAINT),
-    passing("database is locked", BUSY),
-    passing("database or disk is full", FULL),
+    ("object name reserved", NAME),
+    ("constraint failed", CONSTRAINT),
+    ("database is locked", BUSY),
+    ("database or disk is full", FULL),
     // Any of them
-    lasting("duplicate column name", NAME),
-    lasting("already exists", NAME),
-    lasting("Binder Error:", CHANGED),
-    lasting("Catalog Error:", CHANGED),
+    ("duplicate column name", NAME),
+    ("already exists", NAME),
+    ("Binder Error:", CHANGED),
+    ("Catalog Error:", CHANGED),
 ];
+
+/// What to do about an error of MariaDB or MySQL, which has a number, because its words are in the server's language.
+fn of_number(number: u16, text: &str) -> Option<&'static str> {
+    Some(match number {
+        1062 => KEY,
+        1045 | 1698 => PASSWORD,
+        3159 => ENCRYPT,
+        1049 => DATABASE,
+        1044 => DATABASE_RIGHTS,
+        1142 | 1143 | 1227 => RIGHTS,
+        1290 | 1792 | 1836 => READ_ONLY,
+        1050 | 1060 => NAME,
+        1048 | 1364 => VALUE_MISSING,
+        1452 | 3819 | 4025 => CONSTRAINT,
+        1054 | 1146 => CHANGED,
+        1040 | 1203 | 1226 => CROWDED,
+        1020 | 1205 | 1213 => BUSY,
+        1053 | 1158 | 1159 | 1317 | 1927 | 3169 | 4031 => CUT,
+        1969 | 3024 => SLOW,
+        1021 | 1114 => FULL,
+        // What the system has said has a number of its own.
+        3 | 1026 | 1030 if text.contains(" 28") => FULL,
+        1412 => DEFINED,
+        _ => return None,
+    })
+}
 
 /// What an error's text means: whether it passes by itself, and what to do about it.
 pub(crate) fn meaning(text: &str) -> (bool, Option<&'static str>) {
     // What PostgreSQL says of a row repeats the row's own text.
     let text = text.split("DETAIL:").next().unwrap_or(text);
-    // So does MySQL, which also numbers its errors.
-    let text = text.rfind("(error ").and_then(|number| text.get(number..)).unwrap_or(text);
-    // A connection that is gone gives no reason.
-    let text = if text.trim_end().ends_with("Failed to execute:") { "server closed the connection" } else { text };
-    match KNOWN_ERRORS.iter().find(|known| text.contains(known.part)) {
-        Some(known) => (known.passes, Some(known.remedy)),
-        None => (false, None),
-    }
+    let number = text.rsplit_once("(error ").and_then(|(_, number)| number.split(')').next()?.parse().ok());
+    let remedy = match number {
+        // So does MySQL.
+        Some(number) => of_number(number, text),
+        // A connection that is gone gives no reason.
+        None if text.trim_end().ends_with("Failed to execute:") => Some(CUT),
+        None => KNOWN_PARTS.iter().find(|(part, _)| text.contains(part)).map(|(_, remedy)| *remedy),
+    };
+    (remedy.is_some_and(|remedy| PASSING.contains(&remedy)), remedy)
 }
 
 #[cfg(test)]

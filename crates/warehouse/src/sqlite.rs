@@ -9,40 +9,37 @@
 //! - A transaction takes the file's lock when it begins. One that has read and then does not get the lock would have to begin
 //!   again.
 
+use std::cell::RefCell;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context as _;
 use duckdb::arrow::array::{Array, AsArray as _, StructArray};
 use duckdb::arrow::datatypes::{Float64Type, Int64Type};
 use engine::{identifier, literal};
-use layout::Tree;
+use layout::{Name, Tree};
 use rusqlite::types::{Null, ValueRef};
 use rusqlite::{Connection, OpenFlags, Statement};
 
 use crate::args::WarehouseArgs;
-use crate::backend::{Access, Backend, Insertion};
+use crate::backend::{Access, Backend};
 use crate::column::{Limit, SqlType, TableColumn};
-use crate::file_path::{self, SQLITE};
+use crate::file_path::{self, PATIENCE, SQLITE};
 use crate::rows::{self, Answers, Cell, Rows};
 use crate::runner::QueryRunner;
-
-/// How long to wait for another process that has the file locked.
-const PATIENCE: Duration = Duration::from_secs(10);
 
 /// A SQLite file.
 #[derive(Debug)]
 pub(crate) struct Sqlite {
     path: PathBuf,
     /// The connection, once it is attached.
-    client: Mutex<Option<Arc<Client>>>,
+    client: RefCell<Option<Arc<Client>>>,
 }
 
 impl Sqlite {
     /// The file that `args` name, or the one in the tree.
     pub(crate) fn new(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Self> {
-        Ok(Self { path: file_path::path(args, tree.sqlite_warehouse())?, client: Mutex::default() })
+        Ok(Self { path: file_path::path(args, tree.sqlite_warehouse())?, client: RefCell::default() })
     }
 
     /// Never read-only: the next process that opens the file undoes what a killed load did not finish, for which it must be
@@ -59,8 +56,7 @@ impl Sqlite {
     }
 
     fn client(&self) -> anyhow::Result<Arc<Client>> {
-        let client = self.client.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        client.with_context(|| format!("{}: is not attached", self.location()))
+        self.client.borrow().clone().with_context(|| format!("{}: is not attached", self.location()))
     }
 }
 
@@ -99,15 +95,15 @@ impl Answers for Client {
             let cell = |column| {
                 Ok(match row.get_ref(column)? {
                     ValueRef::Null => Cell::Null,
-                    ValueRef::Integer(value) => Cell::Integer(value),
+                    ValueRef::Integer(value) => Cell::BigInt(value),
                     ValueRef::Real(value) => Cell::Double(value),
-                    ValueRef::Text(text) => Cell::Text(std::str::from_utf8(text)?.into()),
+                    ValueRef::Text(text) => Cell::Text(std::str::from_utf8(text)?.to_owned()),
                     ValueRef::Blob(_) => {
                         anyhow::bail!("Conversion Error: the file has bytes where a value is expected")
                     }
                 })
             };
-            if !rows.push((0..columns).map(cell))? {
+            if !rows.push((0..columns).map(cell).collect::<anyhow::Result<_>>()?) {
                 break;
             }
         }
@@ -143,13 +139,12 @@ impl Backend for Sqlite {
         if !file_path::exists(&self.path, SQLITE)? && access == Access::Read {
             return Ok(false);
         }
-        let mut client = self.client.lock().unwrap_or_else(PoisonError::into_inner);
         // An old one would keep its lock.
-        *client = None;
+        self.client.take();
         let opened = self.open(access).map_err(|error| runner.explain(&error.to_string()));
         let opened = Arc::new(opened.with_context(|| format!("{}: cannot be opened", self.location()))?);
         rows::register(&runner.connection, &opened)?;
-        *client = Some(opened);
+        self.client.replace(Some(opened));
         Ok(true)
     }
 
@@ -166,9 +161,8 @@ impl Backend for Sqlite {
         runner.watched(|| client.lock().execute_batch(sql)).map_err(|error| runner.explain(&error.to_string()))
     }
 
-    fn columns(&self, runner: &QueryRunner, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        let sql = format!("SELECT name, type FROM pragma_table_info({}) ORDER BY cid", literal(table));
-        runner.rows(&format!("SELECT name, type FROM {}", self.source(&sql)), |row| Ok((row.get(0)?, row.get(1)?)))
+    fn columns(&self, table: &str) -> String {
+        format!("SELECT name, type FROM pragma_table_info({}) ORDER BY cid", literal(table))
     }
 
     fn views(&self, table: &str) -> String {
@@ -188,7 +182,7 @@ impl Backend for Sqlite {
         })
     }
 
-    fn type_name(&self, sql_type: SqlType) -> String {
+    fn type_name(&self, sql_type: SqlType, _is_key: bool) -> String {
         match sql_type {
             SqlType::Text => "TEXT".to_owned(),
             SqlType::Decimal { precision, scale } => format!("DECIMAL_TEXT({precision},{scale})"),
@@ -213,13 +207,14 @@ impl Backend for Sqlite {
     }
 
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
+        runner.run("BEGIN")?;
         self.change(runner, "BEGIN IMMEDIATE")
     }
 
     fn end(&self, runner: &QueryRunner, how: &str) -> anyhow::Result<()> {
         // One that cannot be committed is still open.
         let ended = self.change(runner, how).inspect_err(|_| drop(self.change(runner, "ROLLBACK")));
-        runner.end(if ended.is_ok() { how } else { "ROLLBACK" }).and(ended)
+        runner.run(if ended.is_ok() { how } else { "ROLLBACK" }).and(ended)
     }
 
     fn sent(&self, sql_type: SqlType, value: &str) -> String {
@@ -230,15 +225,15 @@ impl Backend for Sqlite {
         }
     }
 
-    fn insert(&self, runner: &QueryRunner, batch: &Insertion<'_>) -> anyhow::Result<u64> {
-        let columns: Vec<_> = batch.columns.iter().map(|name| self.column(name)).collect();
-        let (table, places) = (self.table(batch.table.as_str()), vec!["?"; columns.len()].join(", "));
+    fn insert(&self, runner: &QueryRunner, table: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
+        let columns: Vec<_> = columns.iter().map(|name| self.column(name)).collect();
+        let (table, places) = (self.table(table.as_str()), vec!["?"; columns.len()].join(", "));
         let client = self.client()?;
         let connection = client.lock();
         let explain = |error: rusqlite::Error| runner.explain(&error.to_string());
         let insert = format!("INSERT INTO {table} ({}) VALUES ({places})", columns.join(", "));
         let mut insert = connection.prepare(&insert).map_err(explain)?;
-        let select = format!("SELECT * REPLACE (window_start::VARCHAR AS window_start) FROM ({})", batch.select);
+        let select = format!("SELECT * REPLACE (window_start::VARCHAR AS window_start) FROM ({select})");
         let mut inserted = 0;
         runner.each_chunk(&select, |chunk| {
             inserted += chunk.len() as u64;
@@ -258,10 +253,10 @@ mod tests {
 
     #[test]
     fn a_column_is_what_was_created() {
-        let sqlite = Sqlite { path: PathBuf::new(), client: Mutex::default() };
+        let sqlite = Sqlite { path: PathBuf::new(), client: RefCell::default() };
         let decimal = SqlType::Decimal { precision: 9, scale: 3 };
         for sql_type in [SqlType::Boolean, SqlType::Integer, SqlType::BigInt, SqlType::Text, decimal] {
-            assert_eq!(sqlite.column_type(&sqlite.type_name(sql_type)), Some(sql_type));
+            assert_eq!(sqlite.column_type(&sqlite.type_name(sql_type, false)), Some(sql_type));
         }
         assert_eq!(sqlite.column_type("NUMERIC"), None);
     }

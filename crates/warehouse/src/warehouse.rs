@@ -2,40 +2,28 @@
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::thread;
 use std::time::{Duration, Instant};
 
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use cli::TryAgain;
 use duckdb::Row;
-use engine::{SessionArgs, identifier, literal};
-use layout::{Fingerprint, Hour, Name, Tree, TreeId};
+use engine::{SessionArgs, identifier};
+use layout::{Hour, Name, Tree, TreeId};
 
-use crate::args::WarehouseArgs;
-use crate::attach::{PAUSE, attach, attach_to_write, backend_of, patiently};
-use crate::backend::{self, Access, Backend, Insertion, TableDefinition};
+use crate::args::{WarehouseArgs, WarehouseKind};
+use crate::attach::{attach, backend_of, patiently};
+use crate::backend::{self, Access, Backend};
 use crate::column::{HeldColumn, SqlType, StoredColumn, TableColumn};
-use crate::failure::{BrokenOff, Unanswered, is_undone};
 use crate::log::{
-    ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LoggedHour, NotOurs, NothingLoaded, column_names, has_one_of,
+    self, ANOTHER, DatasetLines, LOG, LoadLog, LoadedHours, LogEntry, NotOurs, NothingLoaded, has_one_of, starts,
 };
-use crate::runner::QueryRunner;
+use crate::runner::{BrokenOff, QueryRunner, Unanswered};
 
 /// Rows that one statement removes: its text must not become too long.
 const IDS_AT_ONCE: usize = 5000;
 
-/// A line of the load log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LogEntry {
-    /// The hour.
-    pub hour: Hour,
-    /// The fingerprint of the Parquet file.
-    pub fingerprint: Fingerprint,
-    /// Its rows.
-    pub rows: u64,
-    /// The last id that was given when it was loaded.
-    pub last_id: i64,
-}
+const GONE: &str = "the warehouse is gone";
 
 /// An attached warehouse.
 #[derive(Debug)]
@@ -52,19 +40,25 @@ pub struct Warehouse {
 impl Warehouse {
     /// Attaches the warehouse to read from it; there may be none yet.
     pub fn attach_to_read(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Option<Self>> {
-        let backend = backend_of(args, tree)?;
-        let session_args = session.clone();
-        let runner = attach(&*backend, args, session, Access::Read, *args.wait)?;
-        let (tree, id, args) = (tree.clone(), tree.existing_id()?, args.clone());
-        Ok(runner.map(|runner| Self { runner, backend, tree, id, args, session_args }))
+        Self::attach(args, session, tree, Access::Read)
     }
 
     /// Attaches the warehouse to load into it, with its load log: both are created if they are missing.
     pub fn attach_to_write(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -> anyhow::Result<Self> {
+        Self::attach(args, session, tree, Access::Write)?.context(GONE)
+    }
+
+    fn attach(
+        args: &WarehouseArgs,
+        session: &SessionArgs,
+        tree: &Tree,
+        access: Access,
+    ) -> anyhow::Result<Option<Self>> {
         let backend = backend_of(args, tree)?;
-        let session_args = session.clone();
-        let runner = attach_to_write(&*backend, args, session, *args.wait)?;
-        Ok(Self { runner, backend, tree: tree.clone(), id: Some(tree.id()?), args: args.clone(), session_args })
+        let (args, session_args, tree) = (args.clone(), session.clone(), tree.clone());
+        let Some(runner) = attach(&*backend, &args, session, access, *args.wait)? else { return Ok(None) };
+        let id = if access == Access::Read { tree.existing_id()? } else { Some(tree.id()?) };
+        Ok(Some(Self { runner, backend, tree, id, args, session_args }))
     }
 
     /// Attaches it anew, after its connection broke.
@@ -74,25 +68,26 @@ impl Warehouse {
 
     fn attach_within(&mut self, wait: Duration) -> anyhow::Result<()> {
         // The old session lets go first: no file may be opened twice in one process.
-        let (limit, backend) = (self.runner.limit(), &*self.backend);
+        let (limit, backend) = (self.runner.limit, &*self.backend);
         self.runner = QueryRunner::open(&self.session_args, limit, backend.location(), Vec::new())?;
-        self.runner = attach_to_write(backend, &self.args, &self.session_args, wait)?;
+        self.runner = attach(backend, &self.args, &self.session_args, Access::Write, wait)?.context(GONE)?;
         Ok(())
     }
 
     /// The load log; none if the warehouse has none. It has no hours of what belongs to another data directory.
     pub fn load_log(&self) -> anyhow::Result<Option<LoadLog>> {
-        let Some(log) = self.log_lines(None)? else { return Ok(None) };
+        let Some(log) = log::lines(&*self.backend, &self.runner, None, self.id)? else { return Ok(None) };
         let hours = |lines: DatasetLines| if lines.other.is_none() { lines.hours } else { LoadedHours::new() };
         Ok(Some(log.into_iter().map(|(dataset, lines)| (dataset, hours(lines))).collect()))
     }
 
     /// The hours that the warehouse holds of a data set. A [`NotOurs`] if it is that of another data directory.
     pub fn loaded(&self, dataset: &Name) -> anyhow::Result<LoadedHours> {
-        let lines = self.log_lines(Some(dataset))?.unwrap_or_default().remove(dataset).unwrap_or_default();
+        let lines = log::lines(&*self.backend, &self.runner, Some(dataset), self.id)?;
+        let lines = lines.unwrap_or_default().remove(dataset).unwrap_or_default();
         let whose = match &lines.other {
             Some(tree) => format!("the data directory with the tree-id {tree}"),
-            None if lines.ours > 0 || lines.hours.is_empty() => return Ok(lines.hours),
+            None if lines.is_ours || lines.hours.is_empty() => return Ok(lines.hours),
             None if has_one_of(&self.tree, dataset, &lines.hours) => return Ok(lines.hours),
             None => "a data directory that has none of the versions that were loaded".to_owned(),
         };
@@ -116,42 +111,9 @@ impl Warehouse {
         Ok(if is_dropped { LoadedHours::new() } else { loaded })
     }
 
-    /// The lines of the load log, of one data set or of all; none if the warehouse has none.
-    fn log_lines(&self, dataset: Option<&Name>) -> anyhow::Result<Option<BTreeMap<Name, DatasetLines>>> {
-        let columns = self.columns_as_written(LOG)?;
-        if columns.is_empty() {
-            return Ok(None);
-        }
-        // A load log of an earlier version has no such column until the next load.
-        let has_tree = columns.iter().any(|(name, _)| name == "tree");
-        let tree = if has_tree { "tree" } else { "NULL" };
-        let condition = dataset.map(|name| format!(" WHERE dataset = '{name}'")).unwrap_or_default();
-        let source = self.source(&format!(
-            "SELECT dataset, window_start, fingerprint, row_count, {tree} AS tree \
-             FROM {}{condition}",
-            self.backend.table(LOG)
-        ));
-        let sql = format!(
-            "SELECT dataset, epoch_us(window_start::TIMESTAMP), fingerprint, row_count::BIGINT, tree::VARCHAR FROM {source}"
-        );
-        let rows = self.runner.rows(&sql, |row| {
-            let logged =
-                LoggedHour { fingerprint: Fingerprint::from_text(row.get::<_, String>(2)?), rows: row.get(3)? };
-            Ok((row.get::<_, String>(0)?, row.get::<_, i64>(1)?, logged, row.get::<_, Option<String>>(4)?))
-        })?;
-        let own = self.id.map(|id| id.to_string());
-        let mut log = BTreeMap::<Name, DatasetLines>::new();
-        for (dataset, micros, logged, tree) in rows {
-            // A line that does not name an hour of a data set was not written by a load.
-            let (Ok(name), Some(hour)) = (dataset.parse(), Hour::of_micros(micros)) else { continue };
-            log.entry(name).or_default().push(hour, logged, tree, own.as_deref());
-        }
-        Ok(Some(log))
-    }
-
     /// The columns of a data set's table; empty if there is no table.
     pub fn columns(&self, dataset: &Name) -> anyhow::Result<Vec<HeldColumn>> {
-        let columns = self.columns_as_written(dataset.as_str())?;
+        let columns = backend::columns(&*self.backend, &self.runner, dataset.as_str())?;
         let column = |(name, written): (String, String)| {
             let stored = self.backend.column_type(&written).map(|sql_type| StoredColumn {
                 column: TableColumn { name: name.clone(), sql_type },
@@ -167,14 +129,28 @@ impl Warehouse {
         backend::is_view(&*self.backend, &self.runner, dataset.as_str())
     }
 
-    fn columns_as_written(&self, table: &str) -> anyhow::Result<Vec<(String, String)>> {
-        self.backend.columns(&self.runner, table)
-    }
-
     /// Creates a data set's table: its id or, with a `key`, none; the start of the hour of its file, and `columns`. Outside
     /// of a transaction.
     pub fn create_table(&self, dataset: &Name, columns: &[TableColumn], key: &[String]) -> anyhow::Result<()> {
-        backend::create_table(&*self.backend, &self.runner, &TableDefinition { table: dataset, columns, key })
+        let (backend, mut all) = (&*self.backend, Vec::new());
+        if key.is_empty() {
+            all.push(format!("id {} PRIMARY KEY", backend.id_type()));
+        }
+        all.push(format!("window_start {} NOT NULL", backend.type_name(SqlType::Timestamp, false)));
+        all.extend(columns.iter().map(|column| {
+            let is_key = key.iter().any(|name| column.is(name));
+            let type_name = backend.type_name(column.sql_type, is_key);
+            format!("{} {type_name} {}", backend.column(&column.name), if is_key { "NOT NULL" } else { "NULL" })
+        }));
+        if !key.is_empty() {
+            let key: Vec<_> = key.iter().map(|name| backend.column(name)).collect();
+            all.push(format!("PRIMARY KEY ({})", key.join(", ")));
+        }
+        all.extend(backend.inner_index().map(str::to_owned));
+        let table = backend.table(dataset.as_str());
+        let create = format!("CREATE TABLE {table} ({}){}", all.join(", "), backend.table_options());
+        let index = format!("; CREATE INDEX {} ON {table} (window_start)", backend.index_name(dataset.as_str()));
+        backend.define(&self.runner, &if backend.inner_index().is_some() { create } else { create + &index })
     }
 
     /// Adds columns to a data set's table, which are NULL in the rows that are there. Outside of a transaction.
@@ -191,20 +167,12 @@ impl Warehouse {
     /// something, and otherwise leaves no trace. What fails for a reason that passes is done again as long as the patience
     /// lasts.
     pub fn transaction<T>(&mut self, work: impl Fn(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
-        let end = Instant::now() + *self.args.wait;
-        loop {
-            match self.transact(&work) {
-                Err(error) if is_undone(&error) && Instant::now() + PAUSE <= end => {
-                    log::info!("{error:#}; trying again");
-                    thread::sleep(PAUSE);
-                }
-                done => return done,
-            }
-        }
+        let wait = *self.args.wait;
+        patiently(wait, || self.transact(&work))
     }
 
     fn transact<T>(&mut self, work: impl Fn(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
-        self.patiently(|warehouse| warehouse.backend.refresh(&warehouse.runner).and_then(|()| warehouse.begin()))?;
+        self.patiently(Self::begin)?;
         match work(self) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
@@ -238,7 +206,10 @@ impl Warehouse {
                 return Ok(None);
             }
             let log = warehouse.backend.table(LOG);
-            warehouse.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}'")).map(Some)
+            warehouse
+                .backend
+                .change(&warehouse.runner, &format!("DELETE FROM {log} WHERE dataset = '{dataset}'"))
+                .map(Some)
         })?;
         Ok(forgotten.is_some())
     }
@@ -255,7 +226,7 @@ impl Warehouse {
                 done => done.map(Ok),
             })?;
             match done {
-                Err(error) if is_first || !left().is_zero() => log::info!("{error:#}; connecting anew"),
+                Err(error) if is_first || !left().is_zero() => ::log::info!("{error:#}; connecting anew"),
                 done => return done,
             }
             is_first = false;
@@ -265,7 +236,6 @@ impl Warehouse {
 
     /// Begins a transaction with the lock that every load takes first.
     fn begin(&self) -> anyhow::Result<()> {
-        self.runner.begin()?;
         self.backend.begin(&self.runner).inspect_err(|_| {
             let _ = self.backend.end(&self.runner, "ROLLBACK");
         })
@@ -273,29 +243,29 @@ impl Warehouse {
 
     /// Whether it still answers.
     fn is_there(&self) -> bool {
-        self.runner.run(&format!("SELECT * FROM {}", self.source("SELECT 1 AS one"))).is_ok()
+        self.runner.run(&format!("SELECT * FROM {}", self.backend.source("SELECT 1 AS one"))).is_ok()
     }
 
     /// The first id that no row of the data set has, or ever had as far as the load log knows.
     pub fn next_id(&self, dataset: &Name) -> anyhow::Result<i64> {
         let (table, log) = (self.backend.table(dataset.as_str()), self.backend.table(LOG));
-        let mut next = 1;
-        for select in [
-            format!("SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}'"),
-            format!("SELECT max(id) AS id FROM {table}"),
-        ] {
-            let sql = format!("SELECT id::BIGINT FROM {}", self.source(&select));
-            let found = self.runner.rows(&sql, |row| row.get::<_, Option<i64>>(0))?;
-            next = found.into_iter().flatten().map(|id| id.saturating_add(1)).fold(next, i64::max);
-        }
-        Ok(next)
+        let source = self.backend.source(&format!(
+            "SELECT max(id) AS id FROM (SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}' \
+             UNION ALL SELECT max(id) AS id FROM {table}) AS ids"
+        ));
+        let found =
+            self.runner.rows(&format!("SELECT id::BIGINT FROM {source}"), |row| row.get::<_, Option<i64>>(0))?;
+        Ok(found.into_iter().flatten().map(|id| id.saturating_add(1)).fold(1, i64::max))
     }
 
     /// How many rows the table has of each hour; of rows that belong to no hour nothing is said.
     pub fn counts(&self, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, u64>> {
         let table = self.backend.table(dataset.as_str());
         let select = format!("SELECT window_start, count(*) AS row_count FROM {table} GROUP BY window_start");
-        let sql = format!("SELECT epoch_us(window_start::TIMESTAMP), row_count::BIGINT FROM {}", self.source(&select));
+        let sql = format!(
+            "SELECT epoch_us(window_start::TIMESTAMP), row_count::BIGINT FROM {}",
+            self.backend.source(&select)
+        );
         let rows = self.runner.rows(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))?;
         Ok(rows.into_iter().filter_map(|(micros, rows)| Some((Hour::of_micros(micros)?, rows))).collect())
     }
@@ -306,7 +276,10 @@ impl Warehouse {
             return Ok(());
         }
         let table = self.backend.table(dataset.as_str());
-        self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours)))
+        self.backend.change(
+            &self.runner,
+            &format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours.iter().copied())),
+        )
     }
 
     /// Removes the rows with these ids.
@@ -314,7 +287,7 @@ impl Warehouse {
         let table = self.backend.table(dataset.as_str());
         ids.chunks(IDS_AT_ONCE).try_for_each(|ids| {
             let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
-            self.change(&format!("DELETE FROM {table} WHERE id IN ({})", ids.join(", ")))
+            self.backend.change(&self.runner, &format!("DELETE FROM {table} WHERE id IN ({})", ids.join(", ")))
         })
     }
 
@@ -328,7 +301,7 @@ impl Warehouse {
         columns: &[TableColumn],
         hours: &[Hour],
     ) -> anyhow::Result<String> {
-        let condition = format!("WHERE window_start IN ({})", starts(hours));
+        let condition = format!("WHERE window_start IN ({})", starts(hours.iter().copied()));
         let by_id = has_id && self.backend.indexes_ids();
         let ids = if by_id { self.ids(dataset, &condition)? } else { None };
         let rest =
@@ -342,7 +315,8 @@ impl Warehouse {
         let table = self.backend.table(dataset.as_str());
         let select =
             format!("SELECT min(id) AS first, max(id) AS last, count(*) AS row_count FROM {table} {condition}");
-        let sql = format!("SELECT first::BIGINT, last::BIGINT, row_count::BIGINT FROM {}", self.source(&select));
+        let sql =
+            format!("SELECT first::BIGINT, last::BIGINT, row_count::BIGINT FROM {}", self.backend.source(&select));
         let found = self.runner.rows(&sql, |row| {
             Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
         })?;
@@ -357,7 +331,7 @@ impl Warehouse {
     fn select(&self, dataset: &Name, columns: &[(&str, Option<SqlType>)], rest: &str) -> String {
         let names: Vec<_> = columns.iter().map(|(name, _)| self.backend.column(name)).collect();
         let table = self.backend.table(dataset.as_str());
-        let source = self.source(&format!("SELECT {} FROM {table} {rest}", names.join(", ")));
+        let source = self.backend.source(&format!("SELECT {} FROM {table} {rest}", names.join(", ")));
         let typed = |(name, sql_type): &(&str, Option<SqlType>)| match (identifier(name), sql_type) {
             (name, Some(sql_type)) => format!("CAST({name} AS {sql_type}) AS {name}"),
             (name, None) => name,
@@ -377,26 +351,12 @@ impl Warehouse {
 
     /// Inserts the rows of the query `select` into `columns`; returns how many.
     pub fn insert(&self, dataset: &Name, columns: &[&str], select: &str) -> anyhow::Result<u64> {
-        self.backend.insert(&self.runner, &Insertion { table: dataset, columns, select })
+        self.backend.insert(&self.runner, dataset, columns, select)
     }
 
     /// Puts hours into the load log, instead of what it says of them. With that the data set belongs to this data directory.
     pub fn record(&self, dataset: &Name, entries: &[LogEntry], now: DateTime<Utc>) -> anyhow::Result<()> {
-        let (log, tree, now) = (self.backend.table(LOG), self.id()?, now.format("%Y-%m-%d %H:%M:%S%.6f"));
-        let hours: Vec<_> = entries.iter().map(|entry| entry.hour).collect();
-        let values: Vec<_> = entries
-            .iter()
-            .map(|entry| {
-                let LogEntry { hour, fingerprint, rows, last_id } = entry;
-                let (start, fingerprint) = (start(*hour), literal(fingerprint.as_str()));
-                format!("('{dataset}', '{start}', {fingerprint}, {rows}, {last_id}, '{now}', '{tree}')")
-            })
-            .collect();
-        let hours = starts(&hours);
-        self.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}' AND window_start IN ({hours})"))?;
-        self.change(&format!("UPDATE {log} SET tree = '{tree}' WHERE dataset = '{dataset}' AND tree IS NULL"))?;
-        let (insert, columns) = (self.backend.insert_or_replace(), column_names());
-        self.change(&format!("{insert} INTO {log} ({columns}) VALUES {}", values.join(", ")))
+        log::record(&*self.backend, &self.runner, self.id()?, dataset, entries, now)
     }
 
     /// Prints the first rows of a data set's table.
@@ -422,14 +382,6 @@ impl Warehouse {
     pub fn query<T>(&self, sql: &str, row: impl Fn(&Row<'_>) -> duckdb::Result<T>) -> anyhow::Result<Vec<T>> {
         self.runner.rows(sql, row)
     }
-
-    fn source(&self, select: &str) -> String {
-        self.backend.source(select)
-    }
-
-    fn change(&self, sql: &str) -> anyhow::Result<()> {
-        self.backend.change(&self.runner, sql)
-    }
 }
 
 /// What the warehouse holds; none when there is no embedded warehouse yet. Another one was named, perhaps wrongly: without a
@@ -439,7 +391,8 @@ pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -
     let warehouse = Warehouse::attach_to_read(args, session, tree)?;
     let log = warehouse.as_ref().map_or(Ok(None), Warehouse::load_log)?;
     let found = warehouse.zip(log);
-    if args.names_another() && found.as_ref().is_none_or(|(_, log)| log.is_empty()) {
+    let is_named = args.target != WarehouseKind::Duckdb || args.file().is_some();
+    if is_named && found.as_ref().is_none_or(|(_, log)| log.is_empty()) {
         return Err(NothingLoaded(backend_of(args, tree)?.location()).into());
     }
     let Some((warehouse, mut log)) = found else { return Ok(None) };
@@ -449,13 +402,4 @@ pub fn read_load_log(args: &WarehouseArgs, session: &SessionArgs, tree: &Tree) -
         }
     }
     Ok(Some(log))
-}
-
-/// The start of an hour as SQL text.
-fn start(hour: Hour) -> String {
-    hour.start().format("%Y-%m-%d %H:%M:%S").to_string()
-}
-
-fn starts(hours: &[Hour]) -> String {
-    hours.iter().map(|hour| format!("'{}'", start(*hour))).collect::<Vec<_>>().join(", ")
 }

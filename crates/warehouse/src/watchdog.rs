@@ -5,9 +5,10 @@
 //! of the network does not hear that, and then the process ends with status 75. That is as if it were killed: a
 //! transaction that was not committed leaves no trace, and the next run asks the load log about one that may have been.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, SyncSender};
+use std::time::Duration;
 
 use duckdb::InterruptHandle;
 
@@ -17,91 +18,48 @@ const GRACE: Duration = Duration::from_secs(3);
 /// Watches the statements of one session.
 #[derive(Debug)]
 pub(crate) struct Watchdog {
-    limit: Duration,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug, Default)]
-struct Shared {
-    watch: Mutex<Watch>,
-    changed: Condvar,
+    /// Tells the thread that a statement begins, and that it has ended. A message waits until it is taken: the thread never
+    /// stops a later statement than it means.
+    news: SyncSender<()>,
     /// Whether the statement that runs was asked to stop.
-    stopped: AtomicBool,
-}
-
-/// What the thread is to do.
-#[derive(Debug, Default, Clone, Copy)]
-enum Watch {
-    /// No statement runs.
-    #[default]
-    Idle,
-    /// The statement that runs may take until then.
-    Until(Instant),
-    /// The session is over.
-    Ended,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Watchdog {
-    /// Watches a session with the warehouse at `location`, which the message names when it does not answer.
+    /// Watches a session in which no statement takes longer than `limit`. The message names the warehouse at `location`
+    /// when it does not answer.
     pub(crate) fn new(limit: Duration, location: String, interrupt: Arc<InterruptHandle>) -> Self {
-        let shared = Arc::new(Shared::default());
-        let watched = Arc::clone(&shared);
-        std::thread::spawn(move || watch(&watched, limit, &location, &interrupt));
-        Self { limit, shared }
+        let (news, heard) = mpsc::sync_channel(0);
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stops = Arc::clone(&stopped);
+        std::thread::spawn(move || watch(&heard, limit, &location, &interrupt, &stops));
+        Self { news, stopped }
     }
 
     /// Runs a statement; says whether it was stopped because its time was up.
     pub(crate) fn guard<T>(&self, statement: impl FnOnce() -> T) -> (T, bool) {
-        self.shared.stopped.store(false, Ordering::Relaxed);
-        self.shared.set(Watch::Until(Instant::now() + self.limit));
+        self.stopped.store(false, Ordering::Relaxed);
+        // The thread hears as long as there is a watchdog.
+        let _ = self.news.send(());
         let result = statement();
-        self.shared.set(Watch::Idle);
-        (result, self.shared.stopped.load(Ordering::Relaxed))
-    }
-
-    /// The time that a statement may take.
-    pub(crate) fn limit(&self) -> Duration {
-        self.limit
+        let _ = self.news.send(());
+        (result, self.stopped.load(Ordering::Relaxed))
     }
 }
 
-impl Drop for Watchdog {
-    fn drop(&mut self) {
-        self.shared.set(Watch::Ended);
-    }
-}
-
-impl Shared {
-    fn set(&self, watch: Watch) {
-        *self.watch.lock().unwrap_or_else(PoisonError::into_inner) = watch;
-        self.changed.notify_all();
-    }
-}
-
-fn watch(shared: &Shared, limit: Duration, location: &str, interrupt: &InterruptHandle) {
-    let mut watch = shared.watch.lock().unwrap_or_else(PoisonError::into_inner);
-    loop {
-        let now = Instant::now();
-        let wait = match *watch {
-            Watch::Ended => return,
-            Watch::Idle => None,
-            Watch::Until(end) if now < end => Some(end - now),
-            Watch::Until(end) if !shared.stopped.swap(true, Ordering::Relaxed) => {
-                interrupt.interrupt();
-                Some((end + GRACE).saturating_duration_since(now))
-            }
-            Watch::Until(end) if now < end + GRACE => Some(end + GRACE - now),
-            Watch::Until(_) => {
-                let limit = humantime::format_duration(limit);
-                cli::give_up(&format!(
-                    "{location}: no answer for {limit} (--timeout): given up; nothing is half loaded, try again later"
-                ));
-            }
-        };
-        watch = match wait {
-            None => shared.changed.wait(watch).unwrap_or_else(PoisonError::into_inner),
-            Some(time) => shared.changed.wait_timeout(watch, time).unwrap_or_else(PoisonError::into_inner).0,
-        };
+fn watch(news: &Receiver<()>, limit: Duration, location: &str, interrupt: &InterruptHandle, stopped: &AtomicBool) {
+    while news.recv().is_ok() {
+        if news.recv_timeout(limit) != Err(RecvTimeoutError::Timeout) {
+            continue;
+        }
+        stopped.store(true, Ordering::Relaxed);
+        interrupt.interrupt();
+        if news.recv_timeout(GRACE) == Err(RecvTimeoutError::Timeout) {
+            let limit = humantime::format_duration(limit);
+            cli::give_up(&format!(
+                "{location}: no answer for {limit} (--timeout): given up; nothing is half loaded, try again later"
+            ));
+        }
     }
 }
 

@@ -10,18 +10,18 @@
 use std::fmt;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::net::ToSocketAddrs as _;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::mpsc;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
 use std::time::Duration;
 
 use anyhow::Context as _;
 use chrono::{Datelike as _, NaiveDate};
+use duckdb::types::TimeUnit;
 use mysql::consts::{ColumnFlags, ColumnType};
 use mysql::prelude::Queryable as _;
-use mysql::{Column, Conn, DriverError, Error, LocalInfileHandler, MySqlError, OptsBuilder, SslOpts, Value};
+use mysql::{Column, Conn, DriverError, Error, LocalInfileHandler, OptsBuilder, SslOpts, Value};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::net::{Shutdown, shutdown};
 
@@ -69,18 +69,11 @@ impl Client {
     /// Connects. No answer of the server may take longer than `limit`, and none before it lets us in longer than
     /// [`CONNECT`].
     pub(crate) fn connect(server: &Server, limit: Duration) -> Result<Self, ClientError> {
-        let connection = if server.is_socket() {
-            let options = options(server, limit).socket(Some(server.host.as_str()));
-            Conn::new(options).map_err(|error| ClientError::connecting(&error))?
-        } else if server.ssl_mode.as_deref() == Some("verify-full") {
-            connect_verified(server, limit)?
-        } else {
-            connect_to_any(server, limit)?
-        };
-        let wait = |which| {
-            set_socket_timeout(socket(&connection), which, Some(limit)).map_err(|error| ClientError::because(&error))
-        };
-        wait(Timeout::Recv).and(wait(Timeout::Send))?;
+        let connection = connect(server, limit)?;
+        for which in [Timeout::Recv, Timeout::Send] {
+            set_socket_timeout(socket(&connection), which, Some(limit))
+                .map_err(|error| ClientError::because(&error))?;
+        }
         let client = Self { connection: Mutex::new(connection) };
         for settings in SETTINGS {
             client.run(settings)?;
@@ -110,7 +103,7 @@ impl Client {
 
     /// Has the server know, until what is returned is dropped, that we are there: between two statements of a transaction
     /// DuckDB may have work for longer than the server waits.
-    pub(crate) fn keep_alive(self: &Arc<Self>) -> KeepAlive {
+    pub(crate) fn keep_alive(self: &Arc<Self>) -> mpsc::Sender<()> {
         let (end, ended) = mpsc::channel::<()>();
         let client = Arc::clone(self);
         std::thread::spawn(move || {
@@ -118,29 +111,23 @@ impl Client {
                 client.ping();
             }
         });
-        KeepAlive(end)
+        end
     }
 
     /// Whether a variable of the server is on.
     pub(crate) fn is_on(&self, variable: &str) -> Result<bool, ClientError> {
-        let value: Option<bool> =
-            self.with(|connection| Ok(connection.query_first(format!("SELECT @@{variable}"))?))?;
-        Ok(value == Some(true))
+        let select = format!("SELECT @@{variable}");
+        self.with(|connection| Ok(connection.query_first(select)? == Some(true)))
     }
 
-    /// Runs a `LOAD DATA LOCAL INFILE` whose file is all that `rows` yields; returns how many rows it inserted. The server
-    /// only warns of what other statements fail at: here it is an error.
-    pub(crate) fn load(
-        &self,
-        sql: &str,
-        mut rows: impl Iterator<Item = Vec<u8>> + Send + 'static,
-    ) -> Result<u64, ClientError> {
+    /// Runs a `LOAD DATA LOCAL INFILE` whose file is `rows`; returns how many rows it inserted. The server only warns of what
+    /// other statements fail at: here it is an error.
+    pub(crate) fn load(&self, sql: &str, rows: Vec<u8>) -> Result<u64, ClientError> {
         self.with(|connection| {
-            connection.set_local_infile_handler(Some(LocalInfileHandler::new(move |_, server| {
-                rows.try_for_each(|rows| server.write_all(&rows))
-            })));
+            let file = LocalInfileHandler::new(move |_, server| server.write_all(&rows));
+            connection.set_local_infile_handler(Some(file));
             let loaded = connection.query_drop(sql);
-            // The server gets no other file. Dropping the handler ends what still sends rows to it.
+            // The server gets no other file.
             connection.set_local_infile_handler(Some(no_file()));
             loaded?;
             let (rows, warnings) = (connection.affected_rows(), connection.warnings());
@@ -188,13 +175,14 @@ impl Answers for Client {
             let mut result = connection.exec_iter(sql, ())?;
             let types: Vec<_> = result.columns().as_ref().iter().map(sql_type).collect();
             for row in result.by_ref() {
-                let values = row?.unwrap();
-                let cells = values.iter().zip(&types).map(|(value, sql_type)| cell(value, *sql_type));
-                if !rows.push(cells).map_err(|error| ClientError::because(&error))? {
+                let cells = row?.unwrap().into_iter().zip(&types).map(|(value, sql_type)| cell(value, *sql_type));
+                let cells: anyhow::Result<_> = cells.collect();
+                if !rows.push(cells.map_err(|error| ClientError::because(&error))?) {
                     break;
                 }
             }
-            read_to_the_end(&mut result)
+            // (The driver would read the rest, too, but would not report an error in it.)
+            Ok(result.try_for_each(|row| row.map(drop))?)
         })?)
     }
 }
@@ -210,21 +198,20 @@ fn sql_type(column: &Column) -> SqlType {
     }
 }
 
-fn cell(value: &Value, sql_type: SqlType) -> anyhow::Result<Cell<'_>> {
+fn cell(value: Value, sql_type: SqlType) -> anyhow::Result<Cell> {
     Ok(match (value, sql_type) {
         (Value::NULL, _) => Cell::Null,
-        (Value::Bytes(bytes), _) => Cell::Text(std::str::from_utf8(bytes).context("no text in UTF-8")?.into()),
-        (value, SqlType::Text) => Cell::Text(value.as_sql(true).trim_matches('\'').to_owned().into()),
-        (Value::Int(value), _) => Cell::Integer(*value),
-        (Value::Double(value), _) => Cell::Double(*value),
+        (Value::Bytes(bytes), _) => Cell::Text(String::from_utf8(bytes).context("no text in UTF-8")?),
+        (value, SqlType::Text) => Cell::Text(value.as_sql(true).trim_matches('\'').to_owned()),
+        (Value::Int(value), _) => Cell::BigInt(value),
+        (Value::Double(value), _) => Cell::Double(value),
         (Value::Date(year, month, day, hour, minute, second, micro), sql_type) => {
-            let date = NaiveDate::from_ymd_opt((*year).into(), (*month).into(), (*day).into());
-            let date = date.with_context(|| format!("{year:04}-{month:02}-{day:02} is no day"))?;
-            let days = date.num_days_from_ce() - DAYS_BEFORE_1970;
-            let seconds = (i64::from(*hour) * 60 + i64::from(*minute)) * 60 + i64::from(*second);
+            let date = NaiveDate::from_ymd_opt(year.into(), month.into(), day.into());
+            let time = date.and_then(|date| date.and_hms_micro_opt(hour.into(), minute.into(), second.into(), micro));
+            let time = time.with_context(|| format!("{year:04}-{month:02}-{day:02} is no day"))?;
             match sql_type {
-                SqlType::Date => Cell::Date(days),
-                _ => Cell::Timestamp((i64::from(days) * 86_400 + seconds) * 1_000_000 + i64::from(*micro)),
+                SqlType::Date => Cell::Date32(time.num_days_from_ce() - DAYS_BEFORE_1970),
+                _ => Cell::Timestamp(TimeUnit::Microsecond, time.and_utc().timestamp_micros()),
             }
         }
         (value, sql_type) => {
@@ -236,32 +223,59 @@ fn cell(value: &Value, sql_type: SqlType) -> anyhow::Result<Cell<'_>> {
 /// From the first day of the year 1 on.
 const DAYS_BEFORE_1970: i32 = 719_163;
 
-/// Reads the rest of an answer. (The driver would do so, too, but would not report an error in it.)
-fn read_to_the_end(rows: &mut impl Iterator<Item = Result<mysql::Row, Error>>) -> Result<(), ClientError> {
-    Ok(rows.try_for_each(|row| row.map(drop))?)
-}
-
-/// Keeps a session alive until it is dropped.
-#[derive(Debug)]
-pub(crate) struct KeepAlive(#[expect(dead_code, reason = "the other end notices that it is dropped")] mpsc::Sender<()>);
-
 /// Refuses every file: a server may ask for any at any time.
 fn no_file() -> LocalInfileHandler {
     LocalInfileHandler::new(|_, _| Err(ErrorKind::PermissionDenied.into()))
 }
 
-/// Connects to the first of the server's addresses that answers.
-fn connect_to_any(server: &Server, limit: Duration) -> Result<Conn, ClientError> {
+/// Connects to the first of the server's addresses that answers: encrypted if that is asked for, or if the server can.
+fn connect(server: &Server, limit: Duration) -> Result<Conn, ClientError> {
     let mut refused = ClientError("Can't connect to the server: it has no address".to_owned());
-    let addresses = (server.host.as_str(), server.port).to_socket_addrs();
-    for address in addresses.map_err(|error| ClientError(format!("could not translate host name: {error}")))? {
-        let ip = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
-        match connect_to(server, options(server, limit).ip_or_hostname(Some(ip)).tcp_port(address.port())) {
+    for way in ways(server, limit)? {
+        let connected = match Conn::new(way.clone()) {
+            Err(Error::DriverError(DriverError::TlsNotSupported)) if ssl_mode(server) == "preferred" => {
+                Conn::new(way.ssl_opts(None::<SslOpts>))
+            }
+            connected => connected,
+        };
+        match connected {
             Ok(connection) => return Ok(connection),
             Err(error) => refused = ClientError::connecting(&error),
         }
     }
     Err(refused)
+}
+
+/// The ways to the server. (By a name, the driver takes the first of its addresses.)
+fn ways(server: &Server, limit: Duration) -> Result<Vec<OptsBuilder>, ClientError> {
+    let (options, host, mode) = (options(server, limit), server.host.as_str(), ssl_mode(server));
+    if server.is_socket() {
+        return Ok(vec![options.socket(Some(host))]);
+    }
+    let mut encrypted = SslOpts::default();
+    if mode == "verify-full" {
+        // The certificate has the server's name.
+        if let Some(path) = &server.ssl_ca {
+            File::open(path)
+                .map_err(|error| ClientError(format!("{path}: cannot be read: {error}: DB_SSL_CA names it")))?;
+            encrypted = encrypted.with_root_cert_path(Some(PathBuf::from(path)));
+        }
+        return Ok(vec![options.ip_or_hostname(Some(host)).tcp_port(server.port).ssl_opts(Some(encrypted))]);
+    }
+    // Any certificate will do.
+    encrypted = encrypted.with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
+    let options = options.ssl_opts((mode != "disabled").then_some(encrypted));
+    let addresses = (host, server.port).to_socket_addrs();
+    let addresses = addresses.map_err(|error| ClientError(format!("could not translate host name: {error}")))?;
+    let way = |address: SocketAddr| {
+        let ip = if address.is_ipv6() { format!("[{}]", address.ip()) } else { address.ip().to_string() };
+        options.clone().ip_or_hostname(Some(ip)).tcp_port(address.port())
+    };
+    Ok(addresses.map(way).collect())
+}
+
+fn ssl_mode(server: &Server) -> &str {
+    server.ssl_mode.as_deref().unwrap_or("preferred")
 }
 
 /// What is the same for each way to the server.
@@ -281,33 +295,6 @@ fn options(server: &Server, limit: Duration) -> OptsBuilder {
         .tcp_keepalive_probe_interval_secs(Some(SILENCE / 6))
         .tcp_keepalive_probe_count(Some(3))
         .tcp_user_timeout_ms(Some(SILENCE * 1000))
-}
-
-/// Connects: encrypted if that is asked for, or if the server can.
-fn connect_to(server: &Server, options: OptsBuilder) -> Result<Conn, Error> {
-    let mode = server.ssl_mode.as_deref().unwrap_or("preferred");
-    if mode == "disabled" {
-        return Conn::new(options);
-    }
-    // Any certificate will do.
-    let encrypted = SslOpts::default().with_danger_accept_invalid_certs(true).with_danger_skip_domain_validation(true);
-    match Conn::new(options.clone().ssl_opts(Some(encrypted))) {
-        Err(Error::DriverError(DriverError::TlsNotSupported)) if mode == "preferred" => Conn::new(options),
-        connected => connected,
-    }
-}
-
-/// Connects to a server whose certificate has its name and is signed by an authority that is trusted. (The driver takes the
-/// first of the name's addresses.)
-fn connect_verified(server: &Server, limit: Duration) -> Result<Conn, ClientError> {
-    let mut encrypted = SslOpts::default();
-    if let Some(path) = &server.ssl_ca {
-        File::open(path)
-            .map_err(|error| ClientError(format!("{path}: cannot be read: {error}: DB_SSL_CA names it")))?;
-        encrypted = encrypted.with_root_cert_path(Some(PathBuf::from(path)));
-    }
-    let options = options(server, limit).ip_or_hostname(Some(server.host.as_str())).tcp_port(server.port);
-    Conn::new(options.ssl_opts(Some(encrypted))).map_err(|error| ClientError::connecting(&error))
 }
 
 /// What a session goes by, whatever the server's file and its `init_connect` say.
@@ -351,39 +338,36 @@ fn is_lost(error: &Error) -> bool {
     }
 }
 
-const TOO_LARGE: &str = "a row is longer than the server takes: set its max_allowed_packet higher";
-
 /// The type of this error has no public name.
 fn is_too_large(error: &dyn fmt::Display) -> bool {
     error.to_string().contains("larger than max_allowed_packet")
 }
 
-fn in_words(error: &MySqlError) -> String {
-    format!("{} (error {})", error.message, error.code)
-}
-
-/// What the system says, unless it is that the time was up.
-fn in_time(text: String) -> String {
-    if text.contains("Resource temporarily unavailable") { "no answer in time".to_owned() } else { text }
-}
-
 fn explain(error: &Error) -> String {
     match error {
-        Error::MySqlError(error) => in_words(error),
-        Error::IoError(error) => in_time(error.to_string()),
-        Error::DriverError(DriverError::PacketTooLarge) => TOO_LARGE.to_owned(),
+        Error::MySqlError(error) => format!("{} (error {})", error.message, error.code),
         Error::CodecError(error) if is_too_large(error) => TOO_LARGE.to_owned(),
-        Error::CodecError(error) => in_time(error.to_string()),
+        Error::DriverError(DriverError::PacketTooLarge) => TOO_LARGE.to_owned(),
         Error::DriverError(DriverError::CouldNotConnect(Some((_, reason, _)))) => reason.clone(),
         Error::DriverError(DriverError::TlsNotSupported) => "server does not support SSL".to_owned(),
         Error::DriverError(error) => error.to_string(),
+        // What the system says if the time was up.
+        Error::IoError(_) | Error::CodecError(_) if error.to_string().contains("Resource temporarily unavailable") => {
+            "no answer in time".to_owned()
+        }
+        Error::IoError(error) => error.to_string(),
+        Error::CodecError(error) => error.to_string(),
         other => other.to_string(),
     }
 }
 
+const TOO_LARGE: &str = "a row is longer than the server takes: set its max_allowed_packet higher";
+
 #[cfg(test)]
 mod tests {
     use std::io;
+
+    use mysql::MySqlError;
 
     use super::*;
     use crate::server_errors::meaning;
