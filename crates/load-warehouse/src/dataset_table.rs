@@ -120,12 +120,11 @@ fn check_own_columns(
 /// The table of a data set as it is; none if there is none.
 pub(crate) fn existing_table(warehouse: &Warehouse, dataset: &Name) -> anyhow::Result<Option<DatasetTable>> {
     let table = warehouse.columns(dataset)?;
+    if table.is_empty() {
+        return Ok(None);
+    }
     let has_id = table.iter().any(|held| held.name.to_lowercase() == "id");
-    Ok((!table.is_empty()).then(|| DatasetTable { has_id, columns: known(table) }))
-}
-
-/// The columns whose types a load creates, but for the table's own two.
-fn known(table: Vec<HeldColumn>) -> Vec<StoredColumn> {
     let columns = table.into_iter().filter_map(|held| held.stored);
-    columns.filter(|stored| !stored.column.is("id") && !stored.column.is("window_start")).collect()
+    let columns = columns.filter(|stored| !stored.column.is("id") && !stored.column.is("window_start")).collect();
+    Ok(Some(DatasetTable { has_id, columns }))
 }

@@ -105,6 +105,7 @@ fn verify_one(
     Ok(verified.collect())
 }
 
+const DIFFERS: &str = "differs from the file in";
 const GONE: &str = "the tree has no file of it, although retention did not remove it: put it back or make it again";
 
 /// Compares the table with the load log and with those of `files` that are loaded; adds what is wrong to `problems`.
@@ -153,11 +154,7 @@ fn each_difference(
     files: &[HourFile],
 ) -> anyhow::Result<Vec<(Hour, String)>> {
     match differences(warehouse, dataset, table, files.to_vec()) {
-        Ok(found) => {
-            Ok(found.into_iter().map(|(hour, columns)| (hour, format!("differs from the file in {columns}"))).collect())
-        }
-        Err(error) if error.is::<TryAgain>() => Err(error),
-        Err(error) => match files {
+        Err(error) if !error.is::<TryAgain>() => match files {
             [file] if is_unchanged(file) => {
                 Ok(vec![(file.hour, format!("{}: {}", layout::unreadable_rows(), engine::explain(&error)))])
             }
@@ -168,10 +165,11 @@ fn each_difference(
                 Ok(each.collect::<anyhow::Result<Vec<_>>>()?.concat())
             }
         },
+        found => found,
     }
 }
 
-/// The hours whose rows are not those of their files, with the columns that differ.
+/// The hours whose rows are not those of their files, and in which columns.
 fn differences(
     warehouse: &Warehouse,
     dataset: &Name,
@@ -188,12 +186,12 @@ fn differences(
         let is_lacking = |column: &&TableColumn| !table.columns.iter().any(|held| held.column.is(&column.name));
         let lacking: Vec<_> = schema.iter().filter(is_lacking).map(|column| column.name.as_str()).collect();
         if !lacking.is_empty() {
-            let lacking = format!("{}, which the table does not have", lacking.join(", "));
+            let lacking = format!("{DIFFERS} {}, which the table does not have", lacking.join(", "));
             different.extend(files.iter().map(|file| (file.hour, lacking.clone())));
         }
         let checks =
             checksum::compare(warehouse, Batch { dataset, table, schema: &schema, files: &files, is_held: false })?;
-        let found = checks.into_iter().filter_map(|check| Some((check.hour, check.differs?)));
+        let found = checks.into_iter().filter_map(|check| Some((check.hour, format!("{DIFFERS} {}", check.differs?))));
         let unchanged = |hour| files.iter().any(|file| file.hour == hour && is_unchanged(file));
         different.extend(found.filter(|(hour, _)| unchanged(*hour)));
     }

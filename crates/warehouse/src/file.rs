@@ -28,14 +28,6 @@ impl File {
     pub(crate) fn new(args: &WarehouseArgs, tree: &Tree) -> anyhow::Result<Self> {
         Ok(Self { path: file_path::path(args, tree.warehouse())? })
     }
-
-    /// Creates an empty warehouse and only then gives it its name: DuckDB cannot open a file whose creation was cut short.
-    fn create(&self, runner: &QueryRunner) -> anyhow::Result<()> {
-        let draft = Draft::unmade(self.path.clone())?;
-        runner.run(&format!("ATTACH {} AS draft; DETACH draft", literal(&draft.path().to_string_lossy())))?;
-        publish_new(draft)?;
-        Ok(())
-    }
 }
 
 impl Backend for File {
@@ -59,7 +51,10 @@ impl Backend for File {
             "{place}: DuckDB can have no `?` in the path: name another file (--file)"
         );
         if !exists {
-            self.create(runner)?;
+            // It gets its name last: DuckDB cannot open a file whose creation was cut short.
+            let draft = Draft::unmade(self.path.clone())?;
+            runner.run(&format!("ATTACH {} AS draft; DETACH draft", literal(&draft.path().to_string_lossy())))?;
+            publish_new(draft)?;
         }
         let mode = match access {
             Access::Read => " (READ_ONLY)",

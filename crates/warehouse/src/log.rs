@@ -82,10 +82,14 @@ const COLUMNS: [(&str, SqlType); 7] = [
 /// Makes sure that the load log is one, if there is a table of its name. To write to the warehouse it is created, or gets
 /// the column that an earlier version had not.
 pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: Access) -> anyhow::Result<()> {
-    if access == Access::Write {
-        create_log(backend, runner)?;
+    let mut found = columns(backend, runner, LOG)?;
+    if found.is_empty() && access == Access::Write {
+        // A user that only loads needs no right to create.
+        let created = create_log(backend, runner);
+        found = columns(backend, runner, LOG)?;
+        // Another run may just have created it.
+        created.or_else(|error| if found.is_empty() { Err(error) } else { Ok(()) })?;
     }
-    let found = columns(backend, runner, LOG)?;
     if found.is_empty() {
         return Ok(());
     }
@@ -125,20 +129,14 @@ pub(crate) fn prepare_log(backend: &dyn Backend, runner: &QueryRunner, access: A
     Ok(())
 }
 
-/// Creates it if it is missing. A user that only loads needs no right to create.
 fn create_log(backend: &dyn Backend, runner: &QueryRunner) -> anyhow::Result<()> {
-    if !columns(backend, runner, LOG)?.is_empty() {
-        return Ok(());
-    }
-    let all = COLUMNS.map(|(name, sql_type)| {
+    let columns = COLUMNS.map(|(name, sql_type)| {
         let null = if name == "tree" { "NULL" } else { "NOT NULL" };
         format!("{name} {} {null}", backend.type_name(sql_type, true))
     });
-    let (table, all, options) = (backend.table(LOG), all.join(", "), backend.table_options());
-    let sql = format!("CREATE TABLE {table} ({all}, PRIMARY KEY (dataset, window_start)){options}");
-    let created = backend.define(runner, &sql);
-    // Another run may just have created it.
-    if created.is_err() && !columns(backend, runner, LOG)?.is_empty() { Ok(()) } else { created }
+    let (table, columns, options) = (backend.table(LOG), columns.join(", "), backend.table_options());
+    let sql = format!("CREATE TABLE {table} ({columns}, PRIMARY KEY (dataset, window_start)){options}");
+    backend.define(runner, &sql)
 }
 
 /// The lines of the load log, of one data set or of all; none if the warehouse has none. `own` is the data directory that is

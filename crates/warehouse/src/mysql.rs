@@ -5,8 +5,8 @@
 //! What is particular here:
 //! - DDL commits whatever is open, so it is done before a transaction begins.
 //! - The lock of a load is a row of the table `load_lock`, held by the transaction: the server gives it free after it
-//!   has rolled a dead client's work back, not before. While it is held, the server waits half a minute for the next word
-//!   of the client and no longer; a living one says one every ten seconds.
+//!   has rolled a dead client's work back, not before. The server waits half a minute for the next word of the client and
+//!   no longer; a living one says one every ten seconds.
 //! - Each session has its own settings, see `client`; `LOAD DATA` only warns of values that it changes even in strict mode,
 //!   and is not believed if it does.
 //! - A column of text that somebody made in another encoding than utf8mb4 does not hold every text: it is refused.
@@ -17,7 +17,6 @@ mod client_file;
 
 use std::cell::RefCell;
 use std::sync::Arc;
-use std::sync::mpsc::Sender;
 
 use anyhow::Context as _;
 use layout::Name;
@@ -38,8 +37,6 @@ pub(crate) struct MySql {
     server: Server,
     /// The connection, once it is attached.
     client: RefCell<Option<Arc<Client>>>,
-    /// While a transaction is open, what keeps the session alive until it is dropped.
-    kept_alive: RefCell<Option<Sender<()>>>,
 }
 
 impl MySql {
@@ -48,7 +45,7 @@ impl MySql {
         let file = client_file::read()?;
         let variable = |name: &str| std::env::var(name).ok();
         let server = Server::from_environment(3306, SSL_MODES, variable, |name| file.get(name).cloned())?;
-        Ok(Self { server, client: RefCell::default(), kept_alive: RefCell::default() })
+        Ok(Self { server, client: RefCell::default() })
     }
 
     fn client(&self) -> anyhow::Result<Arc<Client>> {
@@ -85,11 +82,12 @@ impl Backend for MySql {
             let place = format!("{}: cannot connect{how}", self.server);
             runner.explain(&error.to_string()).context(place)
         };
-        let client = Arc::new(Client::connect(&self.server, runner.limit).map_err(explain)?);
+        let client = Client::connect(&self.server, runner.limit).map_err(explain)?;
         if access == Access::Read {
             client.run("SET SESSION TRANSACTION READ ONLY").map_err(explain)?;
-            // A reader holds no lock, so that it may take long between two rows of an answer.
-            client.run(&format!("SET SESSION net_write_timeout = {}", runner.limit.as_secs())).map_err(explain)?;
+            // A reader holds no lock, so that it may take long between two rows of an answer, or two questions.
+            let limits = format!("net_write_timeout = {}, wait_timeout = DEFAULT", runner.limit.as_secs());
+            client.run(&format!("SET SESSION {limits}")).map_err(explain)?;
         }
         rows::register(&runner.connection, &client)?;
         self.client.replace(Some(client));
@@ -182,21 +180,14 @@ impl Backend for MySql {
 
     fn begin(&self, runner: &QueryRunner) -> anyhow::Result<()> {
         runner.run("BEGIN")?;
-        // A client that is gone holds the lock until the server has waited for so long.
-        self.change(runner, "SET SESSION wait_timeout = 30")?;
         self.change(runner, "BEGIN")?;
         // A reading that locks: what the transaction sees is decided by the first one that does not.
-        self.change(runner, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")?;
-        self.kept_alive.replace(Some(self.client()?.keep_alive()));
-        Ok(())
+        self.change(runner, "SELECT id FROM load_lock WHERE id = 1 FOR UPDATE")
     }
 
     fn end(&self, runner: &QueryRunner, how: &str) -> anyhow::Result<()> {
         let ended = self.change(runner, how);
-        self.kept_alive.take();
-        runner.run(if ended.is_ok() { how } else { "ROLLBACK" })?;
-        ended?;
-        self.change(runner, "SET SESSION wait_timeout = DEFAULT")
+        runner.run(if ended.is_ok() { how } else { "ROLLBACK" }).and(ended)
     }
 
     /// The server has no NaN, no infinity, and the years 1 to 9999; its texts have lengths.
@@ -245,7 +236,7 @@ mod tests {
     fn mysql() -> MySql {
         let variable = |name: &str| ["DB_USER", "DB_NAME"].contains(&name).then(|| "x".to_owned());
         let server = Server::from_environment(3306, SSL_MODES, variable, |_| None).unwrap();
-        MySql { server, client: RefCell::default(), kept_alive: RefCell::default() }
+        MySql { server, client: RefCell::default() }
     }
 
     #[test]

@@ -172,7 +172,10 @@ impl Warehouse {
     }
 
     fn transact<T>(&mut self, work: impl Fn(&Self) -> anyhow::Result<Option<T>>) -> anyhow::Result<Option<T>> {
-        self.patiently(Self::begin)?;
+        self.patiently(|warehouse| {
+            let begun = warehouse.backend.begin(&warehouse.runner);
+            begun.inspect_err(|_| drop(warehouse.backend.end(&warehouse.runner, "ROLLBACK")))
+        })?;
         match work(self) {
             Ok(Some(result)) => {
                 layout::fault::point("load.before_commit");
@@ -206,10 +209,7 @@ impl Warehouse {
                 return Ok(None);
             }
             let log = warehouse.backend.table(LOG);
-            warehouse
-                .backend
-                .change(&warehouse.runner, &format!("DELETE FROM {log} WHERE dataset = '{dataset}'"))
-                .map(Some)
+            warehouse.change(&format!("DELETE FROM {log} WHERE dataset = '{dataset}'")).map(Some)
         })?;
         Ok(forgotten.is_some())
     }
@@ -221,8 +221,9 @@ impl Warehouse {
         let left = || end.saturating_duration_since(Instant::now());
         let mut is_first = true;
         loop {
+            let is_there = || self.runner.run(&format!("SELECT * FROM {}", self.source("SELECT 1 AS one"))).is_ok();
             let done = patiently(left(), || match work(self) {
-                Err(error) if error.is::<TryAgain>() && !self.is_there() => Ok(Err(error)),
+                Err(error) if error.is::<TryAgain>() && !is_there() => Ok(Err(error)),
                 done => done.map(Ok),
             })?;
             match done {
@@ -234,22 +235,10 @@ impl Warehouse {
         }
     }
 
-    /// Begins a transaction with the lock that every load takes first.
-    fn begin(&self) -> anyhow::Result<()> {
-        self.backend.begin(&self.runner).inspect_err(|_| {
-            let _ = self.backend.end(&self.runner, "ROLLBACK");
-        })
-    }
-
-    /// Whether it still answers.
-    fn is_there(&self) -> bool {
-        self.runner.run(&format!("SELECT * FROM {}", self.backend.source("SELECT 1 AS one"))).is_ok()
-    }
-
     /// The first id that no row of the data set has, or ever had as far as the load log knows.
     pub fn next_id(&self, dataset: &Name) -> anyhow::Result<i64> {
         let (table, log) = (self.backend.table(dataset.as_str()), self.backend.table(LOG));
-        let source = self.backend.source(&format!(
+        let source = self.source(&format!(
             "SELECT max(id) AS id FROM (SELECT max(last_id) AS id FROM {log} WHERE dataset = '{dataset}' \
              UNION ALL SELECT max(id) AS id FROM {table}) AS ids"
         ));
@@ -262,10 +251,7 @@ impl Warehouse {
     pub fn counts(&self, dataset: &Name) -> anyhow::Result<BTreeMap<Hour, u64>> {
         let table = self.backend.table(dataset.as_str());
         let select = format!("SELECT window_start, count(*) AS row_count FROM {table} GROUP BY window_start");
-        let sql = format!(
-            "SELECT epoch_us(window_start::TIMESTAMP), row_count::BIGINT FROM {}",
-            self.backend.source(&select)
-        );
+        let sql = format!("SELECT epoch_us(window_start::TIMESTAMP), row_count::BIGINT FROM {}", self.source(&select));
         let rows = self.runner.rows(&sql, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, u64>(1)?)))?;
         Ok(rows.into_iter().filter_map(|(micros, rows)| Some((Hour::of_micros(micros)?, rows))).collect())
     }
@@ -276,10 +262,7 @@ impl Warehouse {
             return Ok(());
         }
         let table = self.backend.table(dataset.as_str());
-        self.backend.change(
-            &self.runner,
-            &format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours.iter().copied())),
-        )
+        self.change(&format!("DELETE FROM {table} WHERE window_start IN ({})", starts(hours.iter().copied())))
     }
 
     /// Removes the rows with these ids.
@@ -287,7 +270,7 @@ impl Warehouse {
         let table = self.backend.table(dataset.as_str());
         ids.chunks(IDS_AT_ONCE).try_for_each(|ids| {
             let ids: Vec<_> = ids.iter().map(i64::to_string).collect();
-            self.backend.change(&self.runner, &format!("DELETE FROM {table} WHERE id IN ({})", ids.join(", ")))
+            self.change(&format!("DELETE FROM {table} WHERE id IN ({})", ids.join(", ")))
         })
     }
 
@@ -315,8 +298,7 @@ impl Warehouse {
         let table = self.backend.table(dataset.as_str());
         let select =
             format!("SELECT min(id) AS first, max(id) AS last, count(*) AS row_count FROM {table} {condition}");
-        let sql =
-            format!("SELECT first::BIGINT, last::BIGINT, row_count::BIGINT FROM {}", self.backend.source(&select));
+        let sql = format!("SELECT first::BIGINT, last::BIGINT, row_count::BIGINT FROM {}", self.source(&select));
         let found = self.runner.rows(&sql, |row| {
             Ok((row.get::<_, Option<i64>>(0)?, row.get::<_, Option<i64>>(1)?, row.get::<_, i64>(2)?))
         })?;
@@ -331,7 +313,7 @@ impl Warehouse {
     fn select(&self, dataset: &Name, columns: &[(&str, Option<SqlType>)], rest: &str) -> String {
         let names: Vec<_> = columns.iter().map(|(name, _)| self.backend.column(name)).collect();
         let table = self.backend.table(dataset.as_str());
-        let source = self.backend.source(&format!("SELECT {} FROM {table} {rest}", names.join(", ")));
+        let source = self.source(&format!("SELECT {} FROM {table} {rest}", names.join(", ")));
         let typed = |(name, sql_type): &(&str, Option<SqlType>)| match (identifier(name), sql_type) {
             (name, Some(sql_type)) => format!("CAST({name} AS {sql_type}) AS {name}"),
             (name, None) => name,
@@ -381,6 +363,14 @@ impl Warehouse {
     /// The rows of a query of DuckDB's own, which does not concern the warehouse.
     pub fn query<T>(&self, sql: &str, row: impl Fn(&Row<'_>) -> duckdb::Result<T>) -> anyhow::Result<Vec<T>> {
         self.runner.rows(sql, row)
+    }
+
+    fn source(&self, select: &str) -> String {
+        self.backend.source(select)
+    }
+
+    fn change(&self, sql: &str) -> anyhow::Result<()> {
+        self.backend.change(&self.runner, sql)
     }
 }
 

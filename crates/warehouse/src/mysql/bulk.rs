@@ -10,9 +10,12 @@ use duckdb::arrow::array::{Array as _, AsArray as _, StructArray};
 use super::client::{Client, ClientError};
 use crate::runner::QueryRunner;
 
-/// How many bytes of rows one statement has. Servers take an INSERT of 1 MiB at least, the oldest of them; what a longer row
-/// needs is the server's to say.
-const LONG: usize = 512 << 10;
+/// How many bytes of rows one INSERT has. Servers take one of 1 MiB at least, the oldest of them; what a longer row needs is
+/// the server's to say.
+const INSERTED: usize = 512 << 10;
+
+/// How many bytes of rows one LOAD DATA has. Three such parts are in memory at most.
+const LOADED: usize = 8 << 20;
 
 /// Inserts the rows of the query `select` into `columns` of `table`, both in the server's SQL, inside the transaction;
 /// returns how many. DuckDB yields the next rows while the server takes some, which it never waits for in the middle of a
@@ -30,7 +33,7 @@ pub(super) fn insert(
     if !loads {
         log::info!("the server has local_infile off: the rows go in by INSERT, which takes longer");
     }
-    let notation = if loads { LINE } else { VALUES };
+    let (notation, long) = if loads { (LINE, LOADED) } else { (VALUES, INSERTED) };
     let insert = |rows: Vec<u8>| {
         if loads {
             let load = "LOAD DATA LOCAL INFILE 'rows' INTO TABLE";
@@ -39,14 +42,14 @@ pub(super) fn insert(
         let rows = std::str::from_utf8(&rows).map_err(|error| ClientError::because(&error))?;
         client.run(&format!("INSERT INTO {table} ({columns}) VALUES {}", rows.trim_end_matches(',')))
     };
-    let (sender, parts) = mpsc::sync_channel(2);
+    let (sender, parts) = mpsc::sync_channel(1);
     let (inserted, selected, yielded) = thread::scope(|scope| {
         let inserting = scope.spawn(move || parts.into_iter().map(insert).sum::<Result<u64, _>>());
         let (mut part, mut yielded) = (Vec::new(), 0);
         let selected = runner.each_chunk(&select, |chunk| {
             for row in 0..chunk.len() {
                 notation.write(chunk, row, &mut part);
-                if part.len() >= LONG {
+                if part.len() >= long {
                     sender.send(std::mem::take(&mut part)).context("nobody takes the rows")?;
                 }
             }

@@ -13,11 +13,11 @@ use std::io::{ErrorKind, Write as _};
 use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::os::fd::{AsRawFd as _, BorrowedFd};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use anyhow::Context as _;
-use chrono::{Datelike as _, NaiveDate};
+use chrono::NaiveDate;
 use duckdb::types::TimeUnit;
 use mysql::consts::{ColumnFlags, ColumnType};
 use mysql::prelude::Queryable as _;
@@ -67,17 +67,30 @@ pub(crate) struct Client {
 
 impl Client {
     /// Connects. No answer of the server may take longer than `limit`, and none before it lets us in longer than
-    /// [`CONNECT`].
-    pub(crate) fn connect(server: &Server, limit: Duration) -> Result<Self, ClientError> {
+    /// [`CONNECT`]. The server knows that we are there as long as somebody holds what is returned: between two statements of
+    /// a transaction DuckDB may have work for longer than the server waits.
+    pub(crate) fn connect(server: &Server, limit: Duration) -> Result<Arc<Self>, ClientError> {
         let connection = connect(server, limit)?;
         for which in [Timeout::Recv, Timeout::Send] {
             set_socket_timeout(socket(&connection), which, Some(limit))
                 .map_err(|error| ClientError::because(&error))?;
         }
-        let client = Self { connection: Mutex::new(connection) };
+        let client = Arc::new(Self { connection: Mutex::new(connection) });
         for settings in SETTINGS {
             client.run(settings)?;
         }
+        let held = Arc::downgrade(&client);
+        std::thread::spawn(move || {
+            loop {
+                std::thread::sleep(Duration::from_secs(10));
+                let Some(client) = held.upgrade() else { return };
+                // A statement that runs says so, too.
+                if let Ok(connection) = client.connection.try_lock() {
+                    // An error comes again when the connection is next used.
+                    let _ = with(connection, |connection| Ok(connection.ping()?));
+                }
+            }
+        });
         Ok(client)
     }
 
@@ -91,27 +104,6 @@ impl Client {
             connection.query_drop(sql)?;
             Ok(connection.affected_rows())
         })
-    }
-
-    /// Tells the server that we are there, unless a statement runs, which does.
-    fn ping(&self) {
-        if let Ok(connection) = self.connection.try_lock() {
-            // An error comes again when the connection is next used.
-            let _ = with(connection, |connection| Ok(connection.ping()?));
-        }
-    }
-
-    /// Has the server know, until what is returned is dropped, that we are there: between two statements of a transaction
-    /// DuckDB may have work for longer than the server waits.
-    pub(crate) fn keep_alive(self: &Arc<Self>) -> mpsc::Sender<()> {
-        let (end, ended) = mpsc::channel::<()>();
-        let client = Arc::clone(self);
-        std::thread::spawn(move || {
-            while ended.recv_timeout(Duration::from_secs(10)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                client.ping();
-            }
-        });
-        end
     }
 
     /// Whether a variable of the server is on.
@@ -210,7 +202,7 @@ fn cell(value: Value, sql_type: SqlType) -> anyhow::Result<Cell> {
             let time = date.and_then(|date| date.and_hms_micro_opt(hour.into(), minute.into(), second.into(), micro));
             let time = time.with_context(|| format!("{year:04}-{month:02}-{day:02} is no day"))?;
             match sql_type {
-                SqlType::Date => Cell::Date32(time.num_days_from_ce() - DAYS_BEFORE_1970),
+                SqlType::Date => Cell::Date32(i32::try_from(time.and_utc().timestamp().div_euclid(86_400))?),
                 _ => Cell::Timestamp(TimeUnit::Microsecond, time.and_utc().timestamp_micros()),
             }
         }
@@ -219,9 +211,6 @@ fn cell(value: Value, sql_type: SqlType) -> anyhow::Result<Cell> {
         }
     })
 }
-
-/// From the first day of the year 1 on.
-const DAYS_BEFORE_1970: i32 = 719_163;
 
 /// Refuses every file: a server may ask for any at any time.
 fn no_file() -> LocalInfileHandler {
@@ -302,15 +291,15 @@ fn options(server: &Server, limit: Duration) -> OptsBuilder {
 /// - What is sent, stored and answered: the encoding, also where the server does not heed that of the handshake; a strict mode,
 ///   because a server that is not strict cuts values off silently; all rows and all warnings; each statement in a transaction
 ///   of its own unless one is begun.
-/// - An end to waiting for somebody's lock (by default DDL waits for a day), and to the server's waiting for rows of a client
-///   that is gone; none to statements, which end when the client does.
+/// - An end to waiting for somebody's lock (by default DDL waits for a day), and to the server's waiting for a client that is
+///   gone, which holds the lock of a load until then; none to statements, which end when the client does.
 const SETTINGS: [&str; 3] = [
     "SET NAMES utf8mb4",
     "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ WRITE",
     "SET SESSION sql_mode = 'STRICT_ALL_TABLES', time_zone = '+00:00', autocommit = 1, completion_type = 0, \
      sql_select_limit = 18446744073709551615, sql_big_selects = 1, sql_safe_updates = 0, sql_auto_is_null = 0, \
      foreign_key_checks = 1, unique_checks = 1, sql_notes = 1, max_error_count = 64, innodb_lock_wait_timeout = 10, \
-     lock_wait_timeout = 10, net_read_timeout = 30, net_write_timeout = 30 \
+     lock_wait_timeout = 10, wait_timeout = 30, net_read_timeout = 30, net_write_timeout = 30 \
      /*M!100100 , max_statement_time = 0 */ /*!80000 , max_execution_time = 0 */",
 ];
 
