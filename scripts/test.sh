@@ -24,10 +24,10 @@ work=$(mktemp -d)
 trap 'wait; rm -rf "$work"' EXIT
 say() { echo "test: $*" >&2; }
 
-# What tests/it/readers.rs has read the tree beside our programs.
+# What tests/it/readers.rs has read the tree beside our programs, and what a JSON Schema is compared with.
 python_packages() {
     local fresh made_of
-    local packages=(duckdb==1.5.5 pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1)
+    local packages=(duckdb==1.5.5 pandas==3.1.1 polars==2.1.0 pyarrow==26.0.1 pydantic==2.14.4)
     scripts/need.sh python3=python3 pip3=python3-pip || return 1
     made_of="${packages[*]}, $(python3 --version)"
     [[ $(cat "$python/made-of" 2>/dev/null) != "$made_of" ]] || return 0

@@ -12,6 +12,7 @@ mod mariadb;
 mod network;
 mod postgres;
 mod random;
+mod random_stream;
 mod server;
 mod warehouse;
 
@@ -20,6 +21,7 @@ pub use mariadb::MariaDb;
 pub use network::{Network, within};
 pub use postgres::Postgres;
 pub use random::{Random, rounds, seed};
+pub use random_stream::RandomStream;
 pub use server::{Server, is_gone, kill, until};
 pub use tempfile;
 pub use warehouse::{PASSWORD, USER, certificate, extension_is_missing, signed_certificate};
@@ -113,8 +115,14 @@ impl DataDir {
     pub fn seal_bytes(&self, stream: &str, hour: &str, bytes: &[u8]) -> PathBuf {
         let hour: layout::Hour = hour.parse().unwrap();
         let tree = layout::Tree::new(self.path());
-        let mut segment =
-            layout::OpenSegment::create(&tree, layout::Area::Raw, &stream.parse().unwrap(), hour).unwrap();
+        let mut segment = layout::OpenSegment::create(
+            &tree,
+            layout::Area::Raw,
+            &stream.parse().unwrap(),
+            hour,
+            layout::StreamVersion::of(""),
+        )
+        .unwrap();
         segment.append(&mut [std::io::IoSlice::new(bytes)]).unwrap();
         layout::seal(vec![segment]).unwrap().remove(0).path
     }

@@ -9,5 +9,6 @@ mod demo;
 mod docs;
 mod imports;
 mod readers;
+mod streams;
 mod torture;
 mod workspace;

@@ -30,7 +30,7 @@ pub(crate) fn needs(planner: &mut Planner<'_>, query: &Query) {
         let (item, what) = if let Some(table) = given {
             ("reference table", table.file.display().to_string())
         } else if known.iter().any(|dataset| dataset.as_str() == name) && name != query.name.as_str() {
-            ("data set", if models::model(name).is_some() { "stream" } else { "aggregate" }.to_owned())
+            ("data set", if planner.streams.has(name) { "stream" } else { "aggregate" }.to_owned())
         } else if query.declared.iter().any(|declared| declared.name == name) {
             ("reference table", "not given: empty".to_owned())
         } else {

@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use cli::Usage;
 use engine::SqlColumn;
 use layout::{Commit, Hour, HourRange, Lineage, Name, Recipe, Tree};
+use models::Streams;
 use serde_json::Value;
 
 use crate::args::Args;
@@ -20,6 +21,7 @@ use crate::sources::Sources;
 pub(crate) struct Planner<'a> {
     pub(crate) args: &'a Args,
     pub(crate) tree: &'a Tree,
+    pub(crate) streams: &'a Streams,
     /// The names of all data sets.
     pub(crate) known: &'a BTreeSet<Name>,
     pub(crate) now: DateTime<Utc>,
@@ -41,12 +43,12 @@ impl Planner<'_> {
             tables: sources.tables.iter().map(|(table, content)| (table.name.to_string(), content.clone())).collect(),
             ignore_changes: header.ignore_changes.clone(),
         };
-        let mut snapshot = scan(self.tree, &sources.datasets, output, &header.calendar, range)?;
+        let mut snapshot = scan(self.tree, self.streams, &sources.datasets, output, &header.calendar, range)?;
         for (dataset, files) in &mut snapshot.inputs {
             let expected = self.expected_files.get(dataset).into_iter().flatten();
             files.extend(expected.map(|(hour, commit)| (*hour, Ok(commit.clone()))));
             if files.is_empty() {
-                report::name_missing(args, query, dataset);
+                report::name_missing(args, self.streams, query, dataset);
             }
         }
         let wanted = Wanted {

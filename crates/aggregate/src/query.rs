@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, anyhow, bail};
 use cli::Usage;
 use layout::{Fingerprint, Name};
+use models::Streams;
 
 use crate::args::Args;
 use crate::header::Header;
@@ -78,7 +79,7 @@ impl Query {
         error_at(&self.origin, &self.sql, position, message)
     }
 
-    fn from_file(path: &Path, name: Option<&Name>) -> anyhow::Result<Self> {
+    fn from_file(path: &Path, name: Option<&Name>, streams: &Streams) -> anyhow::Result<Self> {
         let origin = path.display().to_string();
         let sql = std::fs::read_to_string(path).with_context(|| format!("{origin}: cannot be read"))?;
         // Some editors put a mark in front that is no part of the text.
@@ -92,7 +93,7 @@ impl Query {
                 stem.parse().map_err(|error| Usage(format!("{origin}: {error}: {remedy}")))?
             }
         };
-        if models::model(name.as_str()).is_some() {
+        if streams.has(name.as_str()) {
             let taken = "is a stream, and an aggregate cannot have its name: give it another by --name";
             bail!(Usage(format!("{origin}: {name} {taken}")));
         }
@@ -120,7 +121,7 @@ fn error_at(origin: &str, sql: &str, position: Option<usize>, message: impl Disp
 }
 
 /// The queries that the command line names, built-in ones first.
-pub(crate) fn queries(args: &Args) -> anyhow::Result<Vec<Query>> {
+pub(crate) fn queries(args: &Args, streams: &Streams) -> anyhow::Result<Vec<Query>> {
     let mut queries = args.built_in.iter().map(|_| Query::temperatures()).collect::<anyhow::Result<Vec<_>>>()?;
     let mut files = Vec::new();
     for given in args.sql.iter().chain(&args.check) {
@@ -130,7 +131,7 @@ pub(crate) fn queries(args: &Args) -> anyhow::Result<Vec<Query>> {
         bail!(Usage(format!("--name names the data set of one file, and there are {}", files.len())));
     }
     for file in &files {
-        queries.push(Query::from_file(file, args.name.as_ref())?);
+        queries.push(Query::from_file(file, args.name.as_ref(), streams)?);
     }
     let mut names = BTreeSet::new();
     if let Some(Query { origin, name, .. }) = queries.iter().find(|query| !names.insert(&query.name)) {

@@ -6,6 +6,7 @@ use chrono::Timelike as _;
 use cli::Outcome;
 use layout::{Hour, Name, Window};
 use log::Level;
+use models::Streams;
 
 use crate::args::Args;
 use crate::calendar::Unit;
@@ -76,11 +77,11 @@ fn meant(query: &Query, input: &Name, covers: &Window) -> String {
 }
 
 /// Says that there is nothing to be read of `dataset`: to whoever wants to see something. Cron is early now and then.
-pub(crate) fn name_missing(args: &Args, query: &Query, dataset: &Name) {
+pub(crate) fn name_missing(args: &Args, streams: &Streams, query: &Query, dataset: &Name) {
     let shows = args.explain || args.plan.dry_run || (args.output.is_some() && !args.range.is_given());
     let level = if shows { Level::Warn } else { Level::Info };
     let asked = if args.range.is_given() { " that is asked for" } else { "" };
-    let remedy = how_to_make(dataset.as_str());
+    let remedy = how_to_make(streams, dataset.as_str());
     log::log!(level, "{}: there is no hour of {dataset}{asked}: {remedy}", query.name);
 }
 

@@ -38,8 +38,9 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
 fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
     let checks = !args.check.is_empty();
     let tree = if checks { args.common.tree() } else { args.common.existing_tree()? };
-    let queries = queries(args)?;
-    let known = known_datasets(&tree, &queries)?;
+    let streams = args.common.streams()?;
+    let queries = queries(args, &streams)?;
+    let known = known_datasets(&tree, &streams, &queries)?;
     check_names(&known, &args.tables)?;
     let (queries, mut errors) = find_reads(&args.session, queries)?;
     if errors.is_empty() {
@@ -52,6 +53,7 @@ fn run_queries(args: &Args) -> anyhow::Result<Outcome> {
     let mut planner = Planner {
         args,
         tree: &tree,
+        streams: &streams,
         known: &known,
         now: Utc::now(),
         expected_columns: BTreeMap::new(),
@@ -93,7 +95,7 @@ fn run_one(planner: &mut Planner<'_>, query: &Query) -> anyhow::Result<Outcome> 
     if checks {
         check::needs(planner, query);
     }
-    let sources = Sources::resolve(query, planner.known, &args.tables)?;
+    let sources = Sources::resolve(query, planner.known, planner.streams, &args.tables)?;
     if checks {
         return check::yields(planner, query, &sources);
     }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use layout::{Commit, Hour, HourRange, Hours, Name, Tree};
+use models::Streams;
 
 use crate::calendar::Calendar;
 
@@ -14,6 +15,8 @@ pub(crate) type Files = BTreeMap<Hour, layout::Result<Commit>>;
 pub(crate) struct Snapshot {
     /// The files of each data set that it reads.
     pub(crate) inputs: BTreeMap<Name, Files>,
+    /// Which of them are streams. Rows of a stream have a time, by which they are told apart.
+    pub(crate) streams: BTreeSet<Name>,
     /// The files that it has made.
     pub(crate) output: Files,
     /// The hours that retention has removed of each data set that it reads.
@@ -25,6 +28,7 @@ pub(crate) struct Snapshot {
 /// Reads from the tree what concerns the windows of `calendar` that begin in `range`; without an `output`, only its inputs.
 pub(crate) fn scan(
     tree: &Tree,
+    streams: &Streams,
     datasets: &[Name],
     output: Option<&Name>,
     calendar: &Calendar,
@@ -33,13 +37,15 @@ pub(crate) fn scan(
     let (read, made) = (calendar.hours_read(range)?, calendar.hours_made(range)?);
     let inputs = datasets.iter().map(|dataset| {
         // A file of an aggregate has the name of the hour in which its window starts, a month before its end at most.
-        let longest = if models::model(dataset.as_str()).is_some() { 0 } else { 32 * 24 };
+        let longest = if streams.has(dataset.as_str()) { 0 } else { 32 * 24 };
         (dataset, HourRange { from: read.from.map(|from| from.plus(-longest)), ..read })
     });
     let all: Vec<_> = output.map(|output| (output, made)).into_iter().chain(inputs).collect();
     // Side by side: to list the folders of a year takes about as long as to read its footers on two threads.
     let found = cli::in_parallel(all.len(), &all, || Ok(()), |(), (dataset, range)| tree.hours(dataset, *range))?;
-    let mut snapshot = Snapshot::default();
+    let is_stream = |dataset: &&Name| streams.has(dataset.as_str());
+    let mut snapshot =
+        Snapshot { streams: datasets.iter().filter(is_stream).cloned().collect(), ..Snapshot::default() };
     for ((dataset, _), hours) in all.iter().zip(found) {
         let Hours { published, expired } = hours?;
         let files = published.into_iter().map(|(file, commit)| (file.hour, commit)).collect();

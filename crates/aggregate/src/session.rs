@@ -9,6 +9,7 @@ use anyhow::{Context as _, anyhow, bail, ensure};
 use duckdb::Connection;
 use engine::{SqlColumn, describe, file_literal, identifier, literal, read_parquet};
 use layout::{HourRange, Name, Tree, Window};
+use models::Streams;
 use serde_json::Value;
 
 use crate::batch;
@@ -30,6 +31,7 @@ const WINDOW_START: &str = "window_start";
 #[derive(Debug)]
 pub(crate) struct Session<'a> {
     pub(crate) tree: &'a Tree,
+    streams: &'a Streams,
     pub(crate) query: &'a Query,
     /// Each data set with its columns.
     datasets: Vec<(Name, Vec<SqlColumn>)>,
@@ -62,8 +64,9 @@ impl<'a> Session<'a> {
         // A data set or table that has such a column itself means that one.
         parsed.window_start &= !datasets.iter().any(|(_, columns)| columns.iter().any(is_start))
             && !tables::have_column(&connection, WINDOW_START)?;
-        let (tree, window_start) = (planner.tree, parsed.window_start);
-        let session = Self { tree, query, datasets, window_start, connection, columns: Vec::new(), batch: None };
+        let (tree, streams, window_start) = (planner.tree, planner.streams, parsed.window_start);
+        let session =
+            Self { tree, streams, query, datasets, window_start, connection, columns: Vec::new(), batch: None };
         let mut session = session.prepare()?;
         session.batch = session.batch(&parsed);
         Ok(session)
@@ -101,8 +104,9 @@ impl<'a> Session<'a> {
         };
         let files = windows.iter().map(|window| file_literal(&self.tree.parquet(dataset, window.hour())));
         let files = format!("[{}]", files.collect::<Vec<_>>().join(", "));
-        // The files of a stream are all alike. A query may have been another one when it made some of an aggregate's.
-        if models::model(dataset.as_str()).is_none() {
+        // Without another version the files of a stream are all alike. A query may have been another one when it made some
+        // of an aggregate's.
+        if self.may_differ(dataset) {
             self.check_alike(&files, columns)?;
         }
         let source = format!("read_parquet({files}, hive_partitioning = false, union_by_name = false)");
@@ -170,7 +174,7 @@ impl<'a> Session<'a> {
             let rows = match inputs.get(dataset) {
                 Some(files) => {
                     let parquet = read_parquet(files.keys().map(|hour| self.tree.parquet(dataset, *hour)));
-                    format!("SELECT * FROM {parquet}{}", within(dataset, window))
+                    self.rows(dataset, columns, &parquet, window)
                 }
                 None => without_rows(columns),
             };
@@ -180,6 +184,31 @@ impl<'a> Session<'a> {
         }
         sql.push_str(statements);
         Ok(self.connection.execute_batch(&sql)?)
+    }
+
+    /// Whether files of `dataset` may have other columns than it has now.
+    fn may_differ(&self, dataset: &Name) -> bool {
+        !matches!(self.streams.columns(dataset.as_str()), Some(Ok((_, false))))
+    }
+
+    /// The rows of `parquet` that lie in `window`. Those of a stream are told by their time, where the window does not begin
+    /// and end with an hour; what versions of it did not have is NULL.
+    fn rows(&self, dataset: &Name, columns: &[SqlColumn], parquet: &str, window: &Window) -> String {
+        let Some(Ok(model)) = self.streams.get(dataset.as_str()) else { return format!("SELECT * FROM {parquet}") };
+        let cut = [window.reads_from, window.end].into_iter().any(|time| time != layout::Hour::of(time).start());
+        let within = if cut {
+            let (column, from, to) =
+                (identifier(model.time_column()), timestamp(window.reads_from), timestamp(window.end));
+            format!(" WHERE {column} >= {from} AND {column} < {to}")
+        } else {
+            String::new()
+        };
+        if !self.may_differ(dataset) {
+            return format!("SELECT * FROM {parquet}{within}");
+        }
+        let names: Vec<_> = columns.iter().map(|column| identifier(&column.name)).collect();
+        let all = format!("{} UNION ALL BY NAME SELECT * FROM {parquet}", without_rows(columns));
+        format!("SELECT {} FROM ({all}){within}", names.join(", "))
     }
 
     /// Why a run over a window failed, if that is because a file of `inputs` is damaged behind its footer. One that has
@@ -219,32 +248,23 @@ impl<'a> Session<'a> {
     }
 }
 
-/// The condition by which rows of a stream lie in `window`, if that does not begin and end with an hour.
-fn within(dataset: &Name, window: &Window) -> String {
-    let cut = [window.reads_from, window.end].into_iter().any(|time| time != layout::Hour::of(time).start());
-    let column = models::model(dataset.as_str()).and_then(models::Model::time_column).filter(|_| cut);
-    column.map(identifier).map_or(String::new(), |column| {
-        let (from, to) = (timestamp(window.reads_from), timestamp(window.end));
-        format!(" WHERE {column} >= {from} AND {column} < {to}")
-    })
-}
-
 /// The columns of `dataset`: a stream's are those of its model, another data set's those of its newest file, if no query
 /// before is expected to make it.
 fn columns(connection: &Connection, planner: &Planner<'_>, dataset: &Name) -> anyhow::Result<Vec<SqlColumn>> {
-    if let Some(model) = models::model(dataset.as_str()) {
-        let column = |column: &models::Column| SqlColumn {
-            name: column.name.to_owned(),
-            sql_type: column.column_type.sql().to_owned(),
-        };
-        return Ok(model.columns.iter().map(column).collect());
+    if let Some(columns) = planner.streams.columns(dataset.as_str()) {
+        let (columns, _) = columns.map_err(Clone::clone)?;
+        let column = |column: models::Column| SqlColumn { sql_type: column.column_type.to_string(), name: column.name };
+        return Ok(columns.into_iter().map(column).collect());
     }
     if let Some(columns) = planner.expected_columns.get(dataset) {
         return Ok(columns.clone());
     }
     let files = planner.tree.parquet_files(dataset, HourRange::ALL)?;
     let Some(newest) = files.last() else {
-        bail!("{dataset} has no hour yet, so its columns are not known: {}", how_to_make(dataset.as_str()));
+        bail!(
+            "{dataset} has no hour yet, so its columns are not known: {}",
+            how_to_make(planner.streams, dataset.as_str())
+        );
     };
     describe(connection, &format!("FROM {}", read_parquet([&newest.path])))
         .with_context(|| format!("{}: its columns cannot be read", newest.path.display()))

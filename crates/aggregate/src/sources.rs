@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use anyhow::bail;
 use cli::Usage;
 use layout::{Area, Fingerprint, Name, Tree};
+use models::Streams;
 
 use crate::args::TableArg;
 use crate::query::Query;
@@ -20,7 +21,12 @@ pub(crate) struct Sources<'a> {
 
 impl<'a> Sources<'a> {
     /// Finds out what the names that `query` reads stand for; `known` are the data sets.
-    pub(crate) fn resolve(query: &Query, known: &BTreeSet<Name>, given: &'a [TableArg]) -> anyhow::Result<Self> {
+    pub(crate) fn resolve(
+        query: &Query,
+        known: &BTreeSet<Name>,
+        streams: &Streams,
+        given: &'a [TableArg],
+    ) -> anyhow::Result<Self> {
         let mut sources = Self { datasets: Vec::new(), tables: Vec::new() };
         for name in &query.reads {
             if let Some(table) = given.iter().find(|table| table.name.as_str() == name) {
@@ -39,7 +45,7 @@ impl<'a> Sources<'a> {
                     query.origin,
                     known.join(", "),
                     if name.parse::<Name>().is_ok() { name } else { "NAME" },
-                    how_to_make(name)
+                    how_to_make(streams, name)
                 );
             }
         }
@@ -81,15 +87,15 @@ pub(crate) fn check_used(queries: &[Query], given: &[TableArg]) -> anyhow::Resul
 }
 
 /// The streams, the data sets of the tree, and those that `queries` make.
-pub(crate) fn known_datasets(tree: &Tree, queries: &[Query]) -> anyhow::Result<BTreeSet<Name>> {
-    let streams = models::BUILT_IN.iter().filter_map(|model| model.name.parse().ok());
+pub(crate) fn known_datasets(tree: &Tree, streams: &Streams, queries: &[Query]) -> anyhow::Result<BTreeSet<Name>> {
+    let streams = streams.names().filter_map(|name| name.parse().ok());
     let made = queries.iter().map(|query| query.name.clone());
     Ok(streams.chain(tree.names(Area::Parquet)?).chain(made).collect())
 }
 
 /// How a data set that has no hour comes to have some.
-pub(crate) fn how_to_make(dataset: &str) -> String {
-    if models::model(dataset).is_some() {
+pub(crate) fn how_to_make(streams: &Streams, dataset: &str) -> String {
+    if streams.has(dataset) {
         format!("run compact, which makes them of the segments of {dataset} when their hour is over")
     } else if dataset == "temperatures" {
         "run aggregate temperatures, or give temperatures in the same run".to_owned()

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use anyhow::{bail, ensure};
 use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use layout::{Area, Hour, HourRange, Name, Tree};
+use models::Streams;
 
 use crate::program::Usage;
 use crate::table::Format;
@@ -18,6 +19,10 @@ pub struct CommonArgs {
     #[arg(long, value_name = "DIR", global = true, default_value_os_t = default_data_dir(), hide_default_value = true,
           value_parser = OsStringValueParser::new().try_map(data_dir))]
     pub data_dir: PathBuf,
+
+    /// The folder of stream files [default: streams in the data directory]
+    #[arg(long = "streams", value_name = "DIR", env = "STREAMS_DIR", hide_env_values = true, global = true)]
+    pub streams_dir: Option<PathBuf>,
 
     /// Say what is done (twice: in detail)
     #[arg(short, long, action = clap::ArgAction::Count, global = true)]
@@ -105,13 +110,18 @@ impl RangeArgs {
     }
 }
 
-/// Refuses a name that is neither a built-in stream's nor has a folder in `area`: it is misspelt. As long as there is no
+/// Refuses a name that is neither a stream's nor has a folder in `area`: it is misspelt. As long as there is no
 /// folder at all, the name may be right and only early: then there is nothing to do.
-pub fn check_names<'n>(tree: &Tree, area: Area, names: impl IntoIterator<Item = &'n Name>) -> anyhow::Result<()> {
+pub fn check_names<'n>(
+    tree: &Tree,
+    streams: &Streams,
+    area: Area,
+    names: impl IntoIterator<Item = &'n Name>,
+) -> anyhow::Result<()> {
     let kind = if area == Area::Parquet { "data set" } else { "stream" };
     let there = tree.names(area)?;
     for name in names {
-        if there.contains(name) || models::model(name.as_str()).is_some() {
+        if there.contains(name) || streams.has(name.as_str()) {
             continue;
         }
         if there.is_empty() {

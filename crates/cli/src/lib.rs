@@ -12,6 +12,7 @@ mod parallel;
 mod program;
 mod progress;
 mod size;
+mod streams;
 mod table;
 
 pub use args::{CommonArgs, PlanArgs, PrintArgs, RangeArgs, check_names};
@@ -21,6 +22,7 @@ pub use parallel::in_parallel;
 pub use program::{Outcome, Reported, TryAgain, Usage, main};
 pub use progress::{beside_progress, progress, progress_of_bytes};
 pub use size::{Size, count};
+pub use streams::stream_names;
 pub use table::{Format, Table};
 
 /// The version that `--version` prints: the packages' version, to which `scripts/build.sh` adds the commit.

@@ -33,7 +33,7 @@ pub(crate) fn compact_hours(
     if !fresh.is_empty() {
         // No work, no DuckDB: starting it takes longer than looking through a year.
         let connection = engine::open(args)?;
-        let sources = Sources::register(&connection, stream.model)?;
+        let sources = Sources::register(&connection)?;
         let (large, small): (Vec<_>, Vec<_>) = fresh.into_iter().partition(HourPlan::is_large);
         for plan in &large {
             let prepare = |plan: &_| prepare(stream, &connection, &sources, plan, args.threads());

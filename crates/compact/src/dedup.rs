@@ -10,7 +10,7 @@
 
 use duckdb::Connection;
 use engine::{describe, identifier};
-use models::{ColumnType, Model};
+use models::Model;
 
 /// The temporary table, of the session.
 const TABLE: &str = "temp.repeated";
@@ -18,10 +18,9 @@ const TABLE: &str = "temp.repeated";
 const COPIES: &str = "\"(copies)\"";
 
 /// Keeps the rows of `rows` that stand there more than once, and returns how many have to go.
-pub(crate) fn find_repeated(connection: &Connection, model: &Model, rows: &str) -> anyhow::Result<u64> {
+pub(crate) fn find_repeated(connection: &Connection, model: Option<&Model>, rows: &str) -> anyhow::Result<u64> {
     // By time, so that these, too, are neighbours in the file.
-    let time = model.columns.iter().find(|column| column.column_type == ColumnType::Timestamp);
-    let order = time.map_or("ALL".to_owned(), |column| identifier(column.name));
+    let order = model.map_or("ALL".to_owned(), |model| identifier(model.time_column()));
     connection.execute_batch(&format!(
         "CREATE OR REPLACE TEMP TABLE repeated AS SELECT *, count(*) AS {COPIES} FROM ({rows}) \
          GROUP BY ALL HAVING count(*) > 1 ORDER BY {order}"

@@ -1,8 +1,11 @@
 //! One hour: its segments to a draft of its Parquet file, every line accounted for. Nothing is published or removed here.
 
+use std::sync::Arc;
+
 use anyhow::{Context as _, ensure};
 use duckdb::Connection;
 use layout::{Commit, Draft, SealedSegment, SegmentCount, fault};
+use models::Model;
 
 use crate::dedup;
 use crate::line_count::{Counted, count};
@@ -60,7 +63,10 @@ struct Work<'w> {
     connection: &'w Connection,
     sources: &'w Sources,
     plan: &'w HourPlan,
+    /// In the order of `models`.
     segments: Vec<Counted>,
+    /// The versions of the stream that accepted the segments, each with the number of its segments.
+    models: Vec<(Arc<Model>, usize)>,
 }
 
 /// Makes an hour's drafts. `threads` are for counting; reading takes DuckDB's.
@@ -74,9 +80,21 @@ pub(crate) fn prepare(
     if !plan.has_rows_to_make() {
         return prepare_without_rows(stream, plan);
     }
-    let segments = count(&plan.fresh, threads)?;
+    let mut models: Vec<(Arc<Model>, usize)> = Vec::new();
+    let mut segments = Vec::new();
+    for segment in count(&plan.fresh, threads)? {
+        let model = stream.model(&segment.segment)?;
+        let known = models.iter().position(|(known, _)| Arc::ptr_eq(known, model)).unwrap_or(models.len());
+        match models.get_mut(known) {
+            Some((_, count)) => *count += 1,
+            None => models.push((Arc::clone(model), 1)),
+        }
+        segments.push((known, segment));
+    }
+    segments.sort_by_key(|(model, _)| *model);
+    let segments = segments.into_iter().map(|(_, segment)| segment).collect();
     fault::point("compact.counted");
-    let work = Work { stream, connection, sources, plan, segments };
+    let work = Work { stream, connection, sources, plan, segments, models };
     let (draft, quarantine, findings) = work.make()?;
     fault::point("compact.copied");
     for segment in &work.segments {
@@ -118,22 +136,34 @@ impl Work<'_> {
 
     /// Reads everything and writes nothing but the table of repeated rows.
     fn look_for_duplicates(&self) -> anyhow::Result<Findings> {
-        let source = self.sources.add(self.segments.clone());
-        let rows = self.rows(&source);
-        let find = || dedup::find_repeated(self.connection, self.stream.model, &rows);
-        let duplicates = self.stream.progress.reading(self.plan, &source, 0.0..0.5, find);
+        let sources = self.sources()?;
+        let rows = self.rows(&sources);
+        let find = || dedup::find_repeated(self.connection, self.models.first().map(|(model, _)| &**model), &rows);
+        let duplicates = self.stream.progress.reading(self.plan, &sources, 0.0..0.5, find);
         let duplicates = duplicates.context("its duplicates cannot be looked for")?;
-        Ok(Findings { damaged: line_counts(&source)?, duplicates })
+        Ok(Findings { damaged: line_counts(&sources)?, duplicates })
     }
 
     /// The rows of the hour: those of its Parquet file, if it has one, and those of the segments.
-    fn rows(&self, source: &Source) -> String {
-        let new = format!("SELECT * FROM {}", source.table());
-        if self.plan.published.is_none() {
-            return new;
-        }
-        let old = self.stream.tree.parquet(self.stream.name, self.plan.hour);
-        format!("SELECT * FROM {} UNION ALL BY NAME {new}", engine::read_parquet([old]))
+    fn rows(&self, sources: &[Arc<Source>]) -> String {
+        let old = self
+            .plan
+            .published
+            .iter()
+            .map(|_| engine::read_parquet([self.stream.tree.parquet(self.stream.name, self.plan.hour)]));
+        let all = old.chain(sources.iter().map(|source| source.table())).map(|table| format!("SELECT * FROM {table}"));
+        all.collect::<Vec<_>>().join(" UNION ALL BY NAME ")
+    }
+
+    /// The segments to be read once, by the versions that accepted them.
+    fn sources(&self) -> anyhow::Result<Vec<Arc<Source>>> {
+        let mut rest = self.segments.as_slice();
+        let add = |(model, count): &(Arc<Model>, usize)| {
+            let (segments, others) = rest.split_at_checked(*count).unwrap_or((rest, &[]));
+            rest = others;
+            Ok(self.sources.add(self.connection, model, segments.to_vec())?)
+        };
+        self.models.iter().map(add).collect()
     }
 
     /// How many lines of the segments are rows.
@@ -155,14 +185,14 @@ impl Work<'_> {
         let left_out = published.map_or(0, |file| file.duplicates) + supposed.duplicates;
         let commit = Commit::deduplicated(lineage(published, &counts), left_out).at(self.stream.name, self.plan.hour);
         let draft = self.stream.tree.draft_parquet(&self.stream.lock, self.stream.name, self.plan.hour)?;
-        let source = self.sources.add(self.segments.clone());
-        let mut rows = self.rows(&source);
+        let sources = self.sources()?;
+        let mut rows = self.rows(&sources);
         if supposed.duplicates > 0 {
             rows = dedup::without_repeated(self.connection, &rows)?;
         }
         let copy = || engine::copy_to_draft(self.connection, &rows, &draft, &commit);
         let share = if self.stream.dedup { 0.5..1.0 } else { 0.0..1.0 };
-        let copied = self.stream.progress.reading(self.plan, &source, share, copy);
+        let copied = self.stream.progress.reading(self.plan, &sources, share, copy);
         if self.stream.dedup {
             dedup::forget_repeated(self.connection)?;
         }
@@ -172,7 +202,7 @@ impl Work<'_> {
             ),
             _ => error,
         })?;
-        let damaged = line_counts(&source)?;
+        let damaged = line_counts(&sources)?;
         if damaged == supposed.damaged {
             self.reconcile(&draft, &commit, supposed)?;
         }
@@ -218,17 +248,16 @@ impl Work<'_> {
 }
 
 /// The damaged lines by segment, when all lines of each were read.
-fn line_counts(source: &Source) -> anyhow::Result<Vec<u64>> {
-    source
-        .line_counts()
-        .map(|(counted, accepted, damaged)| {
-            ensure!(
-                accepted + damaged == counted.lines,
-                "{}: has {}, but {accepted} read and {damaged} found damaged; nothing was removed",
-                counted.segment.path.display(),
-                cli::count(counted.lines, "line")
-            );
-            Ok(damaged)
-        })
-        .collect()
+fn line_counts(sources: &[Arc<Source>]) -> anyhow::Result<Vec<u64>> {
+    let all = sources.iter().flat_map(|source| source.line_counts());
+    all.map(|(counted, accepted, damaged)| {
+        ensure!(
+            accepted + damaged == counted.lines,
+            "{}: has {}, but {accepted} read and {damaged} found damaged; nothing was removed",
+            counted.segment.path.display(),
+            cli::count(counted.lines, "line")
+        );
+        Ok(damaged)
+    })
+    .collect()
 }

@@ -13,6 +13,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
+use std::sync::Arc;
 
 use anyhow::{Context as _, anyhow, ensure};
 use layout::{Area, Draft, Error, Hour, QuarantineRecord, count_rejected, fault};
@@ -39,12 +40,12 @@ const PART: usize = 1 << 20;
 /// Writes the draft for the damaged lines of `segment`. That a single line's time is in another hour is damage. But a
 /// segment of which each line that can be read is of another hour was moved or copied there: it is sound, and an error.
 pub(crate) fn damaged_lines(stream: &Stream<'_>, segment: &Counted) -> anyhow::Result<Quarantined> {
-    let (model, hour) = (stream.model, segment.segment.hour);
-    let (mut decoder, mut elsewhere) = (Decoder::new(model), None);
+    let (model, hour) = (stream.model(&segment.segment)?, segment.segment.hour);
+    let (mut decoder, mut elsewhere) = (Decoder::new(Arc::clone(model)), None);
     let quarantined = quarantine(stream, segment, "damaged", |line| {
         let mut row = Vec::new();
         decoder.record(line, &mut row).map_err(|rejection| (rejection.reason.label(), rejection.detail))?;
-        let placed = match row.get(model.placed_by()) {
+        let placed = match row.get(model.placed_by) {
             Some(Value::Micros(micros)) => Hour::of_micros(*micros),
             _ => None,
         };

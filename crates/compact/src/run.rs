@@ -6,7 +6,7 @@ use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use cli::{Format, Outcome, TryAgain};
 use layout::{Area, DatasetLock, Hour, HourRange, Name, Tree};
-use models::Model;
+use models::Streams;
 
 use crate::args::Args;
 use crate::batches::compact_hours;
@@ -26,14 +26,15 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
         return verify(args, &tree);
     }
     let mut summary = Summary::default();
-    let streams = streams(&tree, args, &mut summary)?;
+    let streams = args.common.streams()?;
+    let names = streams_of(&tree, &streams, args, &mut summary)?;
     let terminator = if args.print0 { Some(0) } else { args.print.then_some(b'\n') };
     let listing = Listing::new(terminator);
     let range = due(args.range.range()?, Hour::of(now), args.include_current);
-    let run = Run { args, tree: &tree, range, now, listing: &listing };
+    let run = Run { args, tree: &tree, streams: &streams, range, now, listing: &listing };
     if args.plan.dry_run {
         let mut plans = Vec::new();
-        for (name, _) in streams {
+        for name in names {
             let of_stream = run.plans(&name, &mut summary)?;
             summary.report_failures(&name);
             plans.push((name, of_stream));
@@ -51,8 +52,8 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     }
     let mut locked = Vec::new();
     let mut errors = Vec::new();
-    for (name, model) in streams {
-        let done = run.compact(&name, model, &mut summary);
+    for name in names {
+        let done = run.compact(&name, &mut summary);
         summary.report_failures(&name);
         match done {
             Ok(true) => {}
@@ -72,25 +73,22 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     outcome(&summary, &locked, errors)
 }
 
-/// The streams to look at with their models. One without a model is named and counted as failed.
-fn streams(tree: &Tree, args: &Args, summary: &mut Summary) -> anyhow::Result<Vec<(Name, &'static Model)>> {
+/// The streams to look at. One that nothing describes is named and counted as failed.
+fn streams_of(tree: &Tree, known: &Streams, args: &Args, summary: &mut Summary) -> anyhow::Result<Vec<Name>> {
     let there = tree.names(Area::Raw)?;
-    cli::check_names(tree, Area::Raw, &args.streams)?;
+    cli::check_names(tree, known, Area::Raw, &args.streams)?;
     let names = if args.streams.is_empty() { &there } else { &args.streams };
     let mut streams = Vec::new();
     for name in names {
-        match models::model(name.as_str()) {
-            Some(model) => streams.push((name.clone(), model)),
-            None if !there.contains(name) => {}
-            None => {
-                let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
-                log::error!(
-                    "raw/{name}: there is no stream of this name (there are {}): its files are left alone; move the \
-                     folder out of raw/",
-                    known.join(", ")
-                );
-                summary.failed += 1;
-            }
+        if known.has(name.as_str()) {
+            streams.push(name.clone());
+        } else if there.contains(name) {
+            log::error!(
+                "raw/{name}: there is no stream of this name (there are {}): its files are left alone; give it a stream \
+                 file (--streams), or move the folder out of raw/",
+                cli::stream_names(known)
+            );
+            summary.failed += 1;
         }
     }
     Ok(streams)
@@ -100,6 +98,7 @@ fn streams(tree: &Tree, args: &Args, summary: &mut Summary) -> anyhow::Result<Ve
 struct Run<'r> {
     args: &'r Args,
     tree: &'r Tree,
+    streams: &'r Streams,
     range: HourRange,
     now: DateTime<Utc>,
     listing: &'r Listing,
@@ -120,8 +119,8 @@ impl Run<'_> {
     }
 
     /// Compacts a stream; false if another process has its lock.
-    fn compact(&self, name: &Name, model: &'static Model, summary: &mut Summary) -> anyhow::Result<bool> {
-        let Self { args, tree, listing, now, range } = *self;
+    fn compact(&self, name: &Name, summary: &mut Summary) -> anyhow::Result<bool> {
+        let Self { args, tree, streams, listing, now, range } = *self;
         if tree.sealed_segments(Area::Raw, name, range)?.is_empty() {
             return Ok(true);
         }
@@ -129,7 +128,7 @@ impl Run<'_> {
         // What was seen before the lock was had may have been compacted since.
         let plans = self.plans(name, summary)?;
         let progress = StreamProgress::new(&plans);
-        let stream = Stream { tree, name, model, lock, now, dedup: args.dedup, progress, listing };
+        let stream = Stream { tree, name, streams, lock, now, dedup: args.dedup, progress, listing };
         compact_hours(&stream, plans, &args.session, summary)?;
         Ok(true)
     }

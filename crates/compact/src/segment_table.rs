@@ -23,16 +23,15 @@ use crate::vectors::{Columns, RowType};
 /// The sources that queries can name, by their places in a list: a table function has only values for arguments.
 #[derive(Debug)]
 pub(crate) struct Sources {
-    model: &'static Model,
-    row_type: Arc<RowType>,
     all: Mutex<Vec<Weak<Source>>>,
+    row_types: Mutex<Vec<(Arc<Model>, Arc<RowType>)>>,
 }
 
-/// Segments to be read once, and what was found in them.
+/// Segments of one version of their stream, to be read once, and what was found in them.
 #[derive(Debug)]
 pub(crate) struct Source {
     number: usize,
-    model: &'static Model,
+    model: Arc<Model>,
     row_type: Arc<RowType>,
     segments: Vec<(Counted, LineCounts)>,
     pieces: Vec<Piece>,
@@ -47,23 +46,39 @@ struct LineCounts {
 }
 
 impl Sources {
-    /// Sources of rows of `model` for the queries of `connection` and of those cloned from it.
-    pub(crate) fn register(connection: &Connection, model: &'static Model) -> duckdb::Result<Arc<Self>> {
-        let row_type = Arc::new(RowType::new(connection, model.columns)?);
-        let sources = Arc::new(Self { model, row_type, all: Mutex::default() });
+    /// Sources for the queries of `connection` and of those cloned from it.
+    pub(crate) fn register(connection: &Connection) -> duckdb::Result<Arc<Self>> {
+        let sources = Arc::new(Self { all: Mutex::default(), row_types: Mutex::default() });
         connection.register_table_function_with_extra_info::<Segments, _>("segments", &sources)?;
         Ok(sources)
     }
 
-    /// Makes `segments` readable as rows, until what is returned is dropped.
-    pub(crate) fn add(&self, segments: Vec<Counted>) -> Arc<Source> {
+    /// Makes `segments` readable as rows of `model`, until what is returned is dropped.
+    pub(crate) fn add(
+        &self,
+        connection: &Connection,
+        model: &Arc<Model>,
+        segments: Vec<Counted>,
+    ) -> duckdb::Result<Arc<Source>> {
+        let row_type = self.row_type(connection, model)?;
         let pieces: Vec<_> = segments.iter().flat_map(|segment| &segment.pieces).cloned().collect();
         let segments = segments.into_iter().map(|segment| (segment, LineCounts::default())).collect();
         let untaken = Mutex::new(Untaken::all(pieces.len()));
-        let (mut all, row_type) = (locked(&self.all), Arc::clone(&self.row_type));
-        let source = Arc::new(Source { number: all.len(), model: self.model, row_type, segments, pieces, untaken });
+        let mut all = locked(&self.all);
+        let model = Arc::clone(model);
+        let source = Arc::new(Source { number: all.len(), model, row_type, segments, pieces, untaken });
         all.push(Arc::downgrade(&source));
-        source
+        Ok(source)
+    }
+
+    fn row_type(&self, connection: &Connection, model: &Arc<Model>) -> duckdb::Result<Arc<RowType>> {
+        let mut known = locked(&self.row_types);
+        if let Some((_, row_type)) = known.iter().find(|(other, _)| Arc::ptr_eq(other, model)) {
+            return Ok(Arc::clone(row_type));
+        }
+        let row_type = Arc::new(RowType::new(connection, &model.columns)?);
+        known.push((Arc::clone(model), Arc::clone(&row_type)));
+        Ok(row_type)
     }
 }
 
@@ -79,18 +94,18 @@ impl Source {
             (segment, counts.accepted.load(Ordering::Relaxed), counts.damaged.load(Ordering::Relaxed))
         })
     }
+}
 
-    /// The rows that were read so far, and the part of the lines, from 0 to 1.
-    #[expect(clippy::cast_precision_loss, reason = "for people")]
-    pub(crate) fn progress(&self) -> (u64, f64) {
-        let [mut rows, mut read, mut lines] = [0, 0, 0];
-        for (segment, accepted, damaged) in self.line_counts() {
-            rows += accepted;
-            read += accepted + damaged;
-            lines += segment.lines;
-        }
-        (rows, read as f64 / lines.max(1) as f64)
+/// The rows that were read so far, and the part of the lines, from 0 to 1.
+#[expect(clippy::cast_precision_loss, reason = "for people")]
+pub(crate) fn progress(sources: &[Arc<Source>]) -> (u64, f64) {
+    let [mut rows, mut read, mut lines] = [0, 0, 0];
+    for (segment, accepted, damaged) in sources.iter().flat_map(|source| source.line_counts()) {
+        rows += accepted;
+        read += accepted + damaged;
+        lines += segment.lines;
     }
+    (rows, read as f64 / lines.max(1) as f64)
 }
 
 /// A piece that is being read.
@@ -106,7 +121,7 @@ impl Cursor {
     /// Adds rows behind the first `rows` until the piece is done or the columns are full; returns how many there are then.
     fn fill(&mut self, source: &Source, columns: &mut Columns<'_>, mut rows: usize) -> Result<usize, Box<dyn Error>> {
         let Some((segment, counts)) = source.segments.get(self.segment) else { return Err("no such segment".into()) };
-        let (hour, placed_by) = (segment.segment.hour, source.model.placed_by());
+        let (hour, placed_by) = (segment.segment.hour, source.model.placed_by);
         let before = rows;
         let mut damaged = 0;
         while !columns.is_full(rows) {
@@ -167,7 +182,7 @@ impl Scan {
         let Some(Piece { segment, range }) = pieces.get(taken) else { return Ok(None) };
         let Some((counted, _)) = segments.get(*segment) else { return Ok(None) };
         let lines = LineReader::new(counted.segment.open()?, range.clone(), Limits::DEFAULT);
-        Ok(Some(Cursor { piece: taken, segment: *segment, lines, decoder: Decoder::new(model) }))
+        Ok(Some(Cursor { piece: taken, segment: *segment, lines, decoder: Decoder::new(Arc::clone(model)) }))
     }
 
     /// Fills a chunk; zero rows mean that all is read.
@@ -199,7 +214,7 @@ impl VTab for Segments {
         let number = usize::try_from(bind.get_parameter(0).to_uint64())?;
         let source = locked(&sources.all).get(number).and_then(Weak::upgrade).ok_or("no such source")?;
         for (index, column) in source.model.columns.iter().enumerate() {
-            bind.add_result_column(column.name, source.row_type.column(index));
+            bind.add_result_column(&column.name, source.row_type.column(index));
         }
         // A join must not take a large hour for the smaller side, which it would hold in memory.
         bind.set_cardinality(source.segments.iter().map(|(segment, _)| segment.lines).sum(), false);
@@ -215,7 +230,7 @@ impl VTab for Segments {
 
     fn func(func: &TableFunctionInfo<Self>, output: &mut DataChunkHandle) -> Result<(), Box<dyn Error>> {
         let scan = func.get_init_data();
-        let mut columns = Columns::new(output, scan.source.model.columns.iter().map(|column| column.column_type));
+        let mut columns = Columns::new(output, scan.source.model.columns.iter().map(|column| &column.column_type));
         let rows = scan.fill(&mut columns)?;
         output.set_len(rows);
         Ok(())

@@ -2,31 +2,41 @@
 //! also inside a large hour.
 
 use std::ops::Range;
-use std::sync::{Mutex, PoisonError, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use chrono::{DateTime, Utc};
 use cli::count;
 use indicatif::ProgressBar;
-use layout::{DatasetLock, Name, Tree};
-use models::Model;
+use layout::{DatasetLock, Name, SealedSegment, Tree};
+use models::{Model, Streams};
 
 use crate::listing::Listing;
 use crate::plan::HourPlan;
-use crate::segment_table::Source;
+use crate::segment_table::{Source, progress};
 
 /// A stream that is being compacted by this process, and by no other.
 #[derive(Debug)]
 pub(crate) struct Stream<'t> {
     pub(crate) tree: &'t Tree,
     pub(crate) name: &'t Name,
-    pub(crate) model: &'static Model,
+    pub(crate) streams: &'t Streams,
     pub(crate) lock: DatasetLock,
     pub(crate) now: DateTime<Utc>,
     /// Whether rows that are equal to another row of their hour are removed.
     pub(crate) dedup: bool,
     pub(crate) progress: StreamProgress,
     pub(crate) listing: &'t Listing,
+}
+
+impl Stream<'_> {
+    /// The version of the stream file by which the lines of a segment were accepted.
+    pub(crate) fn model(&self, segment: &SealedSegment) -> anyhow::Result<&Arc<Model>> {
+        let version = self.streams.version(self.name.as_str(), &segment.name.version().to_string());
+        let version = version.with_context(|| format!("there is no stream {}", self.name))?;
+        Ok(version.map_err(Clone::clone)?)
+    }
 }
 
 /// A progress bar over the bytes of a stream's segments.
@@ -64,12 +74,12 @@ impl StreamProgress {
         self.show(&done, 0, 0.0);
     }
 
-    /// Runs `work`, which reads an hour's `source` and is the part `share` of the work on it; shows how far a large hour is.
+    /// Runs `work`, which reads an hour's `sources` and is the part `share` of the work on it; shows how far a large hour is.
     #[expect(clippy::cast_precision_loss, reason = "for people")]
     pub(crate) fn reading<T>(
         &self,
         plan: &HourPlan,
-        source: &Source,
+        sources: &[Arc<Source>],
         share: Range<f64>,
         work: impl FnOnce() -> T,
     ) -> T {
@@ -80,7 +90,7 @@ impl StreamProgress {
             let (end, ended) = mpsc::channel::<()>();
             scope.spawn(move || {
                 while ended.recv_timeout(Duration::from_millis(100)) == Err(mpsc::RecvTimeoutError::Timeout) {
-                    let (rows, part) = source.progress();
+                    let (rows, part) = progress(sources);
                     let part = share.start + part * (share.end - share.start);
                     self.show(&self.lock(), rows, part * plan.bytes as f64);
                 }

@@ -13,6 +13,7 @@ use cli::{Format, Outcome, Table, count};
 use duckdb::Connection;
 use engine::{identifier, read_parquet, whole_file};
 use layout::{Area, Commit, Error, HourRange, Lineage, Name, ParquetFile, Tree, mounted};
+use models::{Model, Streams};
 use serde_json::Value;
 
 use crate::args::Args;
@@ -40,14 +41,15 @@ struct Finding<'t> {
 /// Verifies the data sets that are asked for, or all.
 pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
     let started = Instant::now();
-    cli::check_names(tree, Area::Parquet, &args.streams)?;
+    let streams = args.common.streams()?;
+    cli::check_names(tree, &streams, Area::Parquet, &args.streams)?;
     let names = if args.streams.is_empty() { tree.names(Area::Parquet)? } else { args.streams.clone() };
     let range = args.range.range()?;
     let mut tasks = Vec::new();
     for name in names {
         tasks.extend(tree.parquet_files(&name, range)?.into_iter().map(|file| (name.clone(), file)));
     }
-    let findings = if tasks.is_empty() { Vec::new() } else { verify_all(args, tree, &tasks)? };
+    let findings = if tasks.is_empty() { Vec::new() } else { verify_all(args, tree, &streams, &tasks)? };
     print(args.format, &findings).context("cannot print")?;
     let wrong = findings.iter().filter(|finding| finding.problem.is_some()).count();
     log::info!(
@@ -67,12 +69,12 @@ pub(crate) fn verify(args: &Args, tree: &Tree) -> anyhow::Result<Outcome> {
 }
 
 /// Verifies hours side by side. Those that were removed meanwhile are skipped.
-fn verify_all<'t>(args: &Args, tree: &Tree, tasks: &'t [Task]) -> anyhow::Result<Vec<Finding<'t>>> {
+fn verify_all<'t>(args: &Args, tree: &Tree, streams: &Streams, tasks: &'t [Task]) -> anyhow::Result<Vec<Finding<'t>>> {
     let connection = engine::open(&args.session)?;
     let bar = cli::progress("hours", tasks.len() as u64);
     let connect = move || Ok(connection.try_clone()?);
     let findings = cli::in_parallel(args.session.threads(), tasks, connect, |connection, task| {
-        let finding = verify_hour(connection, tree, task);
+        let finding = verify_hour(connection, tree, streams, task);
         bar.inc(1);
         finding
     })?;
@@ -84,6 +86,7 @@ fn verify_all<'t>(args: &Args, tree: &Tree, tasks: &'t [Task]) -> anyhow::Result
 fn verify_hour<'t>(
     connection: &Connection,
     tree: &Tree,
+    streams: &Streams,
     (dataset, file): &'t Task,
 ) -> anyhow::Result<Option<Finding<'t>>> {
     let path = &file.path;
@@ -99,7 +102,11 @@ fn verify_hour<'t>(
             }
         };
         let commit = Commit::read_at(path, dataset, file.hour);
-        let problem = commit.as_ref().map(|commit| check(dataset, commit, &values(connection, dataset, file))).ok();
+        let problem = commit.as_ref().map(|commit| {
+            let model = streams.get(dataset.as_str()).and_then(Result::ok);
+            check(commit, streams.has(dataset.as_str()), &values(connection, model.map(|model| &**model), file))
+        });
+        let problem = problem.ok();
         let id = |file: &Metadata| (file.dev(), file.ino(), file.len(), file.mtime(), file.mtime_nsec());
         if mounted(path).is_ok_and(|now| now.is_some_and(|now| id(&now) == id(&before))) {
             finding.bytes = before.len();
@@ -120,12 +127,10 @@ fn verify_hour<'t>(
 }
 
 /// Reads every value of an hour.
-fn values(connection: &Connection, dataset: &Name, file: &ParquetFile) -> anyhow::Result<Values> {
+fn values(connection: &Connection, model: Option<&Model>, file: &ParquetFile) -> anyhow::Result<Values> {
     connection.execute_batch(&whole_file(&file.path))?;
-    let model = models::model(dataset.as_str());
-    let placed_by = model.and_then(|model| model.columns.get(model.placed_by()));
-    let elsewhere = placed_by.map_or("false".to_owned(), |column| {
-        let time = identifier(column.name);
+    let elsewhere = model.map_or("false".to_owned(), |model| {
+        let time = identifier(model.time_column());
         let (start, end) = (file.hour.start_micros(), file.hour.end_micros());
         format!("{time} IS NULL OR {time} < make_timestamp({start}) OR {time} >= make_timestamp({end})")
     });

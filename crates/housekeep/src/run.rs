@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use chrono::{DateTime, Utc};
-use cli::{Outcome, TryAgain, Usage};
+use cli::{CommonArgs, Outcome, TryAgain, Usage};
 use layout::{Area, DatasetLock, Hour, Name, Tree};
 use warehouse::{NothingLoaded, WarehouseKind};
 
@@ -18,14 +18,15 @@ use crate::{clean, report, status};
 pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     let tree = args.common.existing_tree()?;
     match args.command {
-        Command::Clean(args) => clean(&args, &tree, Utc::now()),
-        Command::Status(args) => status(&args, &tree, Utc::now()),
+        Command::Clean(command) => clean(&args.common, &command, &tree, Utc::now()),
+        Command::Status(command) => status(&args.common, &command, &tree, Utc::now()),
     }
 }
 
-fn clean(args: &CleanArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+fn clean(common: &CommonArgs, args: &CleanArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
     args.check()?;
-    cli::check_names(tree, Area::Parquet, args.keep_parquet.iter().filter_map(|keep| keep.dataset.as_ref()))?;
+    let streams = common.streams()?;
+    cli::check_names(tree, &streams, Area::Parquet, args.keep_parquet.iter().filter_map(|keep| keep.dataset.as_ref()))?;
     let snapshot = Snapshot::scan(tree)?;
     let loaded = loaded(args, tree, &snapshot, now)?;
     let mut steps = plan::files(&snapshot, args, &loaded, now);
@@ -86,7 +87,7 @@ fn add_folders(tree: &Tree, steps: &mut Vec<Step>, now: DateTime<Utc>) -> layout
     Ok(())
 }
 
-fn status(args: &SharedArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
+fn status(common: &CommonArgs, args: &SharedArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::Done;
     let log = warehouse::read_load_log(&args.warehouse, &args.session, tree).unwrap_or_else(|error| {
         log::warn!("what is loaded is not shown: {error:#}");
@@ -99,6 +100,9 @@ fn status(args: &SharedArgs, tree: &Tree, now: DateTime<Utc>) -> anyhow::Result<
     if report::damaged(&snapshot) {
         outcome = Outcome::Partial;
     }
-    report::print_sections(&status::sections(tree, &snapshot, log.as_ref(), now)?, args.print.format)?;
+    report::print_sections(
+        &status::sections(tree, &common.streams()?, &snapshot, log.as_ref(), now)?,
+        args.print.format,
+    )?;
     Ok(outcome)
 }

@@ -2,10 +2,11 @@
 //!
 //! Status only reads, and takes no lock: it may run at any time, beside everything else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use layout::{Area, Commit, Hour, Lineage, Name, Tree};
+use models::Streams;
 use serde_json::{Value, json};
 use warehouse::LoadLog;
 
@@ -18,12 +19,13 @@ pub(crate) type Section = (&'static str, Vec<Value>);
 
 pub(crate) fn sections(
     tree: &Tree,
+    declared: &Streams,
     snapshot: &Snapshot,
     log: Option<&LoadLog>,
     now: DateTime<Utc>,
 ) -> anyhow::Result<[Section; 6]> {
     Ok([
-        ("Streams", streams(snapshot)),
+        ("Streams", streams(declared, snapshot)),
         ("Data sets", datasets(snapshot, log, now)),
         ("Quarantine", quarantine(snapshot)?),
         ("Unpublished files", unpublished(snapshot)),
@@ -32,9 +34,16 @@ pub(crate) fn sections(
     ])
 }
 
-fn streams(snapshot: &Snapshot) -> Vec<Value> {
-    let stream = |(name, segments): (&Name, &Segments)| {
-        let commit = |hour| snapshot.datasets.get(name)?.commit(hour);
+/// The streams that have data, and those of the folder of stream files.
+fn streams(declared: &Streams, snapshot: &Snapshot) -> Vec<Value> {
+    let files = declared.names().filter(|name| declared.is_declared(name));
+    let names: BTreeSet<_> = files.chain(snapshot.raw.keys().map(Name::as_str)).collect();
+    let nothing = Segments::default();
+    let stream = |name: &str| {
+        let found = snapshot.raw.iter().find(|(known, _)| known.as_str() == name);
+        let segments = found.map_or(&nothing, |(_, segments)| segments);
+        let dataset = snapshot.datasets.iter().find(|(known, _)| known.as_str() == name);
+        let commit = |hour| dataset?.1.commit(hour);
         // One that is in the Parquet file already only waits to be deleted.
         let waits = |segment: &&Segment| match commit(segment.hour).map(|commit: &Commit| &commit.lineage) {
             Some(Lineage::Segments(made_of)) => made_of.iter().all(|part| part.name != segment.name),
@@ -50,9 +59,19 @@ fn streams(snapshot: &Snapshot) -> Vec<Value> {
             "sealed_bytes": bytes(waiting.iter().copied()),
             "oldest_sealed": waiting.iter().map(|segment| segment.hour).min(),
             "last": segments.hours().last(),
+            "described_by": match declared.get(name) {
+                None => "nothing: its data is left alone; give it a stream file".to_owned(),
+                Some(Err(_)) => format!("{}, which is wrong: tcp-ingest --check {name} says why", described_by(declared, name)),
+                Some(Ok(_)) => described_by(declared, name),
+            },
         })
     };
-    snapshot.raw.iter().map(stream).collect()
+    names.into_iter().map(stream).collect()
+}
+
+fn described_by(declared: &Streams, name: &str) -> String {
+    let path = declared.path(name).filter(|_| !declared.is_shipped(name));
+    path.map_or_else(|| "a file that comes with the programs".to_owned(), |path| path.display().to_string())
 }
 
 fn bytes<'s>(segments: impl IntoIterator<Item = &'s Segment>) -> u64 {

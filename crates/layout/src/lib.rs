@@ -7,6 +7,7 @@
 //! | `quarantine/<stream>/YYYY/MM/DD/HH.<segment>.json` | rejected input by hour of arrival (`.open` while written) |
 //! | `parquet/<dataset>/YYYY/MM/DD/HH.parquet` | one hour of a data set, or a [window](Window) that starts in it; its footer is the [commit record](Commit) |
 //! | `parquet/<dataset>/YYYY/MM/DD/HH.expired.json` | the commit record of an hour that retention removed |
+//! | `raw/<stream>/<version>.toml` | a version of the stream file ([`StreamVersion`]) |
 //! | `warehouse.duckdb` | the embedded warehouse |
 //! | `tree-id` | the [identity](TreeId) of the tree, by which a warehouse knows whose data it holds |
 //! | `.*.tmp` beside a target | a file not yet published |
@@ -35,7 +36,9 @@ mod publish;
 mod quarantine;
 mod recover;
 mod removal;
+mod replay;
 mod segment;
+mod stream_version;
 mod tree_id;
 mod window;
 
@@ -48,11 +51,12 @@ pub use hour::{Hour, HourRange};
 pub use inherited_segment::{InheritedSegment, SegmentId};
 pub use listing::{Hours, ParquetFile};
 pub use lock::DatasetLock;
-pub use name::{Name, SegmentName};
+pub use name::{Name, SegmentName, StreamVersion};
 pub use paths::{Area, DatasetHour, SealedSegment, Tree};
 pub use publish::{Draft, abandon_drafts, publish, publish_new, sync_published};
 pub use quarantine::{QuarantineRecord, count_rejected};
 pub use recover::{Recovered, recover};
+pub use replay::Replay;
 pub use segment::{OpenSegment, SealError, SegmentFile, remove_segments, seal};
 pub use tree_id::TreeId;
 pub use window::{Overlap, Window};

@@ -50,21 +50,53 @@ impl fmt::Display for Name {
     }
 }
 
-/// The part of a segment's file name that is unique: a ULID, with a suffix for a file derived from another segment. Names
-/// sort by age, and none is used twice. So a segment whose name is in a commit record is in that Parquet file.
+/// The part of a segment's file name that is unique: a ULID that ends with the [version](StreamVersion) of the stream file
+/// that accepted its lines; with a suffix for a file derived from another segment. Names sort by age, and none is used twice.
+/// So a segment whose name is in a commit record is in that Parquet file.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String")]
 pub struct SegmentName(String);
 
 impl SegmentName {
     /// A new name, which no other segment has or will have.
-    pub(crate) fn unique() -> Self {
-        Self(Ulid::generate().to_string())
+    pub(crate) fn unique(version: StreamVersion) -> Self {
+        Self(version.sign(Ulid::generate()).to_string())
+    }
+
+    /// The version of the stream file by which its lines were validated. A segment of a program that knew no versions has one
+    /// that no stream file has.
+    pub fn version(&self) -> StreamVersion {
+        let ulid = self.0.get(..ulid::ULID_LEN).and_then(|text| Ulid::from_string(text).ok()).unwrap_or_default();
+        StreamVersion::of_ulid(ulid)
     }
 
     /// The name of a file that is derived from this segment of `hour`; the same each time, so that it is replaced.
     pub(crate) fn derived(&self, suffix: &str, hour: Hour) -> Self {
-        Self(format!("{}-{suffix}{}", self.0, hour.start().format("%Y%m%d%H")))
+        self.with(&format!("{suffix}{}", hour.start().format("%Y%m%d%H")))
+    }
+
+    fn with(&self, suffix: &str) -> Self {
+        let dash = if self.is_derived() { "" } else { "-" };
+        Self(format!("{}{dash}{suffix}", self.0))
+    }
+
+    /// The name of a segment of the quarantine while it is replayed by a version of the stream file.
+    pub(crate) fn replaying(&self, version: StreamVersion) -> Self {
+        self.with(&format!("{REPLAY}{}", version.to_string().to_lowercase()))
+    }
+
+    /// The name that a segment had before it was replayed, and the version by which it is; none for any other segment.
+    pub(crate) fn replayed_from(&self) -> Option<(Self, StreamVersion)> {
+        let (name, version) = self.0.rsplit_once(REPLAY)?;
+        let version = version.to_uppercase().parse().ok()?;
+        Some((Self(name.strip_suffix('-').unwrap_or(name).to_owned()), version))
+    }
+
+    /// The name of the segments of raw/ that this segment of the quarantine becomes when it is replayed by `version`.
+    pub(crate) fn replayed(&self, version: StreamVersion) -> Self {
+        let (ulid, suffix) = self.0.split_at_checked(ulid::ULID_LEN).unwrap_or((&self.0, ""));
+        let signed = version.sign(Ulid::from_string(ulid).unwrap_or_default());
+        Self(format!("{signed}{suffix}")).with("replayed")
     }
 
     /// Whether it names a file that was derived from a segment, and so is younger than the name says.
@@ -108,5 +140,73 @@ impl TryFrom<String> for SegmentName {
 impl fmt::Display for SegmentName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(&self.0)
+    }
+}
+
+/// What stands before the version in the name of a segment that is replayed.
+const REPLAY: &str = "replay";
+
+/// How many bits of a segment's name say which version of its stream file accepted it: the last seven characters.
+const BITS: u32 = 35;
+const MASK: u128 = (1 << BITS) - 1;
+
+/// A version of a stream file: the first 35 bits of the BLAKE3 hash of its text, written as ULIDs are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct StreamVersion(u128);
+
+impl StreamVersion {
+    /// The version that has this text.
+    pub fn of(text: &str) -> Self {
+        let hash = blake3::hash(text.as_bytes());
+        let first = hash.as_bytes().iter().take(5).fold(0, |bits, byte| bits << 8 | u128::from(*byte));
+        Self(first & MASK)
+    }
+
+    /// A ULID that ends with this version.
+    fn sign(self, ulid: Ulid) -> Ulid {
+        Ulid::from(u128::from(ulid) & !MASK | self.0)
+    }
+
+    /// The version that a ULID ends with.
+    fn of_ulid(ulid: Ulid) -> Self {
+        Self(u128::from(ulid) & MASK)
+    }
+}
+
+impl fmt::Display for StreamVersion {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ulid = Ulid::from(self.0).to_string();
+        f.pad(ulid.get(ulid.len().saturating_sub(7)..).unwrap_or_default())
+    }
+}
+
+impl FromStr for StreamVersion {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let parsed = Ulid::from_string(&format!("{text:0>26}")).map_err(drop)?;
+        let version = Self::of_ulid(parsed);
+        if version.to_string() == text { Ok(version) } else { Err(()) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_version_is_seven_characters_at_the_end_of_a_ulid() {
+        for text in ["", "a", "b", "[columns]\nv = 'int'\n"] {
+            let version = StreamVersion::of(text);
+            assert_eq!(version.to_string().len(), 7);
+            assert_eq!(version.to_string().parse(), Ok(version));
+            let ulid = Ulid::generate();
+            let signed = version.sign(ulid);
+            assert!(signed.to_string().ends_with(&version.to_string()));
+            assert_eq!((signed.timestamp_ms(), StreamVersion::of_ulid(signed)), (ulid.timestamp_ms(), version));
+        }
+        for text in ["", "2025", "AAAAAAAA", "aaaaaaa", "AAAAAAU", "ILOU000"] {
+            assert!(text.parse::<StreamVersion>().is_err(), "{text}");
+        }
     }
 }

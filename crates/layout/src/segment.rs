@@ -18,7 +18,7 @@ use crate::files;
 use crate::folders;
 use crate::hour::Hour;
 use crate::lock::Locked;
-use crate::name::{Name, SegmentName};
+use crate::name::{Name, SegmentName, StreamVersion};
 use crate::paths::{Area, SealedSegment, Tree};
 use crate::publish::{Draft, publish};
 
@@ -43,9 +43,9 @@ pub struct OpenSegment {
 
 impl OpenSegment {
     /// Creates a segment for `hour` of `stream`, locked, in raw/ or quarantine/.
-    pub fn create(tree: &Tree, area: Area, stream: &Name, hour: Hour) -> Result<Self> {
+    pub fn create(tree: &Tree, area: Area, stream: &Name, hour: Hour, version: StreamVersion) -> Result<Self> {
         loop {
-            let sealed = tree.segment(area, stream, hour, SegmentName::unique());
+            let sealed = tree.segment(area, stream, hour, SegmentName::unique(version));
             let path = sealed.open_path();
             let file = folders::create_file(&path)?;
             // Before it was locked, a recovering process may have taken the file for that of a dead writer.

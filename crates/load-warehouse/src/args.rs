@@ -61,7 +61,8 @@ impl Args {
             let loaded = log.iter().filter(|(_, hours)| !hours.is_empty());
             return Ok(tree.names(Area::Parquet)?.into_iter().chain(loaded.map(|(name, _)| name.clone())).collect());
         }
-        cli::check_names(tree, Area::Parquet, self.datasets.iter().filter(|name| !log.contains_key(name)))?;
+        let streams = self.common.streams()?;
+        cli::check_names(tree, &streams, Area::Parquet, self.datasets.iter().filter(|name| !log.contains_key(name)))?;
         Ok(self.datasets.iter().cloned().collect())
     }
 }

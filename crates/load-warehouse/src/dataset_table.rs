@@ -54,7 +54,7 @@ fn missing_columns(
     }
     check_own_columns(warehouse, dataset, table, key)?;
     let mut missing = Vec::new();
-    for column in schema {
+    for column in schema.iter() {
         match table.iter().find(|held| column.is(&held.name)) {
             None => missing.push(column.clone()),
             Some(held) if held.sql_type().is_some_and(|sql_type| column.sql_type.fits(sql_type)) => {}

@@ -26,7 +26,8 @@ const HELD: &str = "temp.\"(rows of a batch)\"";
 /// `file_row_number` by which they are told apart.
 pub(crate) fn rows(schema: &Schema, files: &[HourFile]) -> String {
     let starts = list(files.iter().map(|file| file.hour.start_micros().to_string()));
-    let columns = each(schema, |column| format!(", {}", identifier(&column.name)));
+    let columns = schema.values().map(|(column, value)| format!(", {value} AS {}", identifier(&column.name)));
+    let columns = columns.collect::<String>();
     let files = read_parquet(files.iter().map(|file| file.path.as_path()));
     format!(
         "(SELECT make_timestamp(([{starts}]::BIGINT[])[file_index::BIGINT + 1]) AS window_start, file_index, \

@@ -1,44 +1,48 @@
 //! What a message is.
 //!
-//! A *message* is one line that a source sent, without its line terminator. A [`Model`] describes the messages of one
-//! stream: the fields they must have, the columns their values go to, and which field (if any) is the event time. Models
-//! are data, not code: one strict [`Decoder`] serves them all, so whatever tcp-ingest accepts, compact can read.
+//! A *message* is one document that a source sent; mostly a line, without its line end. A [`Model`] describes the messages of
+//! one stream: what they must hold, the columns their values go to, and which column (if any) is the event time. Models are
+//! data, not code: they are compiled from *stream files*. One strict [`Decoder`] serves them all, so whatever tcp-ingest
+//! accepts, compact can read.
 //!
-//! A *record* is the line that raw/ holds for a message. For a model with an event time it is the message itself, as
-//! sent. For a model without one it is an envelope, `{"arrival_time_us":<microseconds since 1970>,"message":<as sent>}`,
-//! because the time of arrival is then part of the row and is known only once.
+//! A *record* is the line that raw/ holds for a message. It is the message itself, as sent; where a column comes from outside
+//! the message (the time of arrival, for example), the message stands in an envelope. A message that gives several rows is
+//! one record for each row.
 //!
 //! | module | what it knows |
 //! |---|---|
-//! | `schema` | what a model says: fields, columns, types |
-//! | `telemetry`, `measurement` | the built-in models: a new one is a file beside these and a line in [`BUILT_IN`] |
-//! | `row`, `rejection` | what comes out for a line: values, or why there are none |
-//! | `parse` | the general parser, which decides |
-//! | `shape`, `template` | what was learnt from accepted lines, so that most lines need no parser; on `fixed_bytes` and `number` |
+//! | `streams` | which streams there are; the shipped ones are files in `shipped/` |
+//! | `stream_file` | from the text of a stream file to a model, with all that is wrong and its place |
+//! | `schema` | what a model says: columns, types, and the tree of a message |
+//! | `leaf`, `time`, `decimal`, `misfit` | what a single value must be, and what a column holds of it |
+//! | `json` | the general parser, and what is learnt so that most lines need none |
+//! | `row`, `record`, `rejection` | what comes out for a line: values, what raw/ holds, or why there is nothing |
 //! | `decode` | all of them together |
+//! | `change` | what a changed stream file means for the data that is there |
+//! | `infer` | a stream file proposed from a capture |
 
+mod change;
+mod decimal;
 mod decode;
-mod fixed_bytes;
-mod measurement;
-mod number;
-mod parse;
+mod infer;
+mod json;
+mod leaf;
+mod misfit;
+mod record;
 mod rejection;
 mod row;
 mod schema;
-mod shape;
-mod telemetry;
-mod template;
+mod stream_file;
+mod streams;
+mod time;
 
+pub use change::conflicts;
 pub use decode::Decoder;
+pub use infer::infer;
+pub use json::Repeated;
+pub use record::Origin;
 pub use rejection::{Reason, Rejection};
 pub use row::{Row, Value};
-pub use schema::{Column, ColumnType, Field, Kind, Model};
-pub use template::Repeated;
-
-/// The models that need no declaration, by stream name.
-pub static BUILT_IN: &[&Model] = &[&telemetry::MODEL, &measurement::MODEL];
-
-/// The model of the stream `name`, or none when there is no such built-in stream.
-pub fn model(name: &str) -> Option<&'static Model> {
-    BUILT_IN.iter().copied().find(|model| model.name == name)
-}
+pub use schema::{Column, ColumnType, Frame, Model};
+pub use stream_file::Problems;
+pub use streams::Streams;

@@ -36,6 +36,10 @@ pub enum Reason {
     UnknownValue,
     /// A number that does not fit, or an event time that no calendar holds.
     OutOfRange,
+    /// A value that the stream file excludes: by a range, a pattern, a length, or because it does not know the key.
+    Constraint,
+    /// A message of a kind that the stream file does not describe.
+    NoCase,
     /// A time that the limits of the receiver exclude, or that is in another hour than its segment.
     TimeOutOfBounds,
     /// A line longer than the limit.
@@ -50,7 +54,7 @@ pub enum Reason {
 
 impl Reason {
     /// All classes, in the order of [`Reason::index`].
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::NotUtf8,
         Self::NotJson,
         Self::MissingField,
@@ -58,6 +62,8 @@ impl Reason {
         Self::WrongType,
         Self::UnknownValue,
         Self::OutOfRange,
+        Self::Constraint,
+        Self::NoCase,
         Self::TimeOutOfBounds,
         Self::TooLong,
         Self::Unfinished,
@@ -80,6 +86,8 @@ impl Reason {
             Self::WrongType => "wrong_type",
             Self::UnknownValue => "unknown_value",
             Self::OutOfRange => "out_of_range",
+            Self::Constraint => "constraint",
+            Self::NoCase => "no_case",
             Self::TimeOutOfBounds => "time_out_of_bounds",
             Self::TooLong => "too_long",
             Self::Unfinished => "unfinished",

@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use cli::{CommonArgs, Size, Usage};
 use layout::{Hour, Name, Tree};
-use models::Model;
+use models::Frame;
+
+use crate::streams::{Stream, StreamFiles};
 
 /// Receive TCP streams, validate every message, and write it to hourly segments.
 ///
-/// Messages are lines (LF or CRLF). What the stream's model accepts goes to raw/, everything else to quarantine/ with the
+/// What a stream's messages hold says its stream file. What that accepts goes to raw/, everything else to quarantine/ with the
 /// reason. SIGTERM and SIGINT stop it cleanly: it takes what the sources have sent, writes, syncs, seals and exits.
-/// SIGHUP replaces the process that serves connections by one from the binary on disk, SIGUSR2 the one that holds them;
+/// SIGHUP replaces the process that serves connections by one from the binary and stream files on disk, SIGUSR2 the one that holds them;
 /// no connection is closed. SIGUSR1 logs the statistics.
 #[derive(Debug, clap::Parser)]
 #[command(name = "tcp-ingest", version = cli::VERSION)]
 pub struct Args {
     #[command(flatten)]
-    common: CommonArgs,
+    pub(crate) common: CommonArgs,
 
     /// Listen for a stream: telemetry=127.0.0.1:9000 (repeatable; port 0 takes a free one, which the log names)
     #[arg(long, value_name = "STREAM=ADDRESS:PORT", value_parser = listen)]
@@ -28,8 +30,28 @@ pub struct Args {
     #[arg(long, value_name = "STREAM", conflicts_with = "listen")]
     stdin: Option<Name>,
 
+    /// Try a stream on a capture on standard input, and write nothing; without a capture, look at its file alone
+    #[arg(long, value_name = "STREAM", conflicts_with_all = ["listen", "stdin"])]
+    pub(crate) check: Option<Name>,
+
+    /// Propose a stream file for a capture on standard input
+    #[arg(long, conflicts_with_all = ["listen", "stdin", "check"])]
+    pub(crate) infer: bool,
+
+    /// Judge again what is in a stream's quarantine, after its file was mended; what is accepted goes to raw/, once
+    #[arg(long, value_name = "STREAM", conflicts_with_all = ["listen", "stdin", "check", "infer"])]
+    pub(crate) replay: Option<Name>,
+
+    /// With --replay: only what arrived from this hour on, UTC: 2025-09-02T10, 2025-09-02, 2025-09 or 2025
+    #[arg(long, value_name = "TIME", requires = "replay")]
+    pub(crate) from: Option<Hour>,
+
+    /// With --replay: only what arrived before this hour, UTC
+    #[arg(long, value_name = "TIME", requires = "replay")]
+    pub(crate) to: Option<Hour>,
+
     #[command(flatten)]
-    settings: Settings,
+    pub(crate) settings: Settings,
 
     /// Threads that serve connections [default: the number of processors]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=256))]
@@ -120,12 +142,6 @@ fn bounded(text: &str) -> Result<humantime::Duration, humantime::DurationError> 
     Ok((*duration).min(Duration::from_secs(100 * 366 * 86_400)).into())
 }
 
-#[derive(Debug)]
-pub(crate) struct Stream {
-    pub(crate) name: Name,
-    pub(crate) model: &'static Model,
-}
-
 /// What the arguments say, checked.
 #[derive(Debug)]
 pub(crate) struct Config {
@@ -139,16 +155,18 @@ pub(crate) struct Config {
 }
 
 impl Config {
-    pub(crate) fn new(args: Args) -> anyhow::Result<Self> {
+    /// `follows`: whether it is for a worker that follows a dead one.
+    pub(crate) fn new(args: Args, follows: bool) -> anyhow::Result<Self> {
         if args.listen.is_empty() && args.stdin.is_none() {
             let what = "where do messages come from? Give --listen STREAM=ADDRESS:PORT, or --stdin STREAM for a pipe";
             return Err(Usage(what.into()).into());
         }
+        let files = StreamFiles::read(&args.common, follows)?;
         let mut streams = Vec::new();
-        let addresses = args.listen.iter().map(|(name, address)| Ok((index(&mut streams, name)?, *address)));
+        let addresses = args.listen.iter().map(|(name, address)| Ok((index(&mut streams, &files, name)?, *address)));
         let addresses = addresses.collect::<anyhow::Result<_>>()?;
         let workers = match (&args.stdin, args.workers) {
-            (Some(name), _) => index(&mut streams, name).map(|_| 1)?,
+            (Some(name), _) => index(&mut streams, &files, name).map(|_| 1)?,
             (None, Some(workers)) => usize::from(workers),
             (None, None) => std::thread::available_parallelism().map_or(1, usize::from),
         };
@@ -158,6 +176,11 @@ impl Config {
 
     pub(crate) fn stream_name(&self, stream: usize) -> &str {
         self.streams.get(stream).map_or("", |stream| stream.name.as_str())
+    }
+
+    /// How the documents of a stream are told apart.
+    pub(crate) fn frame(&self, stream: usize) -> Frame {
+        self.streams.get(stream).map_or(Frame::Lines, |stream| stream.model.frame)
     }
 
     pub(crate) fn max_open_each(&self) -> usize {
@@ -171,14 +194,10 @@ impl Config {
 }
 
 /// The index of a stream, which is added if it is not there yet.
-fn index(streams: &mut Vec<Stream>, name: &Name) -> anyhow::Result<usize> {
+fn index(streams: &mut Vec<Stream>, files: &StreamFiles, name: &Name) -> anyhow::Result<usize> {
     if let Some(known) = streams.iter().position(|stream| stream.name == *name) {
         return Ok(known);
     }
-    let model = models::model(name.as_str()).ok_or_else(|| {
-        let known: Vec<_> = models::BUILT_IN.iter().map(|model| model.name).collect();
-        Usage(format!("there is no stream {name}; there are {}", known.join(" and ")))
-    })?;
-    streams.push(Stream { name: name.clone(), model });
+    streams.push(files.stream(name)?);
     Ok(streams.len() - 1)
 }

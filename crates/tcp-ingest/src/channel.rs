@@ -19,6 +19,8 @@ use tokio::io::unix::AsyncFd;
 
 /// Makes a process a worker: what its `oom_score_adj` is to be. Its standard input is its end of the channel.
 pub(crate) const WORKER: &str = "TCP_INGEST_WORKER";
+/// Set for a worker that is to follow one that runs, and so may refuse to start.
+pub(crate) const SUCCESSOR: &str = "TCP_INGEST_SUCCESSOR";
 
 /// What the keeper says. The end of the stream means that no connection will come any more.
 #[derive(Debug, Clone, Serialize, Deserialize)]

@@ -82,6 +82,19 @@ impl Shared {
         Ok(())
     }
 
+    /// Notes which versions of the stream files are in use, for programs that read raw/ without the files.
+    pub(crate) fn note_versions(&self) {
+        for stream in &self.config.streams {
+            let noted = self
+                .data_dir
+                .check()
+                .and_then(|()| self.config.tree.use_stream_version(&stream.name, &stream.model.text));
+            if let Err(error) = noted {
+                log::warn!("{error}; it is tried again before anything is written");
+            }
+        }
+    }
+
     /// Seals the segments of our streams that a dead writer, and all who held them for it, have left open.
     pub(crate) fn recover(&self) {
         let tree = &self.config.tree;

@@ -8,8 +8,9 @@ use std::time::Duration;
 use models::Reason;
 use tokio::time::{Interval, interval};
 
-use crate::args::{Config, Stream};
+use crate::args::Config;
 use crate::batch::Batch;
+use crate::streams::Stream;
 
 const LOG_EVERY: Duration = Duration::from_secs(60);
 const METRICS_EVERY: Duration = Duration::from_secs(5);
@@ -33,6 +34,7 @@ struct StreamStats {
     bytes: AtomicU64,
     lines: AtomicU64,
     empty_lines: AtomicU64,
+    dropped: AtomicU64,
     rejects: [AtomicU64; Reason::ALL.len()],
 }
 
@@ -49,6 +51,9 @@ impl Stats {
         stream.lines.fetch_add(batch.lines, Relaxed);
         if batch.empty_lines > 0 {
             stream.empty_lines.fetch_add(batch.empty_lines, Relaxed);
+        }
+        if batch.dropped > 0 {
+            stream.dropped.fetch_add(batch.dropped, Relaxed);
         }
         if !batch.rejected.is_empty() {
             for (counter, count) in stream.rejects.iter().zip(batch.rejects) {
@@ -101,6 +106,8 @@ impl Stats {
         metric("lines_total", "counter", "Lines accepted and written to raw/.", each(|stream| &stream.lines));
         let empty = each(|stream| &stream.empty_lines);
         metric("empty_lines_total", "counter", "Empty lines (signs of life), which are not kept.", empty);
+        let dropped = each(|stream| &stream.dropped);
+        metric("dropped_messages_total", "counter", "Messages that the stream file says are not kept.", dropped);
         metric("rejected_lines_total", "counter", "Lines written to quarantine/.", rejects.collect());
         metric("open_segments", "gauge", "Segments being written.", one(&self.open_segments));
         metric("sealed_segments_total", "counter", "Segments sealed.", one(&self.sealed_segments));
@@ -127,6 +134,9 @@ impl fmt::Display for Stats {
             write!(f, "; {}: {} accepted, {bytes} bytes", stream.name, cli::count(lines, "line"))?;
             if let empty @ 1.. = stream.empty_lines.load(Relaxed) {
                 write!(f, ", {}", cli::count(empty, "empty line"))?;
+            }
+            if let dropped @ 1.. = stream.dropped.load(Relaxed) {
+                write!(f, ", {dropped} dropped")?;
             }
             let rejections = stream.rejections();
             if !rejections.is_empty() {

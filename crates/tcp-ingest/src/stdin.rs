@@ -18,6 +18,7 @@ use crate::shared::{RETRY, Shared};
 use crate::signals::{Request, Signals};
 use crate::stats::Reporter;
 use crate::tee::Tee;
+use crate::validator::Source;
 use crate::writer::{Intake, Origin};
 
 const SOURCE: &str = "stdin";
@@ -32,6 +33,7 @@ pub(crate) fn run(config: Config) -> anyhow::Result<Outcome> {
     // For one thread and one source. Nobody reads it, but so there is one way to write.
     let intent_log = IntentLog::new(1, config.max_hours() + 1, 1)?;
     let shared = Shared::new(config, data_dir, intent_log, None);
+    shared.note_versions();
     shared.recover();
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -84,7 +86,7 @@ fn read_to_the_end(shared: &Arc<Shared>, sealer: Sealer, tee: Tee) -> anyhow::Re
     let mut pipe = Pipe {
         blocks: read(Arc::clone(shared)),
         intake: Intake::new(shared, sealer, 0),
-        framing: Framing::new(shared.config.settings.max_line),
+        framing: Framing::new(shared.config.frame(0), shared.config.settings.max_line),
         block: Vec::new(),
         tee,
         shared,
@@ -162,7 +164,8 @@ impl Pipe<'_> {
         loop {
             let Intake { batch, validators, .. } = &mut self.intake;
             let validator = validators.first_mut().context("no stream")?;
-            let all = validator.validate(batch, &mut self.framing, &self.block, SOURCE, Utc::now());
+            let source = Source { words: SOURCE, peer: None, listener: "" };
+            let all = validator.validate(batch, &mut self.framing, &self.block, source, Utc::now());
             self.write()?;
             if all {
                 return Ok(());

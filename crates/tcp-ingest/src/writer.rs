@@ -21,6 +21,7 @@ use crate::channel::ToKeeper;
 use crate::intent_log::Write;
 use crate::sealer::Sealer;
 use crate::shared::Shared;
+use crate::streams::Stream;
 use crate::validator::{Bounds, Validator};
 
 /// How much is taken at once. The kernel does some work each time that bytes are taken (it offers the sender a window,
@@ -45,7 +46,7 @@ impl Intake {
             ahead: i64::try_from(config.settings.max_ahead.as_micros()).unwrap_or(i64::MAX),
             hours: (shared.intent_log.writes - 1).min(config.max_hours()),
         };
-        let validators = config.streams.iter().map(|stream| Validator::new(Decoder::new(stream.model), bounds));
+        let validators = config.streams.iter().map(|stream| Validator::new(Decoder::new(stream.model.clone()), bounds));
         Self {
             buffer: vec![0; BLOCK.max(2 * config.settings.max_line)],
             batch: Batch::default(),
@@ -176,8 +177,12 @@ impl Writer {
             self.shared.data_dir.check()?;
         }
         for key @ (area, stream, hour) in missing {
-            let Some(name) = self.shared.config.streams.get(stream).map(|stream| &stream.name) else { continue };
-            let segment = OpenSegment::create(&self.shared.config.tree, area, name, hour)?;
+            let Some(Stream { name, model, version }) = self.shared.config.streams.get(stream) else { continue };
+            let tree = &self.shared.config.tree;
+            if area == Area::Raw {
+                tree.keep_stream_version(name, &model.text)?;
+            }
+            let segment = OpenSegment::create(tree, area, name, hour, *version)?;
             let id = SegmentId { area, stream: name.clone(), hour, name: segment.name().clone() };
             let description = serde_json::to_value(&id).unwrap_or_default();
             let opened = ToKeeper::Opened { name: id.name.to_string(), segment: description };

@@ -17,6 +17,7 @@ mod framing;
 mod validator;
 
 use std::collections::HashMap;
+use std::sync::{Arc, LazyLock};
 
 use base64::Engine as _;
 use batch::Batch;
@@ -25,9 +26,9 @@ use cuts::Input;
 use framing::{Framing, Part};
 use layout::Hour;
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use models::{BUILT_IN, Decoder, Model, Reason};
+use models::{Decoder, Frame, Model, Reason, Streams};
 use serde_json::Value as Json;
-use validator::{Bounds, Validator};
+use validator::{Bounds, Source, Validator};
 
 /// 2025-09-02T10:40:00Z
 const NOW: i64 = 1_756_809_600;
@@ -35,20 +36,25 @@ const BOUNDS: Bounds = Bounds { earliest: 0, ahead: 86_400_000_000, hours: 3 };
 
 fuzz_target!(|bytes: &[u8]| {
     let Some(input) = Input::new(bytes) else { return };
-    for model in BUILT_IN {
-        receive(model, &input);
+    for name in ["telemetry", "measurement"] {
+        receive(STREAMS.get(name).unwrap().unwrap(), &input);
     }
 });
+
+static STREAMS: LazyLock<Streams> = LazyLock::new(Streams::shipped);
+
+const SOURCE: Source<'static> = Source { words: "fuzz", peer: None, listener: "" };
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
     edit::mutate(data, size, max_size, seed, cuts::HEADER)
 });
 
 /// Takes the input in batches, as a connection does.
-fn receive(model: &'static Model, input: &Input<'_>) {
+fn receive(model: &Arc<Model>, input: &Input<'_>) {
     let now = DateTime::from_timestamp_secs(NOW).unwrap();
-    let new_validator = || Validator::new(Decoder::new(model), BOUNDS);
-    let (mut validator, mut framing, mut batch) = (new_validator(), Framing::new(input.max_line), Batch::default());
+    let new_validator = || Validator::new(Decoder::new(model.clone()), BOUNDS);
+    let (mut validator, mut framing, mut batch) =
+        (new_validator(), Framing::new(Frame::Lines, input.max_line), Batch::default());
     let mut at = 0;
     for arrived in input.blocks() {
         let mut suspect = arrived.suspect;
@@ -56,10 +62,10 @@ fn receive(model: &'static Model, input: &Input<'_>) {
             let block = &input.text[at..arrived.end];
             if arrived.successor {
                 validator = new_validator();
-                framing = Framing::resume(input.max_line, framing.inside_too_long());
+                framing = Framing::resume(Frame::Lines, input.max_line, framing.inside_too_long());
             }
             let mut expected = Expected {
-                model,
+                model: model.clone(),
                 now,
                 framing: framing.clone(),
                 written: HashMap::new(),
@@ -72,7 +78,7 @@ fn receive(model: &'static Model, input: &Input<'_>) {
                 expected.unparsed(&block[..batch.taken]);
                 false
             } else {
-                let all = validator.validate(&mut batch, &mut framing, block, "fuzz", now);
+                let all = validator.validate(&mut batch, &mut framing, block, SOURCE, now);
                 expected.validated(&block[..batch.taken]);
                 let full = batch.runs.len() == BOUNDS.hours || batch.rejected.len() >= 1 << 20;
                 assert_eq!(all, !full, "a batch ends when it is full, and not before");
@@ -91,14 +97,21 @@ fn receive(model: &'static Model, input: &Input<'_>) {
     let empty_lines = u64::from(left == b"\r");
     let mut rejected = vec![(Reason::Unfinished.label().to_owned(), left.to_vec())];
     rejected.retain(|(_, line)| line != b"\r");
-    let expected = Expected { model, now, framing: framing.clone(), written: HashMap::new(), rejected, empty_lines };
+    let expected = Expected {
+        model: model.clone(),
+        now,
+        framing: framing.clone(),
+        written: HashMap::new(),
+        rejected,
+        empty_lines,
+    };
     expected.compare(&batch, left, &framing);
     assert_eq!(at + batch.taken, input.text.len());
 }
 
 /// What a batch has to be.
 struct Expected {
-    model: &'static Model,
+    model: Arc<Model>,
     now: DateTime<Utc>,
     framing: Framing,
     /// The bytes for each hour.
@@ -126,7 +139,7 @@ impl Expected {
                     }
                     Err(reason) => self.reject(reason, line),
                 },
-                Part::TooLong(b"") => {}
+                Part::Blank | Part::TooLong(b"") => {}
                 Part::TooLong(piece) => self.reject(Reason::TooLong, piece),
             }
             block = &block[taken..];
@@ -139,7 +152,7 @@ impl Expected {
         while let Some((part, taken)) = self.framing.next(block) {
             match part {
                 Part::Line([]) => self.empty_lines += 1,
-                Part::TooLong([]) => {}
+                Part::Blank | Part::TooLong([]) => {}
                 Part::Line(line) | Part::TooLong(line) => self.reject(Reason::Poison, line),
             }
             block = &block[taken..];
@@ -159,7 +172,7 @@ impl Expected {
     }
 
     fn hour(&self, line: &[u8]) -> Result<Hour, Reason> {
-        let event_time = Decoder::new(self.model).message(line).map_err(|rejection| rejection.reason)?;
+        let event_time = Decoder::new(self.model.clone()).message(line).map_err(|rejection| rejection.reason)?;
         let Some(micros) = event_time else { return Ok(Hour::of(self.now)) };
         let allowed = BOUNDS.earliest..=self.now.timestamp_micros() + BOUNDS.ahead;
         Hour::of_micros(micros).filter(|_| allowed.contains(&micros)).ok_or(Reason::TimeOutOfBounds)

@@ -3,21 +3,38 @@
 //!
 //! The input is lines, as a source sends them.
 #![no_main]
-#![allow(clippy::indexing_slicing, clippy::panic, reason = "tests")]
+#![allow(clippy::indexing_slicing, clippy::panic, clippy::unwrap_used, reason = "tests")]
 
 mod edit;
 
+use std::path::Path;
+use std::sync::{Arc, LazyLock};
+
+use harness::{Random, RandomStream};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
-use models::{BUILT_IN, Decoder, Model, Rejection, Repeated, Value};
+use models::{Decoder, Model, Origin, Rejection, Repeated, Streams, Value};
 
 /// How often the lines come: they are learnt, then what is learnt is used, gives way to others, and is used again.
 const ROUNDS: usize = 4;
 
 fuzz_target!(|input: &[u8]| {
     let lines: Vec<_> = input.split(|byte| *byte == b'\n').collect();
-    for model in BUILT_IN {
-        check(model, &lines);
+    let names = ["telemetry".to_owned(), "measurement".to_owned(), (input.len() % RANDOM).to_string()];
+    for name in names {
+        check(STREAMS.get(&name).unwrap().unwrap(), &lines);
     }
+});
+
+/// How many random streams there are; the length of the input says which one it is for.
+const RANDOM: usize = 64;
+
+static STREAMS: LazyLock<Streams> = LazyLock::new(|| {
+    let mut streams = Streams::shipped();
+    for seed in 0..RANDOM {
+        let stream = RandomStream::new(&mut Random::with_seed(seed as u64));
+        streams.add(&seed.to_string(), Path::new("random.toml"), &stream.file);
+    }
+    streams
 });
 
 fuzz_mutator!(|data: &mut [u8], size: usize, max_size: usize, seed: u32| {
@@ -36,21 +53,24 @@ struct Expected<'l> {
 }
 
 impl<'l> Expected<'l> {
-    fn cold(model: &'static Model, line: &'l [u8]) -> Self {
+    fn cold(model: &Arc<Model>, line: &'l [u8]) -> Self {
         Self {
             line,
             block: [line, b"\n{\"\n"].concat(),
-            message: Decoder::new(model).message(line),
-            record: record(&mut Decoder::new(model), line),
+            message: Decoder::new(model.clone()).message(line),
+            record: record(&mut Decoder::new(model.clone()), line),
         }
     }
 }
 
-fn check(model: &'static Model, lines: &[&[u8]]) {
-    // A message without event time is a record in its envelope.
-    let envelopes: Vec<_> = match model.event_time {
-        Some(_) => Vec::new(),
-        None => lines.iter().map(|line| [b"{\"arrival_time_us\":1,\"message\":", *line, b"}"].concat()).collect(),
+fn check(model: &Arc<Model>, lines: &[&[u8]]) {
+    // A message with columns from outside of it is a record in its envelope.
+    let mut envelope = Vec::new();
+    model.begin_envelope(&Origin { arrival_us: 1, source: None, listener: "" }, &mut envelope);
+    let envelopes: Vec<_> = if model.keeps_messages_as_sent() {
+        Vec::new()
+    } else {
+        lines.iter().map(|line| [envelope.as_slice(), line, b"}"].concat()).collect()
     };
     let all: Vec<_> = lines
         .iter()
@@ -59,14 +79,14 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
         .map(|line| Expected::cold(model, line))
         .collect();
     for (index, one) in all[..lines.len()].iter().enumerate().filter(|(_, one)| one.message.is_ok()) {
-        let record = if model.event_time.is_some() { one } else { &all[lines.len() + index] };
+        let record = if model.keeps_messages_as_sent() { one } else { &all[lines.len() + index] };
         assert!(record.record.is_ok(), "{} takes a message that is no record: {}", model.name, show(one.line));
     }
 
     if all.iter().all(|one| one.message.is_err() && one.record.is_err()) {
         return; // there is nothing to learn
     }
-    let mut decoder = Decoder::new(model);
+    let mut decoder = Decoder::new(model.clone());
     for round in 0..ROUNDS {
         for one in &all {
             // What is refused teaches nothing. It is decoded before anything is learnt, and after.
@@ -93,10 +113,10 @@ fn check(model: &'static Model, lines: &[&[u8]]) {
 }
 
 /// What is known in front of a block ends where framing finds its end, and is decoded alike.
-fn check_front(model: &'static Model, one: &Expected<'_>, Repeated { length, taken, event_time }: Repeated) {
+fn check_front(model: &Arc<Model>, one: &Expected<'_>, Repeated { length, taken, event_time }: Repeated) {
     let text = one.line.strip_suffix(b"\r").unwrap_or(one.line);
     assert_eq!((length, taken), (text.len(), one.line.len() + 1), "{} front: {}", model.name, show(one.line));
-    let cold = if text == one.line { one.message.clone() } else { Decoder::new(model).message(text) };
+    let cold = if text == one.line { one.message.clone() } else { Decoder::new(model.clone()).message(text) };
     assert_eq!(Ok(event_time), cold, "{} front: {}", model.name, show(one.line));
 }
 

@@ -14,6 +14,7 @@ use std::ops::Range;
 use cuts::{Block, Input};
 use framing::{Framing, Part};
 use libfuzzer_sys::{fuzz_mutator, fuzz_target};
+use models::Frame;
 
 fuzz_target!(|bytes: &[u8]| {
     let Some(input) = Input::new(bytes) else { return };
@@ -45,7 +46,7 @@ fn expected(text: &[u8], max_line: usize) -> Vec<Line> {
 
 /// The lines of an input that comes in `blocks`; what is not taken is given again with the next one.
 fn framed(input: &Input<'_>, blocks: impl Iterator<Item = Block>) -> Vec<Line> {
-    let mut framing = Framing::new(input.max_line);
+    let mut framing = Framing::new(Frame::Lines, input.max_line);
     let (mut lines, mut start, mut at) = (Vec::new(), 0, 0);
     for block in blocks {
         while let Some((part, taken)) = framing.next(&input.text[at..block.end]) {
@@ -53,6 +54,7 @@ fn framed(input: &Input<'_>, blocks: impl Iterator<Item = Block>) -> Vec<Line> {
             let (content, too_long) = match part {
                 Part::Line(line) => (line, false),
                 Part::TooLong(piece) => (piece, true),
+                Part::Blank => panic!("there is no such thing between lines"),
             };
             assert!(taken > 0 && bytes.starts_with(content), "a part is where it was, and there is progress");
             at += taken;
@@ -66,7 +68,7 @@ fn framed(input: &Input<'_>, blocks: impl Iterator<Item = Block>) -> Vec<Line> {
                 lost => panic!("lost: {lost:?}"),
             }
             if block.successor {
-                framing = Framing::resume(input.max_line, framing.inside_too_long());
+                framing = Framing::resume(Frame::Lines, input.max_line, framing.inside_too_long());
             }
         }
         let left = &input.text[at..block.end];

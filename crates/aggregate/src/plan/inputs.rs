@@ -60,8 +60,7 @@ pub(super) fn inputs<'s>(
             let covers = commit.window(*hour);
             match window.overlap(&covers) {
                 Overlap::Nothing => {}
-                // Rows of a stream have a time, by which they are told apart.
-                Overlap::Part if models::model(name.as_str()).is_none() => return Err(refused(name, covers)),
+                Overlap::Part if !snapshot.streams.contains(name) => return Err(refused(name, covers)),
                 Overlap::Part | Overlap::All => {
                     inputs.entry(name).or_default().insert(*hour, commit);
                 }

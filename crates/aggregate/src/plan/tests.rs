@@ -45,7 +45,7 @@ const EXPIRED: &dyn Fn(&Name, Hour) -> Option<Commit> = &|_, _| Some(file("1"));
 
 fn snapshot_of(inputs: &[(&str, &[(&str, &str)])]) -> Snapshot {
     let inputs = inputs.iter().map(|(dataset, of)| (name(dataset), files(of))).collect();
-    Snapshot { inputs, ..Snapshot::default() }
+    Snapshot { inputs, streams: ["telemetry".parse().unwrap()].into(), ..Snapshot::default() }
 }
 
 fn planned(calendar: &Calendar, recipe: &Recipe, snapshot: &Snapshot, now: &str) -> Plan {

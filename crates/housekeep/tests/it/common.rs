@@ -98,7 +98,8 @@ impl DataDir {
 
     /// A segment that is being written; it is open as long as this lives.
     pub(crate) fn open(&self, area: Area, stream: &str, hour: Hour, text: &[u8]) -> OpenSegment {
-        let mut segment = OpenSegment::create(&self.tree, area, &name(stream), hour).unwrap();
+        let mut segment =
+            OpenSegment::create(&self.tree, area, &name(stream), hour, layout::StreamVersion::of("")).unwrap();
         segment.append(&mut [IoSlice::new(text)]).unwrap();
         segment
     }

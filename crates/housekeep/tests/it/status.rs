@@ -1,5 +1,6 @@
 //! What `housekeep status` shows, to people and to programs.
 
+use std::fs;
 use std::time::Duration;
 
 use crate::common::{DataDir, ago, name, objects, records};
@@ -22,7 +23,7 @@ fn a_folder_that_may_be_the_mount_point_of_a_missing_disk_is_named() {
 #[test]
 fn an_empty_house_has_a_disk_and_nothing_else() {
     let data_dir = DataDir::new();
-    std::fs::create_dir(data_dir.data.path().join("raw")).unwrap();
+    fs::create_dir(data_dir.data.path().join("raw")).unwrap();
     let run = data_dir.run("status").expect(0);
     assert!(run.stdout.starts_with("Disk\nraw  quarantine  parquet"), "{}", run.stdout);
     assert_eq!(run.stderr, "");
@@ -49,11 +50,29 @@ fn streams_show_what_waits() {
     assert_eq!(
         find(&objects, "stream", "telemetry"),
         &json!({"kind": "stream", "name": "telemetry", "open_segments": 1, "open_bytes": 9, "sealed_segments": 2,
-                "sealed_bytes": 6, "oldest_sealed": ago(5).to_string(), "last": ago(1).to_string()})
+                "sealed_bytes": 6, "oldest_sealed": ago(5).to_string(), "last": ago(1).to_string(),
+                "described_by": "a file that comes with the programs"})
     );
     assert_eq!(find(&objects, "dataset", "telemetry")["hours_behind"], 8);
     assert_eq!(find(&objects, "disk", "")["raw_bytes"], 18);
     assert!(open.path().exists());
+}
+
+#[test]
+fn streams_with_a_file_and_no_data_and_with_data_and_no_file_are_shown() {
+    let data_dir = DataDir::new();
+    let folder = data_dir.tree.root().join("streams");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("press.toml"), "[columns]\nv = 'int'\n").unwrap();
+    fs::write(folder.join("wrong.toml"), "[columns]\nv = 'flaot'\n").unwrap();
+    data_dir.seal("unknown", ago(3));
+    let objects = objects(&data_dir.run("status --format ndjson").expect(0));
+    for (name, words) in
+        [("press", "streams/press.toml"), ("wrong", "which is wrong"), ("unknown", "nothing: its data")]
+    {
+        let described = find(&objects, "stream", name)["described_by"].as_str().unwrap();
+        assert!(described.contains(words), "{described}");
+    }
 }
 
 #[test]
@@ -107,10 +126,10 @@ fn a_damaged_file_is_shown_and_the_rest_as_well() {
     let data_dir = DataDir::new();
     data_dir.stream("telemetry", ago(5), 7);
     let damaged = data_dir.tree.parquet(&name("telemetry"), ago(30));
-    std::fs::create_dir_all(damaged.parent().unwrap()).unwrap();
-    std::fs::write(&damaged, "").unwrap();
+    fs::create_dir_all(damaged.parent().unwrap()).unwrap();
+    fs::write(&damaged, "").unwrap();
     let foreign = data_dir.tree.parquet(&name("telemetry"), ago(31));
-    std::fs::create_dir_all(foreign.parent().unwrap()).unwrap();
+    fs::create_dir_all(foreign.parent().unwrap()).unwrap();
     let sql = format!("COPY (SELECT 1 AS n) TO '{}' (FORMAT parquet)", foreign.display());
     duckdb::Connection::open_in_memory().unwrap().execute_batch(&sql).unwrap();
     let run = data_dir.run("status --format ndjson").expect(3);

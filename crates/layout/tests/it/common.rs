@@ -80,7 +80,7 @@ impl TestDir {
 
     /// A segment with `lines` that nobody has sealed or holds, as a writer that died leaves it.
     pub(crate) fn abandon(&self, area: Area, stream: &Name, hour: Hour, lines: &[u8]) -> PathBuf {
-        let mut segment = OpenSegment::create(&self.tree, area, stream, hour).unwrap();
+        let mut segment = OpenSegment::create(&self.tree, area, stream, hour, layout::StreamVersion::of("")).unwrap();
         segment.append(&mut [IoSlice::new(lines)]).unwrap();
         segment.path().to_owned()
     }

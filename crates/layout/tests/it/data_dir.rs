@@ -10,7 +10,9 @@ use layout::{Area, DataDirHandle, InheritedSegment, OpenSegment, SegmentId, seal
 const LINES: &[u8] = b"{\"a\":1}\n{\"a\":2}\n";
 
 fn segment(dir: &TestDir) -> OpenSegment {
-    let mut segment = OpenSegment::create(&dir.tree, Area::Raw, &name("s"), hour("2025-09-02T10")).unwrap();
+    let mut segment =
+        OpenSegment::create(&dir.tree, Area::Raw, &name("s"), hour("2025-09-02T10"), layout::StreamVersion::of(""))
+            .unwrap();
     segment.append(&mut [IoSlice::new(LINES)]).unwrap();
     segment
 }

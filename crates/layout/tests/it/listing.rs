@@ -150,7 +150,9 @@ fn a_link_to_a_disk_that_is_not_there_is_an_error_that_names_it() {
         fs::create_dir_all(link.parent().unwrap()).unwrap();
         symlink("/no/such/disk", link).unwrap();
     }
-    let error = OpenSegment::create(&dir.tree, Area::Raw, &stream, hour("2025")).unwrap_err().to_string();
+    let error = OpenSegment::create(&dir.tree, Area::Raw, &stream, hour("2025"), layout::StreamVersion::of(""))
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("raw/telemetry: cannot create the folder"), "{error}");
     let error = DatasetLock::try_acquire(&dir.tree, &data).unwrap_err().to_string();
     assert!(error.contains("parquet/temperatures: cannot create the folder"), "{error}");
@@ -160,7 +162,14 @@ fn a_link_to_a_disk_that_is_not_there_is_an_error_that_names_it() {
 fn a_file_where_a_folder_should_be_is_an_error_that_names_it() {
     let dir = TestDir::new();
     put(&dir.tree.root().join("raw/telemetry/2025/09"), "");
-    let error = OpenSegment::create(&dir.tree, Area::Raw, &name("telemetry"), hour("2025-09-02")).unwrap_err();
+    let error = OpenSegment::create(
+        &dir.tree,
+        Area::Raw,
+        &name("telemetry"),
+        hour("2025-09-02"),
+        layout::StreamVersion::of(""),
+    )
+    .unwrap_err();
     let (words, path) = (error.to_string(), dir.tree.root().join("raw/telemetry/2025/09"));
     assert!(words.starts_with(&path.display().to_string()), "{words}");
     assert!(error.io().is_some());
@@ -208,7 +217,7 @@ fn folders_that_come_and_go_upset_neither_who_lists_nor_who_writes() {
         let lock = DatasetLock::try_acquire(tree, &stream).unwrap().unwrap();
         for round in 0..ROUNDS {
             let hour = hour("2025-12-31T22").plus((round % 4).try_into().unwrap());
-            let segment = OpenSegment::create(tree, Area::Raw, &stream, hour).unwrap();
+            let segment = OpenSegment::create(tree, Area::Raw, &stream, hour, layout::StreamVersion::of("")).unwrap();
             assert!(segment.path().exists(), "created and locked, but gone");
             assert!(seal(vec![segment]).unwrap().is_empty());
             let draft = tree.draft_parquet(&lock, &stream, hour).unwrap();
@@ -259,7 +268,9 @@ fn empty_folders_are_those_of_the_programs_own() {
 fn an_error_of_the_system_is_told_from_a_damaged_file() {
     let dir = TestDir::new();
     put(dir.tree.root(), "not a folder");
-    let error = OpenSegment::create(&dir.tree, Area::Raw, &name("telemetry"), hour("2025")).unwrap_err();
+    let error =
+        OpenSegment::create(&dir.tree, Area::Raw, &name("telemetry"), hour("2025"), layout::StreamVersion::of(""))
+            .unwrap_err();
     assert_eq!(error.io().map(io::Error::kind), Some(io::ErrorKind::AlreadyExists), "{error}");
     assert!(!error.is_not_found());
 }

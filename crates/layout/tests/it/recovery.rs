@@ -47,7 +47,14 @@ fn quarantined(dir: &TestDir) -> Vec<Vec<u8>> {
 #[test]
 fn a_segment_is_left_alone_as_long_as_this_process_writes_it() {
     let dir = TestDir::new();
-    let mut segment = OpenSegment::create(&dir.tree, Area::Raw, &name("telemetry"), hour("2025-09-02T10")).unwrap();
+    let mut segment = OpenSegment::create(
+        &dir.tree,
+        Area::Raw,
+        &name("telemetry"),
+        hour("2025-09-02T10"),
+        layout::StreamVersion::of(""),
+    )
+    .unwrap();
     segment.append(&mut [IoSlice::new(b"{}\n{")]).unwrap();
     assert!(recover(&dir).is_empty());
     // A sync that another thread has yet to do keeps the lock as well: the file is still in use.
@@ -62,7 +69,14 @@ fn a_segment_is_left_alone_as_long_as_this_process_writes_it() {
 #[test]
 fn child_writes_and_waits() {
     let Some(dir) = TestDir::of_child() else { return };
-    let mut segment = OpenSegment::create(&dir.tree, Area::Raw, &name("telemetry"), hour("2025-09-02T10")).unwrap();
+    let mut segment = OpenSegment::create(
+        &dir.tree,
+        Area::Raw,
+        &name("telemetry"),
+        hour("2025-09-02T10"),
+        layout::StreamVersion::of(""),
+    )
+    .unwrap();
     segment.append(&mut [IoSlice::new(b"{\"a\":1}\n{\"b\":")]).unwrap();
     ready();
     std::io::copy(&mut std::io::stdin(), &mut std::io::sink()).unwrap();
@@ -232,7 +246,9 @@ fn who_creates_a_segment_keeps_it_while_others_recover() {
         let end = SetAtEnd(&done);
         let hour: Hour = hour("2025-09-02T10");
         for round in 0..ROUNDS {
-            let mut segment = OpenSegment::create(&dir.tree, Area::Raw, &name("telemetry"), hour).unwrap();
+            let mut segment =
+                OpenSegment::create(&dir.tree, Area::Raw, &name("telemetry"), hour, layout::StreamVersion::of(""))
+                    .unwrap();
             segment.append(&mut [IoSlice::new(format!("{round}\n").as_bytes())]).unwrap();
             assert!(segment.path().exists(), "somebody took a segment from its living writer");
             let sealed = seal(vec![segment]).unwrap();

@@ -11,7 +11,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 
 fn create(tree: &Tree) -> OpenSegment {
-    OpenSegment::create(tree, Area::Raw, &name("telemetry"), hour("2025-09-02T10")).unwrap()
+    OpenSegment::create(tree, Area::Raw, &name("telemetry"), hour("2025-09-02T10"), layout::StreamVersion::of(""))
+        .unwrap()
 }
 
 fn append(segment: &mut OpenSegment, pieces: &[Vec<u8>]) -> layout::Result<()> {
@@ -217,7 +218,13 @@ fn a_full_disk_takes_all_of_an_append_or_nothing() {
     if append(&mut segment, &pieces(round)[..1]).is_ok() {
         before.extend(&pieces(round)[0]);
     }
-    let other = OpenSegment::create(&tree, Area::Quarantine, &name("telemetry"), hour("2025-09-02T10"));
+    let other = OpenSegment::create(
+        &tree,
+        Area::Quarantine,
+        &name("telemetry"),
+        hour("2025-09-02T10"),
+        layout::StreamVersion::of(""),
+    );
     assert!(other.map_or_else(|error| error.io().is_some(), |_| true));
 
     fs::remove_file(&filler).unwrap();

@@ -70,7 +70,7 @@ fn what_failed_before_a_statement_took_too_long_is_named_as_well() {
     let (data_dir, database) = (DataDir::new(), server.database());
     publish_readings(&data_dir, "2025-09-02T10", "a", 2);
     Run::of(&mut program(&data_dir, server, &database)).expect(0);
-    publish(&data_dir, "readings", "2025-09-02T11", "a", "SELECT [1] AS nested");
+    publish(&data_dir, "readings", "2025-09-02T11", "a", "SELECT {'a': 1} AS nested");
     publish_readings(&data_dir, "2025-09-02T12", "a", 2);
     server.sql(
         &database,

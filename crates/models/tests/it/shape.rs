@@ -1,8 +1,12 @@
 //! A decoder that has learnt the shape of lines treats every line as one that has seen none, with equal values.
 
-use models::{Decoder, Model, Rejection, Repeated, model};
+use std::sync::Arc;
+
+use models::{Decoder, Model, Rejection, Repeated};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
+
+use crate::model;
 
 /// Lines that are taught, as several devices would send them.
 const TAUGHT: [&str; 6] = [
@@ -83,7 +87,7 @@ fn validated(decoder: &mut Decoder, line: &[u8]) -> Result<Option<i64>, Rejectio
             let end = block.iter().position(|byte| *byte == b'\n').unwrap();
             let text = block[..end].strip_suffix(b"\r").unwrap_or(&block[..end]);
             assert_eq!((taken, length), (end + 1, text.len()));
-            assert_eq!(Decoder::new(decoder.model()).message(text), Ok(event_time));
+            assert_eq!(Decoder::new(decoder.model().clone()).message(text), Ok(event_time));
         }
         // What is not complete is nobody's message.
         assert_eq!(decoder.repeated(line), None);
@@ -92,8 +96,8 @@ fn validated(decoder: &mut Decoder, line: &[u8]) -> Result<Option<i64>, Rejectio
     known.map_or_else(|| decoder.message(line), Ok)
 }
 
-fn taught(model: &'static Model, lines: &[&str]) -> Decoder {
-    let mut decoder = Decoder::new(model);
+fn taught(model: &Arc<Model>, lines: &[&str]) -> Decoder {
+    let mut decoder = Decoder::new(model.clone());
     for line in lines {
         let _ = decoder.message(line.as_bytes());
         let _ = decoder.record(line.as_bytes(), &mut Vec::new());
@@ -131,10 +135,10 @@ proptest! {
 
     #[test]
     fn learning_changes_no_outcome_and_no_value(lines in proptest::collection::vec(variants(), 1..4)) {
-        let model = model("telemetry").unwrap();
-        let mut warm = taught(model, &TAUGHT);
+        let model = model("telemetry");
+        let mut warm = taught(&model, &TAUGHT);
         for line in lines {
-            let cold = outcome(&mut Decoder::new(model), &line);
+            let cold = outcome(&mut Decoder::new(model.clone()), &line);
             prop_assert_eq!(outcome(&mut warm, &line), cold, "{}", String::from_utf8_lossy(&line));
         }
     }
@@ -146,14 +150,14 @@ proptest! {
             1..40,
         ),
     ) {
-        let model = model("telemetry").unwrap();
-        let mut warm = Decoder::new(model);
+        let model = model("telemetry");
+        let mut warm = Decoder::new(model.clone());
         for (time, sensor, value, unit, end) in sent {
             let line = TAUGHT[0].replace("21.5", &value).replace(": 7,", &format!(": {sensor},")).replace("Celcius", unit);
             let start = line.find("timestamp\":").unwrap() + 11;
             let digits = line[start..].find(',').unwrap();
             let line = format!("{} {time}{}{end}", &line[..start], &line[start + digits..]);
-            let cold = Decoder::new(model).message(line.as_bytes());
+            let cold = Decoder::new(model.clone()).message(line.as_bytes());
             for _ in 0..3 {
                 prop_assert_eq!(&validated(&mut warm, line.as_bytes()), &cold, "{}", line);
             }
@@ -162,48 +166,48 @@ proptest! {
 
     #[test]
     fn every_decimal_number_is_read_alike(number in "-?(0|[1-9][0-9]{0,19})(\\.[0-9]{0,19})?([eE][+-]?[0-9]{1,3})?") {
-        let model = model("telemetry").unwrap();
+        let model = model("telemetry");
         let line = TAUGHT[0].replace("21.5", &number);
         prop_assert_eq!(
-            outcome(&mut taught(model, &TAUGHT[..1]), line.as_bytes()),
-            outcome(&mut Decoder::new(model), line.as_bytes())
+            outcome(&mut taught(&model, &TAUGHT[..1]), line.as_bytes()),
+            outcome(&mut Decoder::new(model.clone()), line.as_bytes())
         );
         let line = TAUGHT[0].replace(": 7,", &format!(": {number},"));
         prop_assert_eq!(
-            outcome(&mut taught(model, &TAUGHT[..1]), line.as_bytes()),
-            outcome(&mut Decoder::new(model), line.as_bytes())
+            outcome(&mut taught(&model, &TAUGHT[..1]), line.as_bytes()),
+            outcome(&mut Decoder::new(model.clone()), line.as_bytes())
         );
     }
 }
 
 #[test]
 fn envelopes_are_learnt_as_well() {
-    let model = model("measurement").unwrap();
+    let model = model("measurement");
     let line =
         r#"{"arrival_time_us":1756771200000001,"message":{"kind":"Temperature","value":20.25,"unit":"Celsius"}}"#;
-    let mut warm = taught(model, &[line]);
+    let mut warm = taught(&model, &[line]);
     for (from, to) in [("20.25", "-7"), ("20.25", "\"n/a\""), ("0001", "0001.0"), ("Celsius", "Kelvin"), ("}}", "} }")]
     {
         let line = line.replace(from, to);
-        assert_eq!(outcome(&mut warm, line.as_bytes()), outcome(&mut Decoder::new(model), line.as_bytes()));
+        assert_eq!(outcome(&mut warm, line.as_bytes()), outcome(&mut Decoder::new(model.clone()), line.as_bytes()));
     }
 }
 
 #[test]
 fn more_shapes_than_are_kept_do_no_harm() {
-    let model = model("telemetry").unwrap();
-    let mut warm = Decoder::new(model);
+    let model = model("telemetry");
+    let mut warm = Decoder::new(model.clone());
     for round in 0..1000 {
         let spaces = " ".repeat(round * 7 % 13);
         let line = TAUGHT[round % 5].replacen(',', &format!(",{spaces}"), 1);
-        assert_eq!(outcome(&mut warm, line.as_bytes()), outcome(&mut Decoder::new(model), line.as_bytes()));
+        assert_eq!(outcome(&mut warm, line.as_bytes()), outcome(&mut Decoder::new(model.clone()), line.as_bytes()));
     }
 }
 
 #[test]
 fn a_message_that_repeats_another_in_all_but_digits_is_known_in_front_of_others() {
-    let model = model("telemetry").unwrap();
-    let mut decoder = Decoder::new(model);
+    let model = model("telemetry");
+    let mut decoder = Decoder::new(model.clone());
     let line = TAUGHT[0].as_bytes();
     let block = [line, b"\r\n", line, b"\n"].concat();
     assert_eq!(decoder.repeated(&block), None);

@@ -15,7 +15,7 @@ use rustix::process::{Pid, Signal, WaitOptions, kill_process, waitpid};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
-use crate::channel::{self, ToKeeper, ToWorker, WORKER, send};
+use crate::channel::{self, SUCCESSOR, ToKeeper, ToWorker, WORKER, send};
 use crate::intent_log::IntentLog;
 use crate::oom_score;
 
@@ -74,11 +74,19 @@ pub(super) struct Worker {
 
 impl Worker {
     /// Starts one, and gives it the data directory and the intent log: it is up only if it can read that.
-    pub(super) fn start(binary: &Binary, intent_log: &IntentLog, data_dir: BorrowedFd<'_>) -> io::Result<Self> {
+    pub(super) fn start(
+        binary: &Binary,
+        intent_log: &IntentLog,
+        data_dir: BorrowedFd<'_>,
+        is_successor: bool,
+    ) -> io::Result<Self> {
         let (ours, theirs) = channel::pair()?;
         // It keeps the other end open until all is sent, also when the worker dies at once: then it can be waited for.
         let mut command = binary.command();
         command.env(WORKER, oom_score::worker_score()).stdin(Stdio::from(theirs));
+        if is_successor {
+            command.env(SUCCESSOR, "1");
+        }
         let child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).ok_or(io::ErrorKind::InvalidData)?;
         send(&ours, &ToWorker::DataDir, Some(data_dir), SendFlags::DONTWAIT)?;

@@ -21,7 +21,7 @@ impl Keeper {
     /// Starts a worker. What it has to know is queued when it is up.
     pub(super) fn start_worker(&mut self) {
         self.pending.clear();
-        match Worker::start(&self.binary, &self.intent_log, self.data_dir.as_fd()) {
+        match Worker::start(&self.binary, &self.intent_log, self.data_dir.as_fd(), false) {
             Ok(worker) => self.worker = Some(worker),
             Err(error) => {
                 log::error!("cannot start a worker: {error}; trying again");
@@ -44,7 +44,7 @@ impl Keeper {
         }
         let path = &self.binary.path;
         let started = Binary::open(path)
-            .and_then(|binary| Ok((Worker::start(&binary, &self.intent_log, self.data_dir.as_fd())?, binary)));
+            .and_then(|binary| Ok((Worker::start(&binary, &self.intent_log, self.data_dir.as_fd(), true)?, binary)));
         match started {
             Ok(successor) => self.successor = Some(successor),
             Err(error) => log::error!("{}: cannot be started: {error}; the old worker goes on", path.display()),
@@ -90,7 +90,7 @@ impl Keeper {
         if let Some(status) = self.successor.as_ref().and_then(|(worker, _)| worker.ended()) {
             self.successor = None;
             log::error!(
-                "the new worker ended ({status}) before it could take over; the old one goes on: mend the new program"
+                "the new worker ended ({status}) before it could take over; the old one goes on: mend the new program or stream file"
             );
         }
         let Some(status) = self.worker.as_ref().and_then(Worker::ended) else { return Ok(None) };

@@ -12,6 +12,7 @@ use tokio::net::TcpStream;
 use super::thread::{Incoming, Stop, Thread};
 use crate::framing::Framing;
 use crate::socket;
+use crate::validator::Source;
 use crate::writer::{Intake, Origin};
 
 /// How many blocks a connection reads before the others have their turn.
@@ -68,6 +69,8 @@ pub(super) struct Connection {
     slot: u32,
     /// The peer, as the quarantine names it.
     source: String,
+    /// The address that the peer connected to.
+    listener: String,
     framing: Framing,
     /// How many bytes at the front of the receive queue are known to be an incomplete line.
     pub(super) pending: usize,
@@ -82,6 +85,7 @@ impl Connection {
     pub(super) fn new(thread: Rc<Thread>, incoming: &Incoming) -> io::Result<Self> {
         let &Incoming { ref socket, slot, stream, peer, .. } = incoming;
         let (max_line, log) = (thread.shared.config.settings.max_line, &thread.shared.intent_log);
+        let frame = thread.shared.config.frame(stream);
         socket::prepare(socket, max_line)?;
         layout::fault::fails("ingest.watch")?;
         Ok(Self {
@@ -90,7 +94,8 @@ impl Connection {
             peer,
             slot,
             source: format!("tcp {peer}"),
-            framing: Framing::resume(max_line, log.inside_too_long(slot)),
+            framing: Framing::resume(frame, max_line, log.inside_too_long(slot)),
+            listener: socket.local_addr().map(|address| address.to_string()).unwrap_or_default(),
             pending: 0,
             suspect: log.deaths(slot) >= DEATHS,
             consumed_at: Instant::now(),
@@ -182,7 +187,8 @@ impl Connection {
             batch.reject_unparsed(&mut self.framing, block, &self.source, now);
             false
         } else {
-            validator.validate(batch, &mut self.framing, block, &self.source, now)
+            let source = Source { words: &self.source, peer: Some(self.peer), listener: &self.listener };
+            validator.validate(batch, &mut self.framing, block, source, now)
         };
         if batch.taken > 0 && !self.write_and_consume(intake, count, now)? {
             self.framing = framing;

@@ -64,6 +64,7 @@ async fn work(config: Config) -> anyhow::Result<Outcome> {
     let (tee, tee_end) = Tee::start(&shared);
     let connections = inventory.resume(&shared, &sealer);
     // After that, because what the keeper holds has an owner, which is this worker.
+    shared.note_versions();
     shared.recover();
     let (stop, stopping) = Stopping::channel();
     let mut pool = Pool::start(&shared, &sealer, &tee, &stopping)?;

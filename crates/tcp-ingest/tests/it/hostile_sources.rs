@@ -517,7 +517,7 @@ fn connections_that_are_made_and_reset_cost_nothing_that_stays() {
 /// The outcome of a line for a decoder that has seen no other.
 fn outcome(line: &[u8]) -> &'static str {
     let latest = chrono::Utc::now().timestamp_micros() + 86_400_000_000;
-    match Decoder::new(models::model("telemetry").unwrap()).message(line) {
+    match Decoder::new(models::Streams::shipped().get("telemetry").unwrap().unwrap().clone()).message(line) {
         Err(rejection) => rejection.reason.label(),
         Ok(Some(time)) if (0..=latest).contains(&time) => ACCEPTED,
         Ok(_) => "time_out_of_bounds",

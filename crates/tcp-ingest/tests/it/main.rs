@@ -13,6 +13,7 @@ mod clock_jumps;
 mod common;
 mod crashes;
 mod data_dir_removed;
+mod declared_streams;
 mod hostile_sources;
 mod keeper;
 mod many_connections;

@@ -294,5 +294,5 @@ fn mistakes_on_the_command_line_are_explained() {
         assert!(run.stderr.contains(words), "{arguments}: {}", run.stderr);
     }
     let run = data_dir.run("tcp-ingest", "--stdin humidity").expect(2);
-    assert!(run.stderr.contains("there are telemetry and measurement"), "{}", run.stderr);
+    assert!(run.stderr.contains("there are measurement, telemetry"), "{}", run.stderr);
 }

@@ -160,6 +160,12 @@ impl Truth {
             match (area, extension) {
                 _ if self.foreign.contains_key(&file) => {}
                 (_, "tmp") => contents.unpublished += 1,
+                // A version of the stream file: its name is that of its text.
+                ("raw", "toml") => {
+                    let text = std::fs::read_to_string(&path).map_err(|error| error.to_string())?;
+                    let is_whole = file.ends_with(&format!("/{}.toml", layout::StreamVersion::of(&text)));
+                    ensure(is_whole, || format!("{file}: is not the text that its name says"))?;
+                }
                 ("raw", _) => {
                     self.check_raw(&file, &path)?;
                     contents.raw.push(file);

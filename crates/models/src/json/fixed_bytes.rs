@@ -1,7 +1,7 @@
 //! Fixed bytes of a line, compared as words.
 
 /// The bytes that a line must have in one place.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct FixedBytes {
     length: usize,
     /// All whole words from the front.
