@@ -22,7 +22,7 @@ pub use parallel::in_parallel;
 pub use program::{Outcome, Reported, TryAgain, Usage, main};
 pub use progress::{beside_progress, progress, progress_of_bytes};
 pub use size::{Size, count};
-pub use streams::stream_names;
+pub use streams::{keep_versions, stream_names};
 pub use table::{Format, Table};
 
 /// The version that `--version` prints: the packages' version, to which `scripts/build.sh` adds the commit.

@@ -1,6 +1,6 @@
 //! The streams of a data directory.
 
-use layout::Area;
+use layout::{Area, Tree};
 use models::Streams;
 
 use crate::args::CommonArgs;
@@ -10,14 +10,8 @@ impl CommonArgs {
     /// The streams that there are: those of the folder of stream files, those of which raw/ keeps a version, so that data can
     /// be read whose stream file is gone, and those that come with the programs.
     pub fn streams(&self) -> anyhow::Result<Streams> {
-        let tree = self.tree();
         let mut streams = self.declared_streams()?;
-        for name in tree.names(Area::Raw)? {
-            for (version, text) in tree.stream_versions(&name)? {
-                let kept = tree.folder(Area::Raw, &name).join(format!("{version}.toml"));
-                streams.keep(name.as_str(), &version.to_string(), &kept, &text);
-            }
-        }
+        keep_versions(&self.tree(), &mut streams)?;
         Ok(streams)
     }
 
@@ -29,6 +23,17 @@ impl CommonArgs {
         }
         Ok(Streams::load(&folder)?)
     }
+}
+
+/// Adds the versions of stream files that raw/ keeps.
+pub fn keep_versions(tree: &Tree, streams: &mut Streams) -> layout::Result<()> {
+    for name in tree.names(Area::Raw)? {
+        for (version, text) in tree.stream_versions(&name)? {
+            let kept = tree.folder(Area::Raw, &name).join(format!("{version}.toml"));
+            streams.keep(name.as_str(), &version.to_string(), &kept, &text);
+        }
+    }
+    Ok(())
 }
 
 /// The names of streams, for a message.

@@ -18,8 +18,16 @@ pub struct Streams {
     files: BTreeMap<String, File>,
     /// Those that come with the programs, also where a file takes their place.
     shipped: BTreeMap<String, Result<Arc<Model>, Problems>>,
-    /// Former versions of the files, by stream and version.
-    kept: BTreeMap<(String, String), Result<Arc<Model>, Problems>>,
+    /// The versions that are kept; of each stream the one that was in use last comes last.
+    kept: Vec<Kept>,
+}
+
+/// A version of a stream file.
+#[derive(Debug, Clone)]
+struct Kept {
+    stream: String,
+    version: String,
+    model: Result<Arc<Model>, Problems>,
 }
 
 #[derive(Debug, Clone)]
@@ -79,13 +87,14 @@ impl Streams {
             let file = File { path: path.to_owned(), model: model.clone(), is_declared: false };
             self.files.insert(name.to_owned(), file);
         }
-        self.kept.insert((name.to_owned(), version.to_owned()), model);
+        self.kept.push(Kept { stream: name.to_owned(), version: version.to_owned(), model });
     }
 
     /// The model by which messages of a stream were accepted: that of the version, or, if no version of this name is kept,
     /// the shipped one, which was the only one before versions were kept. None if there is no such stream.
     pub fn version(&self, name: &str, version: &str) -> Option<Result<&Arc<Model>, &Problems>> {
-        let kept = self.kept.get(&(name.to_owned(), version.to_owned())).or_else(|| self.shipped.get(name));
+        let kept = self.kept.iter().find(|kept| kept.stream == name && kept.version == version);
+        let kept = kept.map(|kept| &kept.model).or_else(|| self.shipped.get(name));
         kept.map(Result::as_ref).or_else(|| self.get(name))
     }
 
@@ -108,9 +117,9 @@ impl Streams {
         Some(Ok((columns, differ)))
     }
 
-    /// The versions of a stream that are kept.
+    /// The versions of a stream that are kept; the one that was in use last comes last.
     pub fn versions(&self, name: &str) -> impl Iterator<Item = &Arc<Model>> {
-        self.kept.iter().filter(move |((stream, _), _)| stream == name).filter_map(|(_, model)| model.as_ref().ok())
+        self.kept.iter().filter(move |kept| kept.stream == name).filter_map(|kept| kept.model.as_ref().ok())
     }
 
     /// The stream `name`, or what is wrong with its file; none if there is no such stream.

@@ -39,7 +39,7 @@ pub struct Args {
     pub(crate) infer: bool,
 
     /// Judge again what is in a stream's quarantine, after its file was mended; what is accepted goes to raw/, once
-    #[arg(long, value_name = "STREAM", conflicts_with_all = ["listen", "stdin", "check", "infer"])]
+    #[arg(long, value_name = "STREAM", conflicts_with_all = ["listen", "stdin", "check", "infer", "earliest", "max_ahead"])]
     pub(crate) replay: Option<Name>,
 
     /// With --replay: only what arrived from this hour on, UTC: 2025-09-02T10, 2025-09-02, 2025-09 or 2025

@@ -16,14 +16,17 @@ use layout::{DatasetLock, Draft, Hour, HourRange, Name, Replay, StreamVersion, T
 use models::{Decoder, Streams};
 use serde::Deserialize;
 
-use crate::args::Settings;
 use crate::batch::Batch;
 use crate::framing::Framing;
 use crate::streams::StreamFiles;
 use crate::validator::{Bounds, Source, Validator};
 
-/// The reasons that a stream file or the limits of times decide. What was torn, cut or poison is not judged again.
-const JUDGED: [&str; 10] = [
+/// The limits of times are the usual ones, whatever was said to the program that received: a replay that was begun and is
+/// done again has to accept the same messages, because the segments that it makes have the same names.
+const BOUNDS: Bounds = Bounds { earliest: 0, ahead: 86_400_000_000, hours: usize::MAX };
+
+/// The reasons that a stream file decides. What was torn, cut or poison is not judged again.
+const JUDGED: [&str; 9] = [
     "not_utf8",
     "not_json",
     "missing_field",
@@ -33,7 +36,6 @@ const JUDGED: [&str; 10] = [
     "out_of_range",
     "constraint",
     "no_case",
-    "time_out_of_bounds",
 ];
 
 /// A record of the quarantine.
@@ -46,12 +48,7 @@ struct Record {
     line_base64: Option<String>,
 }
 
-pub(crate) fn replay(
-    common: &CommonArgs,
-    settings: &Settings,
-    name: &Name,
-    range: HourRange,
-) -> anyhow::Result<Outcome> {
+pub(crate) fn replay(common: &CommonArgs, name: &Name, range: HourRange) -> anyhow::Result<Outcome> {
     let tree = common.existing_tree()?;
     let stream = StreamFiles::read(common, false)?.stream(name)?;
     // Not beside another replay; and compact comes after it.
@@ -62,7 +59,7 @@ pub(crate) fn replay(
     let known = common.streams()?;
     let (mut accepted, mut left) = (0, 0);
     for mut replay in tree.replays(&lock, name, range, stream.version)? {
-        let mut judge = Judge::new(&tree, &known, name, settings, replay.version())?;
+        let mut judge = Judge::new(&tree, &known, name, replay.version())?;
         // Nothing of it would be accepted: then it stays as it is.
         if replay.segment().path.exists() && judge.accepts_any(&replay.segment().path)? {
             replay.begin(&tree)?;
@@ -90,23 +87,12 @@ struct Judge<'t> {
 }
 
 impl<'t> Judge<'t> {
-    fn new(
-        tree: &'t Tree,
-        known: &Streams,
-        name: &Name,
-        settings: &Settings,
-        version: StreamVersion,
-    ) -> anyhow::Result<Self> {
+    fn new(tree: &'t Tree, known: &Streams, name: &Name, version: StreamVersion) -> anyhow::Result<Self> {
         let model = known.version(name.as_str(), &version.to_string()).context("there is no such stream")?;
         let model = model.map_err(Clone::clone)?.clone();
-        let bounds = Bounds {
-            earliest: settings.earliest.start_micros(),
-            ahead: i64::try_from(settings.max_ahead.as_micros()).unwrap_or(i64::MAX),
-            hours: usize::MAX,
-        };
         // The record is one message, however it was framed.
         let framing = Framing::new(models::Frame::Lines, usize::MAX / 2);
-        let validator = Validator::new(Decoder::new(model), bounds);
+        let validator = Validator::new(Decoder::new(model), BOUNDS);
         Ok(Self { tree, validator, framing, batch: Batch::default(), line: Vec::new(), records: 0 })
     }
 

@@ -16,7 +16,7 @@ pub(crate) fn run(args: Args) -> anyhow::Result<Outcome> {
     }
     if let Some(name) = &args.replay {
         let range = RangeArgs { from: args.from, to: args.to }.range()?;
-        return replay::replay(&args.common, &args.settings, name, range);
+        return replay::replay(&args.common, name, range);
     }
     let worker = std::env::var(WORKER);
     let config = Config::new(args, worker.is_ok() && std::env::var_os(SUCCESSOR).is_none())?;

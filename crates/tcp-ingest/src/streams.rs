@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use cli::{CommonArgs, Usage};
-use layout::{Name, StreamVersion};
+use layout::{Area, HourRange, Name, StreamVersion, Tree};
 use models::{Model, Streams, conflicts};
 
 /// A stream that is served.
@@ -21,6 +21,7 @@ pub(crate) struct Stream {
 
 /// The stream files that are there.
 pub(crate) struct StreamFiles {
+    tree: Tree,
     declared: Streams,
     /// With the versions that raw/ keeps.
     kept: Streams,
@@ -30,7 +31,34 @@ pub(crate) struct StreamFiles {
 
 impl StreamFiles {
     pub(crate) fn read(common: &CommonArgs, goes_on: bool) -> anyhow::Result<Self> {
-        Ok(Self { declared: common.declared_streams()?, kept: common.streams()?, goes_on })
+        let tree = common.tree();
+        let read = || anyhow::Ok((common.declared_streams()?, common.streams()?));
+        let (declared, kept) = match read() {
+            Err(error) if goes_on => {
+                // Without the folder of stream files there are the versions that raw/ keeps.
+                log::error!("{error:#}; going on with the versions that were in use");
+                let mut kept = Streams::default();
+                cli::keep_versions(&tree, &mut kept)?;
+                (Streams::default(), kept)
+            }
+            read => read?,
+        };
+        Ok(Self { tree, declared, kept, goes_on })
+    }
+
+    /// The versions by which the stream's data was accepted. What is there without one is of the shipped stream.
+    fn versions(&self, name: &Name) -> anyhow::Result<Vec<Arc<Model>>> {
+        let kept: Vec<_> = self.kept.versions(name.as_str()).cloned().collect();
+        let has_data = || -> layout::Result<bool> {
+            Ok(!self.tree.parquet_files(name, HourRange::ALL)?.is_empty()
+                || !self.tree.sealed_segments(Area::Raw, name, HourRange::ALL)?.is_empty()
+                || !self.tree.open_segments(Area::Raw, name)?.is_empty())
+        };
+        if kept.is_empty() && has_data()? {
+            let shipped = Streams::shipped();
+            return Ok(shipped.get(name.as_str()).and_then(Result::ok).cloned().into_iter().collect());
+        }
+        Ok(kept)
     }
 
     /// The stream `name`.
@@ -44,8 +72,8 @@ impl StreamFiles {
             None => format!("there is no stream {name}; there are {}", cli::stream_names(&self.declared)),
             Some(Err(problems)) => problems.to_string(),
             Some(Ok(model)) => {
-                let all = self.kept.versions(name.as_str()).flat_map(|before| conflicts(before, model));
-                match all.last() {
+                let versions = self.versions(name)?;
+                match versions.iter().flat_map(|before| conflicts(before, model)).next() {
                     None => return Ok(stream(model)),
                     Some(why) => format!(
                         "{}: {why}: give what is sent from now on a stream of its own, by another name of the file",

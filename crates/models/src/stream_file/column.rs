@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::path;
 use super::problem::Collector;
-use super::table::{Keys, Place, literal, number, reason, text};
+use super::table::{Keys, Place, literal, number, one_of, reason, text};
 use crate::decimal::{self, MOST_DIGITS};
 use crate::leaf::{Bound, BytesFormat, Demands, Kind, Leaf, Literal};
 use crate::row::Value;
@@ -169,7 +169,7 @@ impl Reader<'_, '_> {
     }
 
     fn meta(&self, value: &Spanned<DeValue<'_>>) -> Option<(ColumnType, Source)> {
-        let meta = self.one_of("meta", value, &Meta::ALL)?;
+        let meta = one_of("meta", value, &Meta::ALL, self.problems)?;
         let column_type = match meta {
             Meta::ArrivalTime => ColumnType::Timestamp,
             Meta::SourceAddress | Meta::Listener => ColumnType::Varchar,
@@ -188,17 +188,6 @@ impl Reader<'_, '_> {
         Some((column_type, Source::Constant(value)))
     }
 
-    /// One of a few words.
-    fn one_of<T: Copy>(&self, key: &str, value: &Spanned<DeValue<'_>>, all: &[(&str, T)]) -> Option<T> {
-        let word = text(value, self.problems)?;
-        let found = all.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-        if found.is_none() {
-            let known = all.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
-            self.problems.add(value.span(), format!("`{key}` is one of {known}"));
-        }
-        found
-    }
-
     /// Whether the value may be missing, and whether it may be null.
     fn optional(&self) -> (bool, bool) {
         match self.keys.get("optional") {
@@ -207,7 +196,7 @@ impl Reader<'_, '_> {
                 DeValue::Boolean(both) => (*both, *both),
                 _ => {
                     let all = [("missing", (true, false)), ("null", (false, true))];
-                    self.one_of("optional", value, &all).unwrap_or_default()
+                    one_of("optional", value, &all, self.problems).unwrap_or_default()
                 }
             },
         }
@@ -272,8 +261,10 @@ impl Reader<'_, '_> {
             "json" => (ColumnType::Varchar, Kind::Json),
             "bytes" => {
                 let all = [("hex", BytesFormat::Hex), ("base64", BytesFormat::Base64)];
-                let format =
-                    self.keys.get("format").map_or(Some(BytesFormat::Hex), |value| self.one_of("format", value, &all));
+                let format = self
+                    .keys
+                    .get("format")
+                    .map_or(Some(BytesFormat::Hex), |value| one_of("format", value, &all, self.problems));
                 self.keys.refuse(&["zone", "fold"], "is for times");
                 (ColumnType::Blob, Kind::Bytes(format?))
             }
@@ -397,7 +388,7 @@ impl Reader<'_, '_> {
 
     fn zone(&self) -> Option<Zone> {
         let folds = [("earlier", Fold::Earlier), ("later", Fold::Later), ("reject", Fold::Reject)];
-        let fold = self.keys.get("fold").and_then(|value| self.one_of("fold", value, &folds));
+        let fold = self.keys.get("fold").and_then(|value| one_of("fold", value, &folds, self.problems));
         let Some(value) = self.keys.get("zone") else {
             self.keys.refuse(&["fold"], "needs a `zone`");
             return None;
@@ -419,7 +410,7 @@ impl Reader<'_, '_> {
     fn nulls(&self) -> Vec<Literal> {
         let mut nulls = self.keys.literals("null");
         if let Some(value) = self.keys.get("empty")
-            && self.one_of("empty", value, &[("null", ())]).is_some()
+            && one_of("empty", value, &[("null", ())], self.problems).is_some()
         {
             nulls.push(Literal::Text(String::new()));
         }

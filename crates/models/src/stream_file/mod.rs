@@ -22,7 +22,7 @@ pub(crate) use column::is_reserved;
 use column::{Declared, Source};
 use problem::Collector;
 pub use problem::Problems;
-use table::{Keys, reason, text};
+use table::{Keys, one_of, reason, text};
 use tree::{Case, ObjectOptions, Objects};
 
 use crate::leaf::{Kind, Leaf};
@@ -158,17 +158,7 @@ impl Compiler<'_, '_> {
     /// The value of a key that is one of a few words.
     fn word<T: Copy>(&self, key: &str, all: &[(&str, T)]) -> Option<T> {
         let value = self.keys.get(key)?;
-        self.one_of(key, value, all)
-    }
-
-    fn one_of<T: Copy>(&self, key: &str, value: &Spanned<DeValue<'_>>, all: &[(&str, T)]) -> Option<T> {
-        let word = text(value, self.problems)?;
-        let found = all.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
-        if found.is_none() {
-            let known = all.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(" or ");
-            self.problems.add(value.span(), format!("`{key}` is {known}"));
-        }
-        found
+        one_of(key, value, all, self.problems)
     }
 
     fn columns(&self, value: &Spanned<DeValue<'_>>) -> Vec<Declared> {
@@ -305,7 +295,7 @@ impl Compiler<'_, '_> {
     /// What the file, or a case of it, says of objects.
     fn objects(&self, keys: &Keys<'_, '_>) -> Objects {
         let unknown = [("ignore", false), ("quarantine", true)];
-        let closed = keys.get("unknown").and_then(|value| self.one_of("unknown", value, &unknown));
+        let closed = keys.get("unknown").and_then(|value| one_of("unknown", value, &unknown, self.problems));
         let mut objects = Objects { closed, named: Vec::new() };
         let Some(value) = keys.get("objects") else { return objects };
         let Some(table) = value.get_ref().as_table() else {
@@ -322,9 +312,11 @@ impl Compiler<'_, '_> {
             keys.allow(&["optional", "unknown"]);
             let optional = keys.get("optional").and_then(|value| match value.get_ref().as_bool() {
                 Some(both) => Some((both, both)),
-                None => self.one_of("optional", value, &[("missing", (true, false)), ("null", (false, true))]),
+                None => {
+                    one_of("optional", value, &[("missing", (true, false)), ("null", (false, true))], self.problems)
+                }
             });
-            let closed = keys.get("unknown").and_then(|value| self.one_of("unknown", value, &unknown));
+            let closed = keys.get("unknown").and_then(|value| one_of("unknown", value, &unknown, self.problems));
             match path::parse(path.get_ref()) {
                 Ok(steps) => objects.named.push(ObjectOptions { path: steps, place: path.span(), optional, closed }),
                 Err(words) => self.problems.add(path.span(), words),

@@ -91,6 +91,22 @@ pub(super) fn text<'v>(value: &'v Spanned<DeValue<'_>>, problems: &Collector<'_>
     text
 }
 
+/// What one of a few words stands for.
+pub(super) fn one_of<T: Copy>(
+    key: &str,
+    value: &Spanned<DeValue<'_>>,
+    all: &[(&str, T)],
+    problems: &Collector<'_>,
+) -> Option<T> {
+    let word = text(value, problems)?;
+    let found = all.iter().find(|(name, _)| *name == word).map(|(_, value)| *value);
+    if found.is_none() {
+        let known = all.iter().map(|(name, _)| format!("\"{name}\"")).collect::<Vec<_>>().join(", ");
+        problems.add(value.span(), format!("`{key}` is one of {known}"));
+    }
+    found
+}
+
 /// A number.
 pub(super) fn number(value: &Spanned<DeValue<'_>>, problems: &Collector<'_>) -> Option<Literal> {
     match literal(value, problems)? {

@@ -345,6 +345,19 @@ fn a_time_that_is_missing_is_that_of_arrival() {
 }
 
 #[test]
+fn the_version_that_was_in_use_last_stands_for_a_file_that_is_gone() {
+    let mut streams = models::Streams::shipped();
+    let path = std::path::Path::new("kept.toml");
+    for (version, column) in [("ZZZZZZZ", "a"), ("0000000", "b")] {
+        streams.keep("s", version, path, &format!("[columns]\n{column} = 'int'"));
+    }
+    let name = |model: &models::Model| model.columns[1].name.clone();
+    assert_eq!(name(streams.get("s").unwrap().unwrap()), "b");
+    assert_eq!(name(streams.versions("s").last().unwrap()), "b");
+    assert_eq!(name(streams.version("s", "ZZZZZZZ").unwrap().unwrap()), "a");
+}
+
+#[test]
 fn messages_may_be_dropped() {
     let decoder = Decoder::new(compile("drop = ['^#', '\"ping\"']\n[columns]\nv = 'int'").unwrap());
     assert!(decoder.drops(b"# x") && decoder.drops(b"{\"ping\":1}") && !decoder.drops(b"{\"v\":1}"));

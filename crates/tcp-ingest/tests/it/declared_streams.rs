@@ -88,6 +88,12 @@ fn a_file_whose_rows_cannot_stand_beside_those_that_are_there_is_refused_at_the_
         refused.stderr
     );
     assert_eq!(lines(&data_dir, "raw").len(), 1);
+    // So is one that takes the place of a shipped stream, of which there is data from before versions were kept.
+    data_dir.seal("telemetry", "2025-09-02T10", &[harness::reading(1_756_807_200, 1, 1.0)]);
+    let other = "[columns]\nsensor_id = 'text'\n";
+    fs::write(data_dir.path().join("streams/telemetry.toml"), other).unwrap();
+    let refused = run(&data_dir, "--stdin telemetry", "").expect(2);
+    assert!(refused.stderr.contains("its rows are placed by"), "{}", refused.stderr);
     // Another name, and it is another stream.
     fs::rename(data_dir.path().join("streams/press.toml"), data_dir.path().join("streams/press_2.toml")).unwrap();
     run(&data_dir, "--stdin press_2", "{\"t\":1,\"v\":5}\n").expect(0);
